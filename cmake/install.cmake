@@ -1,0 +1,23 @@
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+# Headers only: share/, not lib/, and one package for every architecture.
+set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/sbora")
+set(pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+
+configure_package_config_file(cmake/sboraConfig.cmake.in sboraConfig.cmake
+  INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
+# 0.x: a minor release may change the API.
+write_basic_package_version_file(sboraConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+
+# Relative, so that an installed tree can be moved.
+file(RELATIVE_PATH sbora_pc_to_include
+  "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig" "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+configure_file(cmake/sbora.pc.in sbora.pc @ONLY)
+
+install(TARGETS sbora EXPORT sboraTargets FILE_SET HEADERS FILE_SET kernel_bodies)
+install(EXPORT sboraTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
+install(DESTINATION "${package_dir}" FILES
+  "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake")
+install(DESTINATION "${pkgconfig_dir}" FILES "${PROJECT_BINARY_DIR}/sbora.pc")

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <type_traits>
+
+#include <sbora/config/index.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// What sbora asks of a thread pool: pool.parallel_for(n, f) calls f(i) once for every i in [0, n), in
+/// any order and on any threads, and returns when all calls have returned. f doesn't throw and doesn't
+/// wait for other tasks, so a pool that runs them one after another is fine. Results never depend on
+/// the pool: how work is cut into tasks is fixed by the shapes alone.
+template <class Executor>
+concept executor = requires(Executor& pool, index_t n, void (*f)(index_t)) {
+  pool.parallel_for(n, f);
+};
+
+/// The default: every task on the calling thread.
+struct serial_executor {
+  template <class Function>
+  void parallel_for(index_t n, Function&& f) const {
+    for (index_t i = 0; i < n; ++i) f(i);
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class Executor>
+constexpr void check_executor() {
+  static_assert(executor<std::remove_reference_t<Executor>>,
+                "sbora: an executor needs a member parallel_for(n, f) that calls f(i) for i in [0, n); "
+                "see sbora/config/executor.hpp");
+}
+
+constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -1,0 +1,56 @@
+#pragma once
+
+/// Target regions: functions between BEGIN and END are compiled for more than the unit's baseline.
+///
+/// Rules for code inside: no std::, no libc, no Eigen, no lambdas; helpers that take or return vectors
+/// are force-inlined; entry points take pointers and integers. Why: kernels.md A.7, style.md 3.6.
+/// Feature lists only add to the command line's, so a region is always a superset of the baseline.
+///
+/// SBORA_SINGLE_TARGET compiles the baseline's own level alone, without regions: for units built with
+/// -march=native, shorter compile times, or a compiler that mishandles the pragmas.
+
+#include <sbora/simd/cpu.hpp>
+
+#if defined(SBORA_X86)
+#include <immintrin.h>
+#elif defined(SBORA_NEON)
+#include <arm_neon.h>
+#endif
+
+#define SBORA_PRAGMA(text) _Pragma(#text)
+
+#if defined(SBORA_SINGLE_TARGET) || (defined(_MSC_VER) && !defined(__clang__))
+#define SBORA_REGION_BEGIN(features)
+#define SBORA_REGION_END
+#elif defined(__clang__)
+#define SBORA_REGION_BEGIN(features) \
+  SBORA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define SBORA_REGION_END SBORA_PRAGMA(clang attribute pop)
+#else
+#define SBORA_REGION_BEGIN(features) \
+  SBORA_PRAGMA(GCC push_options)     \
+  SBORA_PRAGMA(GCC target(features))
+#define SBORA_REGION_END SBORA_PRAGMA(GCC pop_options)
+#endif
+
+#define SBORA_AVX2_BEGIN SBORA_REGION_BEGIN("avx2,fma,f16c")
+// 512-bit registers are a feature of their own (evex512) in some compiler releases only.
+#if (defined(__clang__) && __clang_major__ >= 18 && __clang_major__ < 22) || \
+    (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 14 && __GNUC__ < 16)
+#define SBORA_AVX512_BEGIN \
+  SBORA_REGION_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,evex512")
+#else
+#define SBORA_AVX512_BEGIN SBORA_REGION_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+
+// Which levels this unit compiles.
+#if defined(SBORA_X86) && !defined(SBORA_SINGLE_TARGET)
+#define SBORA_HAS_AVX2 1
+#define SBORA_HAS_AVX512 1
+#elif defined(SBORA_X86)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define SBORA_HAS_AVX512 1
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define SBORA_HAS_AVX2 1
+#endif
+#endif

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <sbora/simd/float16.hpp>
+#include <sbora/simd/target.hpp>
+
+/// The vector vocabulary (see vec_scalar.hpp) in 256-bit registers.
+
+#if defined(SBORA_HAS_AVX2)
+
+SBORA_AVX2_BEGIN
+namespace sbora::inline SBORA_ABI::detail::avx2 {
+
+template <class T>
+struct vec;
+
+/// All ones in the first n of eight 32-bit lanes.
+SBORA_FORCE_INLINE __m256i first_lanes(index_t n) noexcept {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+}
+
+/// Round to nearest even in integers, NaN quieted, as detail::narrow_bf16.
+SBORA_FORCE_INLINE __m128i narrow_bf16_bits(__m256 value) noexcept {
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_srli_epi32(
+      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
+  const __m256i quiet = _mm256_or_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x40));
+  // NaN by integer comparison: a floating one would be folded away under -ffast-math.
+  const __m256i is_nan =
+      _mm256_cmpgt_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF)),
+                         _mm256_set1_epi32(0x7F800000));
+  const __m256i words = _mm256_blendv_epi8(rounded, quiet, is_nan);
+  return _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
+template <>
+struct vec<float> {
+  static constexpr int lanes = 8;
+  __m256 v;
+
+  static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {_mm256_set1_ps(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm256_setzero_ps()}; }
+
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm256_loadu_ps(p)}; }
+  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16))};
+  }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
+    return {_mm256_maskload_ps(p, first_lanes(n))};
+  }
+  // AVX2 has no masked 16-bit loads.
+  template <class Storage>
+  static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
+    Storage lane[lanes] = {};
+    for (index_t i = 0; i < n; ++i) lane[i] = p[i];
+    return load(lane);
+  }
+
+  static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm256_storeu_ps(p, a.v); }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_bf16_bits(a.v));
+  }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, 0));
+  }
+  static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
+    _mm256_maskstore_ps(p, first_lanes(n), a.v);
+  }
+  template <class Storage>
+  static SBORA_FORCE_INLINE void store_n(Storage* p, vec a, index_t n) noexcept {
+    Storage lane[lanes];
+    store(lane, a);
+    for (index_t i = 0; i < n; ++i) p[i] = lane[i];
+  }
+
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const __m256i exponent = _mm256_set1_epi32(0x7F800000);
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), exponent);
+    return _mm256_testz_si256(_mm256_cmpeq_epi32(bits, exponent), _mm256_set1_epi32(-1)) != 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {_mm256_add_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm256_mul_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm256_div_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm256_sqrt_ps(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    __m256 product = _mm256_mul_ps(a.v, b.v);
+#if defined(__GNUC__)
+    __asm__("" : "+x"(product));
+#endif
+    return {product};
+  }
+};
+
+template <>
+struct vec<double> {
+  static constexpr int lanes = 4;
+  __m256d v;
+
+  static SBORA_FORCE_INLINE __m256i first_lanes64(index_t n) noexcept {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+  }
+
+  static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {_mm256_set1_pd(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm256_setzero_pd()}; }
+  static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {_mm256_loadu_pd(p)}; }
+  static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
+    return {_mm256_maskload_pd(p, first_lanes64(n))};
+  }
+  static SBORA_FORCE_INLINE void store(double* p, vec a) noexcept { _mm256_storeu_pd(p, a.v); }
+  static SBORA_FORCE_INLINE void store_n(double* p, vec a, index_t n) noexcept {
+    _mm256_maskstore_pd(p, first_lanes64(n), a.v);
+  }
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const __m256i exponent = _mm256_set1_epi64x(0x7FF0000000000000);
+    const __m256i bits = _mm256_and_si256(_mm256_castpd_si256(a.v), exponent);
+    return _mm256_testz_si256(_mm256_cmpeq_epi64(bits, exponent), _mm256_set1_epi32(-1)) != 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {_mm256_add_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm256_mul_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm256_div_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm256_sqrt_pd(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {_mm256_fmadd_pd(a.v, b.v, c.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    __m256d product = _mm256_mul_pd(a.v, b.v);
+#if defined(__GNUC__)
+    __asm__("" : "+x"(product));
+#endif
+    return {product};
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail::avx2
+SBORA_REGION_END
+
+#endif  // SBORA_HAS_AVX2

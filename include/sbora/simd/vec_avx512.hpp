@@ -1,0 +1,148 @@
+#pragma once
+
+#include <sbora/simd/float16.hpp>
+#include <sbora/simd/target.hpp>
+
+/// The vector vocabulary (see vec_scalar.hpp) in 512-bit registers: AVX-512 F, BW, DQ, VL.
+
+#if defined(SBORA_HAS_AVX512)
+
+SBORA_AVX512_BEGIN
+namespace sbora::inline SBORA_ABI::detail::avx512 {
+
+template <class T>
+struct vec;
+
+/// Round to nearest even in integers, NaN quieted, as detail::narrow_bf16. vcvtneps2bf16 is not used:
+/// it flushes denormals.
+SBORA_FORCE_INLINE __m256i narrow_bf16_bits(__m512 value) noexcept {
+  const __m512i bits = _mm512_castps_si512(value);
+  const __m512i high = _mm512_srli_epi32(bits, 16);
+  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_srli_epi32(
+      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
+  const __mmask16 is_nan =
+      _mm512_cmpgt_epi32_mask(_mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)),
+                              _mm512_set1_epi32(0x7F800000));
+  return _mm512_cvtepi32_epi16(
+      _mm512_mask_or_epi32(rounded, is_nan, high, _mm512_set1_epi32(0x40)));
+}
+
+template <>
+struct vec<float> {
+  static constexpr int lanes = 16;
+  __m512 v;
+
+  static SBORA_FORCE_INLINE __mmask16 first_lanes(index_t n) noexcept {
+    return static_cast<__mmask16>((1U << n) - 1U);
+  }
+
+  static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {_mm512_set1_ps(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_ps()}; }
+
+  static SBORA_FORCE_INLINE vec widen_bf16(__m256i half) noexcept {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+  }
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm512_loadu_ps(p)}; }
+  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
+    return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
+    return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const bf16* p, index_t n) noexcept {
+    return widen_bf16(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+  }
+  static SBORA_FORCE_INLINE vec load_n(const f16* p, index_t n) noexcept {
+    return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p))};
+  }
+
+  static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm512_storeu_ps(p, a.v); }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16_bits(a.v));
+  }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, 0));
+  }
+  static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
+    _mm512_mask_storeu_ps(p, first_lanes(n), a.v);
+  }
+  static SBORA_FORCE_INLINE void store_n(bf16* p, vec a, index_t n) noexcept {
+    _mm256_mask_storeu_epi16(p, first_lanes(n), narrow_bf16_bits(a.v));
+  }
+  static SBORA_FORCE_INLINE void store_n(f16* p, vec a, index_t n) noexcept {
+    _mm256_mask_storeu_epi16(p, first_lanes(n), _mm512_cvtps_ph(a.v, 0));
+  }
+
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const __m512i exponent = _mm512_set1_epi32(0x7F800000);
+    const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a.v), exponent);
+    return _mm512_cmpeq_epi32_mask(bits, exponent) == 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {_mm512_add_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm512_div_ps(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm512_sqrt_ps(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    __m512 product = _mm512_mul_ps(a.v, b.v);
+#if defined(__GNUC__)
+    __asm__("" : "+v"(product));
+#endif
+    return {product};
+  }
+};
+
+template <>
+struct vec<double> {
+  static constexpr int lanes = 8;
+  __m512d v;
+
+  static SBORA_FORCE_INLINE __mmask8 first_lanes(index_t n) noexcept {
+    return static_cast<__mmask8>((1U << n) - 1U);
+  }
+
+  static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {_mm512_set1_pd(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_pd()}; }
+  static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {_mm512_loadu_pd(p)}; }
+  static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
+    return {_mm512_maskz_loadu_pd(first_lanes(n), p)};
+  }
+  static SBORA_FORCE_INLINE void store(double* p, vec a) noexcept { _mm512_storeu_pd(p, a.v); }
+  static SBORA_FORCE_INLINE void store_n(double* p, vec a, index_t n) noexcept {
+    _mm512_mask_storeu_pd(p, first_lanes(n), a.v);
+  }
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const __m512i exponent = _mm512_set1_epi64(0x7FF0000000000000);
+    const __m512i bits = _mm512_and_si512(_mm512_castpd_si512(a.v), exponent);
+    return _mm512_cmpeq_epi64_mask(bits, exponent) == 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {_mm512_add_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {_mm512_sub_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm512_mul_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm512_div_pd(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm512_sqrt_pd(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {_mm512_fmadd_pd(a.v, b.v, c.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    __m512d product = _mm512_mul_pd(a.v, b.v);
+#if defined(__GNUC__)
+    __asm__("" : "+v"(product));
+#endif
+    return {product};
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail::avx512
+SBORA_REGION_END
+
+#endif  // SBORA_HAS_AVX512

@@ -1,0 +1,131 @@
+#pragma once
+
+#include <sbora/simd/float16.hpp>
+#include <sbora/simd/target.hpp>
+
+/// The vector vocabulary (see vec_scalar.hpp) in AArch64 Advanced SIMD, part of every AArch64 baseline.
+
+#if defined(SBORA_NEON)
+
+namespace sbora::inline SBORA_ABI::detail::neon {
+
+template <class T>
+struct vec;
+
+/// Round to nearest even in integers, NaN quieted, as detail::narrow_bf16.
+SBORA_FORCE_INLINE uint16x4_t narrow_bf16_bits(float32x4_t value) noexcept {
+  const uint32x4_t bits = vreinterpretq_u32_f32(value);
+  const uint32x4_t high = vshrq_n_u32(bits, 16);
+  const uint32x4_t odd = vandq_u32(high, vdupq_n_u32(1));
+  const uint32x4_t rounded =
+      vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF))), 16);
+  const uint32x4_t is_nan =
+      vcgtq_u32(vandq_u32(bits, vdupq_n_u32(0x7FFFFFFF)), vdupq_n_u32(0x7F800000));
+  return vmovn_u32(vbslq_u32(is_nan, vorrq_u32(high, vdupq_n_u32(0x40)), rounded));
+}
+
+template <>
+struct vec<float> {
+  static constexpr int lanes = 4;
+  float32x4_t v;
+
+  static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {vdupq_n_f32(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {vdupq_n_f32(0.0F)}; }
+
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {vld1q_f32(p)}; }
+  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
+    uint16x4_t half;
+    __builtin_memcpy(&half, p, sizeof half);
+    return {vreinterpretq_f32_u32(vshll_n_u16(half, 16))};
+  }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
+    uint16x4_t half;
+    __builtin_memcpy(&half, p, sizeof half);
+    return {vcvt_f32_f16(vreinterpret_f16_u16(half))};
+  }
+  template <class Storage>
+  static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
+    Storage lane[lanes] = {};
+    for (index_t i = 0; i < n; ++i) lane[i] = p[i];
+    return load(lane);
+  }
+
+  static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { vst1q_f32(p, a.v); }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
+    const uint16x4_t half = narrow_bf16_bits(a.v);
+    __builtin_memcpy(p, &half, sizeof half);
+  }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
+    const uint16x4_t half = vreinterpret_u16_f16(vcvt_f16_f32(a.v));
+    __builtin_memcpy(p, &half, sizeof half);
+  }
+  template <class Storage>
+  static SBORA_FORCE_INLINE void store_n(Storage* p, vec a, index_t n) noexcept {
+    Storage lane[lanes];
+    store(lane, a);
+    for (index_t i = 0; i < n; ++i) p[i] = lane[i];
+  }
+
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const uint32x4_t exponent = vdupq_n_u32(0x7F800000);
+    const uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a.v), exponent);
+    return vmaxvq_u32(vceqq_u32(bits, exponent)) == 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {vaddq_f32(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {vsubq_f32(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {vmulq_f32(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {vdivq_f32(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {vsqrtq_f32(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {vfmaq_f32(c.v, a.v, b.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    float32x4_t product = vmulq_f32(a.v, b.v);
+    __asm__("" : "+w"(product));
+    return {product};
+  }
+};
+
+template <>
+struct vec<double> {
+  static constexpr int lanes = 2;
+  float64x2_t v;
+
+  static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {vdupq_n_f64(value)}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {vdupq_n_f64(0.0)}; }
+  static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {vld1q_f64(p)}; }
+  static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
+    if (n >= lanes) return load(p);
+    return n > 0 ? vec{vsetq_lane_f64(*p, vdupq_n_f64(0.0), 0)} : zero();
+  }
+  static SBORA_FORCE_INLINE void store(double* p, vec a) noexcept { vst1q_f64(p, a.v); }
+  static SBORA_FORCE_INLINE void store_n(double* p, vec a, index_t n) noexcept {
+    if (n >= lanes) store(p, a);
+    else if (n > 0) *p = vgetq_lane_f64(a.v, 0);
+  }
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    const uint64x2_t exponent = vdupq_n_u64(0x7FF0000000000000);
+    const uint64x2_t bits = vandq_u64(vreinterpretq_u64_f64(a.v), exponent);
+    const uint64x2_t hit = vceqq_u64(bits, exponent);
+    return (vgetq_lane_u64(hit, 0) | vgetq_lane_u64(hit, 1)) == 0;
+  }
+
+  friend SBORA_FORCE_INLINE vec operator+(vec a, vec b) noexcept { return {vaddq_f64(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator-(vec a, vec b) noexcept { return {vsubq_f64(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {vmulq_f64(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {vdivq_f64(a.v, b.v)}; }
+  friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {vsqrtq_f64(a.v)}; }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
+    return {vfmaq_f64(c.v, a.v, b.v)};
+  }
+  friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
+    float64x2_t product = vmulq_f64(a.v, b.v);
+    __asm__("" : "+w"(product));
+    return {product};
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail::neon
+
+#endif  // SBORA_NEON

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cmath>
+
+#include <sbora/simd/float16.hpp>
+
+/// The vector vocabulary at the scalar level. Every level defines the same two types, vec<float> and
+/// vec<double>, in a namespace of its own; kernels/body/ is written against it once.
+///
+///   load(p), load_n(p, n)   all lanes, or the first n with zeros above; never read past p[n - 1]
+///   store(p, v), store_n    the same for writing. p may point to bf16 or f16 where lanes are float:
+///                           loads widen exactly, stores round to nearest even
+///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
+///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA
+///   all_finite(v)           no lane is NaN or infinite
+namespace sbora::inline SBORA_ABI::detail::scalar {
+
+/// Keeps the compiler from contracting a product and the sum that follows into one fma.
+template <class T>
+SBORA_FORCE_INLINE T opaque(T value) noexcept {
+#if defined(__x86_64__)
+  __asm__("" : "+x"(value));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(value));
+#else
+  volatile T kept = value;
+  value = kept;
+#endif
+  return value;
+}
+
+template <class T>
+struct vec {
+  static constexpr int lanes = 1;
+  T v;
+
+  static SBORA_FORCE_INLINE vec set1(T value) noexcept { return {value}; }
+  static SBORA_FORCE_INLINE vec zero() noexcept { return {T{0}}; }
+
+  static SBORA_FORCE_INLINE vec load(const T* p) noexcept { return {*p}; }
+  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept { return {widen(*p)}; }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {widen(*p)}; }
+  template <class Storage>
+  static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
+    return n > 0 ? load(p) : zero();
+  }
+
+  static SBORA_FORCE_INLINE void store(T* p, vec a) noexcept { *p = a.v; }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept { *p = narrow_bf16(a.v); }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept { *p = narrow_f16(a.v); }
+  template <class Storage>
+  static SBORA_FORCE_INLINE void store_n(Storage* p, vec a, index_t n) noexcept {
+    if (n > 0) store(p, a);
+  }
+
+  static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
+    if constexpr (sizeof(T) == 4) {
+      return (float_bits(a.v) & 0x7F800000U) != 0x7F800000U;
+    } else {
+      std::uint64_t bits;
+      __builtin_memcpy(&bits, &a.v, sizeof bits);
+      return (bits & 0x7FF0000000000000U) != 0x7FF0000000000000U;
+    }
+  }
+};
+
+template <class T>
+SBORA_FORCE_INLINE vec<T> operator+(vec<T> a, vec<T> b) noexcept {
+  return {a.v + b.v};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> operator-(vec<T> a, vec<T> b) noexcept {
+  return {a.v - b.v};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> operator*(vec<T> a, vec<T> b) noexcept {
+  return {a.v * b.v};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> operator/(vec<T> a, vec<T> b) noexcept {
+  return {a.v / b.v};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> sqrt(vec<T> a) noexcept {
+  return {std::sqrt(a.v)};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
+  return {a.v * b.v + c.v};
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> round_product(vec<T> a, vec<T> b) noexcept {
+  return {opaque(a.v * b.v)};
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail::scalar
