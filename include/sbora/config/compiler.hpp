@@ -12,3 +12,13 @@
 #define SBORA_RESTRICT __restrict
 #define SBORA_MAY_ALIAS
 #endif
+
+/// Before a loop of a constant count that must become straight code, so that its arrays of vectors
+/// live in registers.
+#if defined(__clang__)
+#define SBORA_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define SBORA_UNROLL _Pragma("GCC unroll 32")
+#else
+#define SBORA_UNROLL
+#endif

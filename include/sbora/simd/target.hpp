@@ -17,7 +17,8 @@
 #include <arm_neon.h>
 #endif
 
-#define SBORA_PRAGMA(text) _Pragma(#text)
+#define SBORA_PRAGMA_(text) _Pragma(#text)
+#define SBORA_PRAGMA(text) SBORA_PRAGMA_(text)
 
 #if defined(SBORA_SINGLE_TARGET) || (defined(_MSC_VER) && !defined(__clang__))
 #define SBORA_REGION_BEGIN(features)
@@ -34,14 +35,29 @@
 #endif
 
 #define SBORA_AVX2_BEGIN SBORA_REGION_BEGIN("avx2,fma,f16c")
+#define SBORA_AVX2_END SBORA_REGION_END
+
+// GCC 12's own AVX-512 headers start from `__m512 y = y`, and its -Wmaybe-uninitialized blames the
+// caller (GCC PR 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#define SBORA_AVX512_WARNINGS_BEGIN  \
+  SBORA_PRAGMA(GCC diagnostic push) \
+  SBORA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized")
+#define SBORA_AVX512_WARNINGS_END SBORA_PRAGMA(GCC diagnostic pop)
+#else
+#define SBORA_AVX512_WARNINGS_BEGIN
+#define SBORA_AVX512_WARNINGS_END
+#endif
+
 // 512-bit registers are a feature of their own (evex512) in some compiler releases only.
 #if (defined(__clang__) && __clang_major__ >= 18 && __clang_major__ < 22) || \
     (!defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 14 && __GNUC__ < 16)
-#define SBORA_AVX512_BEGIN \
-  SBORA_REGION_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,evex512")
+#define SBORA_AVX512_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,evex512"
 #else
-#define SBORA_AVX512_BEGIN SBORA_REGION_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#define SBORA_AVX512_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"
 #endif
+#define SBORA_AVX512_BEGIN SBORA_AVX512_WARNINGS_BEGIN SBORA_REGION_BEGIN(SBORA_AVX512_FEATURES)
+#define SBORA_AVX512_END SBORA_REGION_END SBORA_AVX512_WARNINGS_END
 
 // Which levels this unit compiles.
 #if defined(SBORA_X86) && !defined(SBORA_SINGLE_TARGET)

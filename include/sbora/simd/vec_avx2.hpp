@@ -144,6 +144,6 @@ struct vec<double> {
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx2
-SBORA_REGION_END
+SBORA_AVX2_END
 
 #endif  // SBORA_HAS_AVX2

@@ -143,6 +143,6 @@ struct vec<double> {
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx512
-SBORA_REGION_END
+SBORA_AVX512_END
 
 #endif  // SBORA_HAS_AVX512

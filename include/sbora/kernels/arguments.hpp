@@ -1,0 +1,158 @@
+#pragma once
+
+#include <cstdint>
+
+#include <sbora/config/index.hpp>
+#include <sbora/simd/float16.hpp>
+
+/// What kernels take: plain pointers, sizes and strides (in elements), no ownership, nothing checked.
+/// T is the type that is computed in, float or double; Storage is how a weight is stored.
+namespace sbora::inline SBORA_ABI::detail {
+
+/// out[t, j] = source[t, index[j]] for tokens t in [begin, end).
+template <class T>
+struct gather_args {
+  const T* source;
+  index_t source_stride;
+  const index_t* index;
+  index_t rank;
+  T* out;
+  index_t out_stride;
+  index_t begin, end;
+};
+
+/// out[t, index[j]] += scale·source[t, j]; with index null, out[t, j] += scale·source[t, j].
+template <class T>
+struct scatter_args {
+  const T* source;
+  index_t source_stride;
+  const index_t* index;
+  index_t rank;
+  T scale;
+  T* out;
+  index_t out_stride;
+  index_t begin, end;
+};
+
+/// A feature k of token t is dropped when word k % 4 of philox4x32({k / 4, t, step}, seed) is below
+/// `threshold` = dropout·2^32: a function of position alone, so the mask needs no memory and does not
+/// depend on threads or on which features are looked at.
+struct dropout_mask {
+  std::uint64_t seed;
+  std::uint64_t step;
+  std::uint32_t threshold;
+};
+
+/// out[t, j] = dropped(t, k) ? 0 : kept_scale·source[t, j], with feature k = index[j], or j where index
+/// is null. out may be source.
+template <class T>
+struct dropout_args {
+  const T* source;
+  index_t source_stride;
+  const index_t* index;
+  index_t features;
+  T* out;
+  index_t out_stride;
+  dropout_mask mask;
+  T kept_scale;
+  index_t begin, end;
+};
+
+/// One fused AdamW step over a flat range; moment corrections folded into step_size and denominator.
+template <class T>
+struct adamw_args {
+  T* parameter;
+  const T* gradient;
+  T* first_moment;
+  T* second_moment;
+  T gradient_scale;
+  T beta1, beta2, epsilon;
+  T decay;                        ///< 1 - learning_rate·weight_decay
+  T step_size;                    ///< learning_rate / (1 - beta1^step)
+  T inverse_root_correction;      ///< 1 / sqrt(1 - beta2^step)
+  index_t begin, end;
+};
+
+/// One fused SGD step over a flat range. velocity is null without momentum.
+template <class T>
+struct sgd_args {
+  T* parameter;
+  const T* gradient;
+  T* velocity;
+  T gradient_scale;
+  T learning_rate, momentum, gradient_weight, weight_decay;
+  bool nesterov;
+  index_t begin, end;
+};
+
+/// Where a region lies in a weight's memory. Its elements (line, j), line in [0, lines), are at
+///   columns:  weight[line·stride + index[j]]     an indexed element of every line
+///   rows:     weight[index[j]·stride + line]     r contiguous runs
+/// so FA over out_by_in and FB over in_by_out are `columns`, the other two are `rows`.
+enum class region_form { columns, rows };
+
+/// A region of a weight, its originals, and the trained half that is merged into it.
+/// originals: columns [line·rank + j], rows [j·lines + line].
+/// trained:   [line·trained_line_stride + j·trained_index_stride].
+template <class Storage, class T>
+struct region_args {
+  Storage* weight;
+  index_t stride;
+  const index_t* index;
+  index_t rank;
+  index_t lines;
+  Storage* originals;
+  const T* trained;
+  index_t trained_line_stride;
+  index_t trained_index_stride;
+  T scale;
+  index_t line_begin, line_end;
+  index_t position_begin, position_end;
+};
+
+/// The first element that isn't finite, or line < 0.
+struct region_fault {
+  index_t line;
+  index_t position;
+};
+
+/// The left operand, rows × depth with any strides, copied into strips of tile_rows rows:
+/// packed[strip·tile_rows·depth + k·tile_rows + i], missing rows zero.
+template <class T>
+struct pack_args {
+  const T* source;
+  index_t row_stride;
+  index_t depth_stride;
+  index_t rows;
+  index_t depth;
+  T* packed;
+  index_t strip_begin, strip_end;
+};
+
+/// out[m, n] = (accumulate ? out[m, n] : bias[n] or 0) + alpha·Σ_k lhs[m, k]·rhs[k, n] for a block of
+/// whole strips and columns. rhs[k, n] is at rhs[k·rhs_depth_stride + n·rhs_column_stride], one of the
+/// two strides being 1. out is not read unless accumulate.
+/// panel: scratch of panel_depth × ceil(columns / tile columns)·tile columns elements.
+template <class Storage, class T>
+struct product_args {
+  const T* packed;
+  index_t rows;
+  index_t depth;
+  const Storage* rhs;
+  index_t rhs_depth_stride;
+  index_t rhs_column_stride;
+  T* out;
+  index_t out_stride;
+  T alpha;
+  const T* bias;
+  bool accumulate;
+  T* panel;
+  index_t strip_begin, strip_end;
+  index_t column_begin, column_end;
+};
+
+/// Depth of one packed panel. A constant, so that sums are cut at the same places on every machine,
+/// for any thread count. 256·16·4 bytes = half of a 32 KiB L1 at the AVX2 tile.
+inline constexpr index_t panel_depth = 256;
+
+}  // namespace sbora::inline SBORA_ABI::detail

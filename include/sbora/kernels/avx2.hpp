@@ -1,0 +1,28 @@
+#pragma once
+
+#include <sbora/config/random.hpp>
+#include <sbora/kernels/table.hpp>
+#include <sbora/simd/vec_avx2.hpp>
+
+/// The kernels at the avx2 level.
+
+#if defined(SBORA_HAS_AVX2)
+
+SBORA_AVX2_BEGIN
+namespace sbora::inline SBORA_ABI::detail::avx2 {
+
+// 12 of 16 registers are sums, 2 hold the panel, 1 the broadcast.
+inline constexpr int tile_rows = 6;
+inline constexpr int tile_vectors = 2;
+
+#include <sbora/kernels/body/gather_scatter.inl>
+#include <sbora/kernels/body/convert.inl>
+#include <sbora/kernels/body/region.inl>
+#include <sbora/kernels/body/optimiser.inl>
+#include <sbora/kernels/body/product.inl>
+#include <sbora/kernels/body/table.inl>
+
+}  // namespace sbora::inline SBORA_ABI::detail::avx2
+SBORA_AVX2_END
+
+#endif  // SBORA_HAS_AVX2

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <sbora/config/random.hpp>
+#include <sbora/kernels/table.hpp>
+#include <sbora/simd/vec_avx512.hpp>
+
+/// The kernels at the avx512 level.
+
+#if defined(SBORA_HAS_AVX512)
+
+SBORA_AVX512_BEGIN
+namespace sbora::inline SBORA_ABI::detail::avx512 {
+
+// 24 of 32 registers are sums, 2 hold the panel; broadcasts are memory operands.
+inline constexpr int tile_rows = 12;
+inline constexpr int tile_vectors = 2;
+
+#include <sbora/kernels/body/gather_scatter.inl>
+#include <sbora/kernels/body/convert.inl>
+#include <sbora/kernels/body/region.inl>
+#include <sbora/kernels/body/optimiser.inl>
+#include <sbora/kernels/body/product.inl>
+#include <sbora/kernels/body/table.inl>
+
+}  // namespace sbora::inline SBORA_ABI::detail::avx512
+SBORA_AVX512_END
+
+#endif  // SBORA_HAS_AVX512

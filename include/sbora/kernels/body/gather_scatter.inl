@@ -1,0 +1,55 @@
+// Included once per level, inside its namespace. No include guard, no includes.
+
+template <class T>
+void gather(const gather_args<T>& a) noexcept {
+  for (index_t t = a.begin; t < a.end; ++t) {
+    const T* SBORA_RESTRICT row = a.source + t * a.source_stride;
+    T* SBORA_RESTRICT out = a.out + t * a.out_stride;
+    // Scalar loads: each hits a cache line of its own, and vgatherdps is no faster at that on Zen.
+    for (index_t j = 0; j < a.rank; ++j) out[j] = row[a.index[j]];
+  }
+}
+
+template <class T>
+void scatter_add(const scatter_args<T>& a) noexcept {
+  using v = vec<T>;
+  for (index_t t = a.begin; t < a.end; ++t) {
+    const T* SBORA_RESTRICT source = a.source + t * a.source_stride;
+    T* SBORA_RESTRICT row = a.out + t * a.out_stride;
+    if (a.index != nullptr) {
+      for (index_t j = 0; j < a.rank; ++j) row[a.index[j]] += a.scale * source[j];
+      continue;
+    }
+    const v scale = v::set1(a.scale);
+    index_t j = 0;
+    for (; j + v::lanes <= a.rank; j += v::lanes) {
+      v::store(row + j, multiply_add(scale, v::load(source + j), v::load(row + j)));
+    }
+    if (j < a.rank) {
+      const index_t n = a.rank - j;
+      v::store_n(row + j, multiply_add(scale, v::load_n(source + j, n), v::load_n(row + j, n)), n);
+    }
+  }
+}
+
+template <class T>
+void dropout(const dropout_args<T>& a) noexcept {
+  const auto step_low = static_cast<std::uint32_t>(a.mask.step);
+  const auto step_high = static_cast<std::uint32_t>(a.mask.step >> 32);
+  for (index_t t = a.begin; t < a.end; ++t) {
+    const T* source = a.source + t * a.source_stride;
+    T* out = a.out + t * a.out_stride;
+    const auto token = static_cast<std::uint32_t>(t);
+    index_t block = -1;
+    std::array<std::uint32_t, 4> words{};
+    for (index_t j = 0; j < a.features; ++j) {
+      const index_t feature = a.index != nullptr ? a.index[j] : j;
+      if (feature / 4 != block) {
+        block = feature / 4;
+        words = philox4x32({static_cast<std::uint32_t>(block), token, step_low, step_high}, a.mask.seed);
+      }
+      const bool dropped = words[static_cast<std::size_t>(feature % 4)] < a.mask.threshold;
+      out[j] = dropped ? T{0} : source[j] * a.kept_scale;
+    }
+  }
+}

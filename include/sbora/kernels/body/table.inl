@@ -1,0 +1,27 @@
+// Included once per level, inside its namespace, last. No include guard, no includes.
+//
+// Templates, so that a unit compiles the kernels of the types that it uses and no others.
+
+template <class T>
+struct dense_table {
+  static constexpr dense_kernels<T> entries = {&gather<T>, &scatter_add<T>, &dropout<T>,
+                                               &adamw<T>,  &sgd<T>,         &pack<T>,
+                                               tile_rows,  tile_columns<T>};
+};
+
+template <class Storage>
+struct weight_table {
+  using T = compute_of<Storage>;
+  static constexpr weight_kernels<Storage, T> entries = {
+      {&save_columns<Storage, T>, &check_columns<Storage, T>, &merge_columns<Storage, T>,
+       &restore_columns<Storage, T>},
+      {&save_rows<Storage, T>, &check_rows<Storage, T>, &merge_rows<Storage, T>,
+       &restore_rows<Storage, T>},
+      &product<Storage, T>};
+};
+
+template <class T>
+struct conversion_table {
+  static constexpr conversion_kernels entries = {&convert<bf16, T>, &convert<f16, T>,
+                                                 &convert<T, bf16>, &convert<T, f16>};
+};

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+
+#include <sbora/kernels/avx2.hpp>
+#include <sbora/kernels/avx512.hpp>
+#include <sbora/kernels/neon.hpp>
+#include <sbora/kernels/scalar.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// One kind of table (dense, weight, conversion) at `level`, or at the best compiled level below it.
+/// avx512_bf16 shares the avx512 kernels: what it adds are products of bf16 activations.
+#define SBORA_TABLE_AT(level, kind)                                      \
+  SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)   \
+  SBORA_IF_AVX512(if ((level) == isa::avx512 || (level) == isa::avx512_bf16) return avx512::kind::entries;) \
+  SBORA_IF_AVX2(if ((level) >= isa::avx2 && (level) <= isa::avx512_bf16) return avx2::kind::entries;) \
+  static_cast<void>(level);                                              \
+  return scalar::kind::entries
+
+#if defined(SBORA_NEON)
+#define SBORA_IF_NEON(code) code
+#else
+#define SBORA_IF_NEON(code)
+#endif
+#if defined(SBORA_HAS_AVX512)
+#define SBORA_IF_AVX512(code) code
+#else
+#define SBORA_IF_AVX512(code)
+#endif
+#if defined(SBORA_HAS_AVX2)
+#define SBORA_IF_AVX2(code) code
+#else
+#define SBORA_IF_AVX2(code)
+#endif
+
+template <class T>
+const dense_kernels<T>& dense_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, dense_table<T>);
+}
+
+template <class Storage>
+const weight_kernels<Storage, compute_of<Storage>>& weight_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, weight_table<Storage>);
+}
+
+template <class T = float>
+const conversion_kernels& conversion_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, conversion_table<T>);
+}
+
+#undef SBORA_TABLE_AT
+#undef SBORA_IF_NEON
+#undef SBORA_IF_AVX512
+#undef SBORA_IF_AVX2
+
+/// The level in use plus one; 0 before the first use.
+inline std::atomic<int> active_level{0};
+
+inline isa choose_level(isa level) {
+  if (!is_supported(level)) {
+    throw config_error(std::string("sbora: instruction set ") + to_string(level) +
+                       " was asked for, this machine has " + to_string(detected_isa()));
+  }
+  active_level.store(static_cast<int>(level) + 1, std::memory_order_relaxed);
+  return level;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// The level in use: the best that this machine has, unless the environment variable SBORA_FORCE_ISA
+/// (read at first use) or force_isa names another.
+/// Errors      config_error where SBORA_FORCE_ISA is unknown or not supported here.
+inline isa active_isa() {
+  const int level = detail::active_level.load(std::memory_order_relaxed);
+  if (level != 0) return static_cast<isa>(level - 1);
+  const char* forced = std::getenv("SBORA_FORCE_ISA");
+  return detail::choose_level(forced != nullptr ? isa_from_string(forced) : detected_isa());
+}
+
+/// Uses the kernels of `level` from now on, for tests and for equal results on different machines.
+///
+/// Requires    is_supported(level).
+/// Thread      Call it while no other sbora call runs.
+/// Errors      config_error that names both levels; nothing changes.
+inline void force_isa(isa level) { detail::choose_level(level); }
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class T>
+const dense_kernels<T>& dense_kernels_now() {
+  return dense_kernels_at<T>(active_isa());
+}
+
+template <class Storage>
+const weight_kernels<Storage, compute_of<Storage>>& weight_kernels_now() {
+  return weight_kernels_at<Storage>(active_isa());
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <sbora/config/random.hpp>
+#include <sbora/kernels/table.hpp>
+#include <sbora/simd/vec_scalar.hpp>
+
+/// The kernels at the scalar level.
+
+namespace sbora::inline SBORA_ABI::detail::scalar {
+
+// 16 sums: what the compiler keeps in the registers of any 64-bit baseline.
+inline constexpr int tile_rows = 4;
+inline constexpr int tile_vectors = 4;
+
+#include <sbora/kernels/body/gather_scatter.inl>
+#include <sbora/kernels/body/convert.inl>
+#include <sbora/kernels/body/region.inl>
+#include <sbora/kernels/body/optimiser.inl>
+#include <sbora/kernels/body/product.inl>
+#include <sbora/kernels/body/table.inl>
+
+}  // namespace sbora::inline SBORA_ABI::detail::scalar
+
