@@ -18,6 +18,6 @@ configure_file(cmake/sbora.pc.in sbora.pc @ONLY)
 
 install(TARGETS sbora EXPORT sboraTargets FILE_SET HEADERS FILE_SET kernel_bodies)
 install(EXPORT sboraTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
-install(DESTINATION "${package_dir}" FILES
-  "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake")
-install(DESTINATION "${pkgconfig_dir}" FILES "${PROJECT_BINARY_DIR}/sbora.pc")
+install(FILES "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake"
+  DESTINATION "${package_dir}")
+install(FILES "${PROJECT_BINARY_DIR}/sbora.pc" DESTINATION "${pkgconfig_dir}")

@@ -1,66 +1,61 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
-#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <sbora/config/random.hpp>
 
 /// Word problems from a built-in grammar, so that the example needs no data files. Draws come from
 /// sbora's counter-based generator: a seed gives the same text on every machine and compiler.
+///
+/// Both texts are about the same people and things, as a base model should know them; the questions,
+/// the sums and the form of the answers differ.
 namespace byte_lm::grammar {
 
 using sbora::index_t;
 
-using words = std::span<const std::string_view>;
+/// What a {slot} may become; the alternatives can have slots themselves.
+inline const std::map<std::string_view, std::vector<std::string_view>> rules = {
+    {"name", {"Ada", "Ben", "Carla", "Deniz", "Emil", "Fatima", "Gita", "Hiro", "Ines", "Jonas",
+              "Kofi", "Lena", "Mara", "Nikos", "Olga", "Pavel"}},
+    {"person", {"{name}", "a {kin}", "an old {kin}", "a young {kin}"}},
+    {"kin", {"sister", "brother", "cousin", "grandfather", "best friend", "neighbour"}},
+    {"things", {"marbles", "stamps", "pencils", "shells", "buttons", "stickers", "coins", "cards",
+                "apples", "melons", "tomatoes", "onions", "eggs", "loaves of bread", "books"}},
+    {"holder", {"case", "basket", "crate", "bag", "tray", "jar", "carton", "drawer"}},
+    {"colour", {"red", "blue", "green", "yellow", "silver", "small", "large", "old", "new"}},
+    {"place", {"at home", "at the market", "in the garden", "on the bus", "at school",
+               "in the shop", "at the station", "near the river", "behind the house"}},
+    {"day", {"On Monday", "On Friday", "Last week", "This morning", "In June", "After lunch"}},
+    {"gets", {"finds", "buys", "is given", "collects", "wins", "picks up", "borrows"}},
+    {"loses", {"sells", "gives away", "loses", "breaks", "lends", "leaves {place}"}},
 
-inline constexpr std::string_view names[] = {"Ada",  "Ben",   "Carla", "Deniz", "Emil", "Fatima",
-                                             "Gita", "Hiro",  "Ines",  "Jonas", "Kofi", "Lena",
-                                             "Mara", "Nikos", "Olga",  "Pavel"};
-inline constexpr std::string_view small_things[] = {"marbles", "stamps",  "pencils", "shells",
-                                                    "buttons", "stickers", "coins",   "cards"};
-inline constexpr std::string_view colours[] = {"red", "blue", "green", "yellow", "silver", "old"};
-inline constexpr std::string_view places[] = {"in a drawer", "at the market", "under the bed",
-                                              "in the garden", "on the bus"};
-inline constexpr std::string_view crops[] = {"melons", "pumpkins", "cabbages", "apples",
-                                             "tomatoes", "onions", "pears"};
-inline constexpr std::string_view sellers[] = {"farmer", "grocer", "gardener", "trader", "cook"};
-inline constexpr std::string_view boxes[] = {"crates", "baskets", "sacks", "boxes", "trays"};
+    {"base_story",
+     {"{hero} has {a} {thing} {place}. {day} {hero} {gets} {b} {colour} ones.",
+      "{day} {hero} {gets} {a} {thing}, and {person} {gets} {b} more {place}.",
+      "There are {a} {colour} {thing} {place}. {person} brings {b} {colour} ones and puts them in "
+      "a {holder}.",
+      "{hero} keeps {a} {thing} in a {holder} and {b} in a {colour} {holder} {place}."}},
+    {"base_question",
+     {"How many {thing} are there now?", "How many {thing} is that together?",
+      "What is the number of {thing} in all?"}},
+    {"task_story",
+     {"{hero} fills {a} {colour} {holder}s with {b} {thing} each and then {loses} {c} of them.",
+      "Every day {hero} {gets} {b} {thing}. {a} days later, {person} {loses} {c} of them.",
+      "{hero} {gets} {a} packs of {b} {thing} {place}. {day}, {hero} {loses} {c} {thing}."}},
+    {"task_question",
+     {"How many {thing} does {hero} still have?", "How many {thing} remain?",
+      "Find how many of the {thing} are left."}}};
 
-inline constexpr std::string_view base_stories[] = {
-    "{name} has {a} {colour} {thing}. {friend} brings {b} more. "
-    "How many {thing} does {name} have now?",
-    "{name} finds {a} {thing} {place} and {b} at school. How many {thing} is that?",
-    "There are {a} {thing} {place}. {name} adds {b} {colour} ones. How many {thing} are there?"};
-inline constexpr std::string_view task_stories[] = {
-    "A {seller} fills {a} {box} with {b} {crop} each and then sells {c} {crop}. "
-    "Work out how many {crop} the {seller} still owns.",
-    "Every day a {seller} loads {b} {crop}. After {a} days {c} {crop} are spoilt. "
-    "Work out how many good {crop} remain.",
-    "A {seller} buys {a} {box}. Each of the {box} holds {b} {crop}, but {c} {crop} are eaten. "
-    "Work out how many {crop} are left."};
+using bindings = std::map<std::string_view, std::string>;
 
-/// Draws words and numbers for one text.
-class writer {
- public:
-  writer(std::uint64_t seed, std::uint64_t stream) : random_(seed, stream) {}
-
-  std::string pick(words list) {
-    return std::string(list[static_cast<std::size_t>(random_.below(std::ssize(list)))]);
-  }
-  index_t number(index_t least, index_t most) {
-    return least + random_.below(most - least + 1);
-  }
-
- private:
-  sbora::random_stream random_;
-};
-
-/// Replaces every {slot} of a template by its value.
-inline std::string fill(std::string_view pattern, const std::map<std::string, std::string>& slots) {
+/// Replaces every {slot} by its bound value or else by a random alternative of its rule.
+inline std::string expand(std::string_view pattern, const bindings& bound,
+                          sbora::random_stream& random) {
   std::string result;
   for (std::size_t at = 0; at < pattern.size();) {
     if (pattern[at] != '{') {
@@ -68,61 +63,68 @@ inline std::string fill(std::string_view pattern, const std::map<std::string, st
       continue;
     }
     const std::size_t close = pattern.find('}', at);
-    result += slots.at(std::string(pattern.substr(at + 1, close - at - 1)));
+    const std::string_view slot = pattern.substr(at + 1, close - at - 1);
+    if (const auto found = bound.find(slot); found != bound.end()) {
+      result += found->second;
+    } else {
+      const auto& choices = rules.at(slot);
+      const auto choice = static_cast<std::size_t>(random.below(std::ssize(choices)));
+      result += expand(choices[choice], bound, random);
+    }
     at = close + 1;
   }
   return result;
 }
 
-/// A story about adding, with four choices to pick from.
-inline std::string base_problem(writer& draw) {
-  const index_t a = draw.number(2, 60);
-  const index_t b = draw.number(2, 39);
-  const std::string story = draw.pick(base_stories);
-  std::string text = "Question: " + fill(story, {{"name", draw.pick(names)},
-                                                 {"friend", draw.pick(names)},
-                                                 {"thing", draw.pick(small_things)},
-                                                 {"colour", draw.pick(colours)},
-                                                 {"place", draw.pick(places)},
-                                                 {"a", std::to_string(a)},
-                                                 {"b", std::to_string(b)}});
-  const index_t right = draw.number(1, 4);
-  text += "\nChoices:";
-  for (index_t choice = 1; choice <= 4; ++choice) {
-    const index_t shown = choice == right ? a + b : a + b + choice - right + 9 * (choice % 2);
-    text += " (" + std::to_string(choice) + ") " + std::to_string(shown);
-  }
-  return text + "\nThe correct choice is " + std::to_string(right) + "\n\n";
+inline index_t number(index_t least, index_t most, sbora::random_stream& random) {
+  return least + random.below(most - least + 1);
 }
 
-/// A story about multiplying and subtracting, with the working written out.
-inline std::string task_problem(writer& draw) {
-  const index_t a = draw.number(2, 12);
-  const index_t b = draw.number(3, 20);
-  const index_t c = draw.number(1, a * b - 1);
-  const std::string story = draw.pick(task_stories);
-  std::string text = "PROBLEM. " + fill(story, {{"seller", draw.pick(sellers)},
-                                                {"box", draw.pick(boxes)},
-                                                {"crop", draw.pick(crops)},
-                                                {"a", std::to_string(a)},
-                                                {"b", std::to_string(b)},
-                                                {"c", std::to_string(c)}});
+/// A sum with four answers to choose from.
+inline std::string base_problem(sbora::random_stream& random) {
+  const index_t a = number(2, 99, random);
+  const index_t b = number(2, 99, random);
+  const index_t right = number(1, 4, random);
+  bindings bound = {{"a", std::to_string(a)}, {"b", std::to_string(b)}};
+  bound["hero"] = expand("{name}", bound, random);
+  bound["thing"] = expand("{things}", bound, random);
+  std::string text = "Please choose the right answer: ";
+  text += expand("{base_story} {base_question}", bound, random) + "\n\n";
+  for (index_t choice = 1; choice <= 4; ++choice) {
+    const index_t wrong = a + b + (choice - right) * number(1, 9, random);
+    text += "Answer" + std::to_string(choice) + ": " +
+            std::to_string(choice == right ? a + b : wrong) + (choice < 4 ? " " : "\n\n");
+  }
+  return text + "the right answer is answer" + std::to_string(right) + "\n\n";
+}
+
+/// A product and a difference with the working written out.
+inline std::string task_problem(sbora::random_stream& random) {
+  const index_t a = number(2, 12, random);
+  const index_t b = number(3, 20, random);
+  const index_t c = number(1, a * b - 1, random);
+  bindings bound = {
+      {"a", std::to_string(a)}, {"b", std::to_string(b)}, {"c", std::to_string(c)}};
+  bound["hero"] = expand("{name}", bound, random);
+  bound["thing"] = expand("{things}", bound, random);
+  std::string text = expand("{task_story} {task_question}", bound, random);
   const std::string product = std::to_string(a * b);
-  text += "\nWORKING. " + std::to_string(a) + " * " + std::to_string(b) + " = " + product + "; " +
-          product + " - " + std::to_string(c) + " = " + std::to_string(a * b - c) + ".";
-  return text + "\nRESULT: " + std::to_string(a * b - c) + ".\n\n";
+  const std::string left = std::to_string(a * b - c);
+  text += "\nA: The " + bound["thing"] + " were " + bound["a"] + " * " + bound["b"] + " = " +
+          product + ". So " + product + " - " + bound["c"] + " = " + left + " are left.";
+  return text + " The answer is " + left + ".\n\n";
 }
 
 /// Problems until there are at least `bytes` of text.
 template <class Problem>
 std::string text(std::uint64_t seed, std::uint64_t stream, std::size_t bytes, Problem problem) {
-  writer draw(seed, stream);
+  sbora::random_stream random(seed, stream);
   std::string result;
-  while (result.size() < bytes) result += problem(draw);
+  while (result.size() < bytes) result += problem(random);
   return result;
 }
 
-inline std::string base_text(std::uint64_t seed) { return text(seed, 1, 600'000, base_problem); }
-inline std::string task_text(std::uint64_t seed) { return text(seed, 2, 400'000, task_problem); }
+inline std::string base_text(std::uint64_t seed) { return text(seed, 1, 1'000'000, base_problem); }
+inline std::string task_text(std::uint64_t seed) { return text(seed, 2, 500'000, task_problem); }
 
 }  // namespace byte_lm::grammar

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -8,23 +7,12 @@
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
 
-#include "corpus.hpp"
+#include "sizes.hpp"
 
 namespace byte_lm {
 
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using matrix_map = Eigen::Map<matrix>;
-
-inline constexpr index_t symbols = 256;
-inline constexpr index_t embedding_width = 16;
-
-/// The hidden layers are square (32 bytes of 16 features in, as many out), so that FA and FB train the
-/// same number of parameters at the same rank.
-inline constexpr index_t width = context * embedding_width;
-
-/// Layers 0 and 1 are hidden and get adapters, layer 2 is the output.
-inline constexpr int layer_count = 3;
-inline constexpr int output_layer = 2;
 
 /// The weights of the model, or their gradients, as matrices over one flat array that someone else
 /// owns. One array means one optimiser call, one copy, one comparison.

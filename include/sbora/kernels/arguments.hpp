@@ -132,7 +132,7 @@ struct pack_args {
 /// out[m, n] = (accumulate ? out[m, n] : bias[n] or 0) + alpha·Σ_k lhs[m, k]·rhs[k, n] for a block of
 /// whole strips and columns. rhs[k, n] is at rhs[k·rhs_depth_stride + n·rhs_column_stride], one of the
 /// two strides being 1. out is not read unless accumulate.
-/// panel: scratch of panel_depth × ceil(columns / tile columns)·tile columns elements.
+/// panel: scratch of panel_depth × tile columns elements.
 template <class Storage, class T>
 struct product_args {
   const T* packed;

@@ -14,6 +14,14 @@ void pack(const pack_args<T>& a) noexcept {
   for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
     T* SBORA_RESTRICT out = a.packed + strip * tile_rows * a.depth;
     const index_t first = strip * tile_rows;
+    if (a.row_stride == 1) {  // a transposed operand: its rows lie side by side
+      const index_t valid = a.rows - first < tile_rows ? a.rows - first : index_t{tile_rows};
+      for (index_t k = 0; k < a.depth; ++k) {
+        const T* SBORA_RESTRICT source = a.source + first + k * a.depth_stride;
+        for (index_t i = 0; i < tile_rows; ++i) out[k * tile_rows + i] = i < valid ? source[i] : T{0};
+      }
+      continue;
+    }
     for (index_t i = 0; i < tile_rows; ++i) {
       if (first + i < a.rows) {
         const T* SBORA_RESTRICT source = a.source + (first + i) * a.row_stride;
@@ -114,15 +122,14 @@ void product(const product_args<Storage, T>& a) noexcept {
   for (index_t k = 0; k == 0 || k < a.depth; k += panel_depth) {
     const index_t depth = a.depth - k < panel_depth ? a.depth - k : panel_depth;
     const bool accumulate = a.accumulate || k > 0;
-    T* panel = a.panel;
-    for (index_t n = a.column_begin; n < a.column_end; n += columns, panel += panel_depth * columns) {
+    for (index_t n = a.column_begin; n < a.column_end; n += columns) {
       const index_t n_valid = a.column_end - n < columns ? a.column_end - n : columns;
       pack_panel(a.rhs + k * a.rhs_depth_stride + n * a.rhs_column_stride, a.rhs_depth_stride,
-                 a.rhs_column_stride, depth, n_valid, panel);
+                 a.rhs_column_stride, depth, n_valid, a.panel);
       for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
         const index_t m = strip * tile_rows;
         const index_t m_valid = a.rows - m < tile_rows ? a.rows - m : index_t{tile_rows};
-        multiply_tile<T>(a.packed + strip * tile_rows * a.depth + k * tile_rows, panel, depth,
+        multiply_tile<T>(a.packed + strip * tile_rows * a.depth + k * tile_rows, a.panel, depth,
                          a.out + m * a.out_stride + n, a.out_stride, m_valid, n_valid, a.alpha,
                          a.bias != nullptr ? a.bias + n : nullptr, accumulate);
       }

@@ -1,0 +1,58 @@
+/// One AdamW step over flat spans.
+///
+///   adamw/f32|f64/COUNT/isa=*   sbora::adamw<S>::step, the kernel of each instruction set
+///   adamw/f32/COUNT/loop_*      a plain loop in f32 (peers/loops.cpp)
+///
+/// COUNT = 16 Mi elements: from memory, as the optimiser of a whole model. 262144: one 4096 x 64 trained
+/// half, 4 MiB with gradient and moments, from the last-level cache.
+/// bytes: 7 * sizeof(S) per element: w, g, m, v read and w, m, v written.
+
+#include <cmath>
+
+#include "peers/peers.hpp"
+#include "support/adamw_workload.hpp"
+#include "support/suite.hpp"
+
+namespace {
+
+template <class Scalar>
+void step(benchmark::State& state, std::size_t count) {
+  bench::adamw_workload<Scalar>::verify();
+  bench::adamw_workload<Scalar> work(count);
+  work.step();
+  bench::measure(state, [&] { work.step(); });
+  bench::count_bytes(state, work.bytes());
+}
+
+template <class Loop>
+void loop(benchmark::State& state, std::size_t count, Loop adamw) {
+  bench::buffer<float> parameters(count);
+  bench::buffer<float> gradient(count);
+  bench::buffer<float> first(count);
+  bench::buffer<float> second(count);
+  bench::fill_uniform(parameters.span(), 21);
+  bench::fill_uniform(gradient.span(), 22);
+  double t = 0;
+  bench::measure(state, [&] {
+    t += 1;
+    const double step = 1e-3 / (1 - std::pow(0.9, t));
+    const double root = std::sqrt(1 - std::pow(0.999, t));
+    adamw(parameters.data(), gradient.data(), first.data(), second.data(),
+          static_cast<std::ptrdiff_t>(count), 1e-3F, 0.9F, 0.999F, 1e-8F, 1e-2F,
+          static_cast<float>(step), static_cast<float>(root));
+  });
+  bench::count_bytes(state, bench::adamw_workload<float>::bytes_per_element * static_cast<double>(count));
+}
+
+}  // namespace
+
+void bench::register_suite() {
+  benchmark::SetDefaultTimeUnit(benchmark::kMicrosecond);
+  for (const std::size_t count : {std::size_t{262144}, std::size_t{16} << 20}) {
+    const std::string size = std::to_string(count);
+    add_per_isa("adamw/f32/" + size, [count](auto& state) { step<float>(state, count); });
+    add_per_isa("adamw/f64/" + size, [count](auto& state) { step<double>(state, count); });
+    add("adamw/f32/" + size + "/loop_auto", [count](auto& state) { loop(state, count, loop_auto_adamw); });
+    add("adamw/f32/" + size + "/loop_scalar", [count](auto& state) { loop(state, count, loop_scalar_adamw); });
+  }
+}

@@ -1,0 +1,113 @@
+#pragma once
+
+/// What the Google Benchmark suites share.
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <sbora/sbora.hpp>
+
+#include "timing.hpp"
+
+namespace bench {
+
+/// Called by main before the benchmarks run; each suite defines it.
+void register_suite();
+
+/// Ten repetitions; median, MAD and the least are kept. Each benchmark times itself (measure() below, or
+/// SetIterationTime), so that putting the state back isn't counted.
+inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* entry) {
+  return entry->Repetitions(10)
+      ->UseManualTime()
+      ->MinTime(0.03)
+      ->ReportAggregatesOnly()
+      ->ComputeStatistics("mad", [](const std::vector<double>& values) { return mad(values); })
+      ->ComputeStatistics("min",
+                          [](const std::vector<double>& values) {
+                            return *std::min_element(values.begin(), values.end());
+                          });
+}
+
+/// Registers `function(state)`. What it throws (a wrong result, say) becomes the benchmark's error.
+template <class Function>
+benchmark::internal::Benchmark* add(const std::string& name, Function function) {
+  return standard(benchmark::RegisterBenchmark(name.c_str(), [function](benchmark::State& state) {
+    try {
+      function(state);
+    } catch (const std::exception& problem) {
+      state.SkipWithError(problem.what());
+    }
+  }));
+}
+
+/// The levels that this machine can run, lowest first.
+inline std::vector<sbora::isa> runnable_isas() {
+  const sbora::isa active = sbora::active_isa();
+  std::vector<sbora::isa> levels;
+  for (const sbora::isa level : {sbora::isa::scalar, sbora::isa::avx2, sbora::isa::avx512,
+                                 sbora::isa::avx512_bf16, sbora::isa::neon}) {
+    try {
+      sbora::force_isa(level);
+      levels.push_back(level);
+    } catch (const sbora::error&) {
+    }
+  }
+  sbora::force_isa(active);
+  return levels;
+}
+
+/// Forces a level for the life of this object.
+class forced_isa {
+ public:
+  explicit forced_isa(sbora::isa level) : before_(sbora::active_isa()) { sbora::force_isa(level); }
+  ~forced_isa() { sbora::force_isa(before_); }
+  forced_isa(const forced_isa&) = delete;
+  forced_isa& operator=(const forced_isa&) = delete;
+
+ private:
+  sbora::isa before_;
+};
+
+/// Registers `function(state)` once per level, with /isa=LEVEL at the end of the name.
+template <class Function>
+void add_per_isa(const std::string& name, Function function) {
+  for (const sbora::isa level : runnable_isas()) {
+    add(name + "/isa=" + sbora::to_string(level), [level, function](benchmark::State& state) {
+      const forced_isa forced(level);
+      function(state);
+    });
+  }
+}
+
+/// The benchmark's loop: `run` is timed, `restore` isn't.
+template <class Run, class Restore>
+void measure(benchmark::State& state, Run&& run, Restore&& restore) {
+  for (auto _ : state) {
+    state.SetIterationTime(seconds_of(run));
+    restore();
+  }
+}
+
+template <class Run>
+void measure(benchmark::State& state, Run&& run) {
+  measure(state, std::forward<Run>(run), [] {});
+}
+
+/// Bytes per second by the byte model of the suite, as Google Benchmark prints it (Gi = 2^30).
+inline void count_bytes(benchmark::State& state, double bytes_per_iteration) {
+  state.counters["bytes"] =
+      benchmark::Counter(bytes_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
+                         benchmark::Counter::kIs1000);
+}
+
+inline void count_flops(benchmark::State& state, double flops_per_iteration) {
+  state.counters["flops"] =
+      benchmark::Counter(flops_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
+                         benchmark::Counter::kIs1000);
+}
+
+}  // namespace bench

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <sbora/config/index.hpp>
+
+namespace byte_lm {
+
+using sbora::index_t;
+
+struct options {
+  std::string base_data;
+  std::string task_data;
+  index_t rank = 64;
+  double alpha = 128;
+  double learning_rate = 5e-3;
+  index_t steps = 400;
+  index_t base_steps = 1200;
+  index_t batch = 512;
+  std::uint64_t seed = 1;
+  int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
+  std::string output;
+};
+
+/// The options, or nothing after --help. Throws input_error, with one line that names the option.
+std::optional<options> parse_options(int argc, char** argv);
+
+/// Makes the folder and tries to write there, so that a typing error shows before training.
+void prepare_output(const std::string& folder);
+
+}  // namespace byte_lm

@@ -1,0 +1,190 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+#include <sbora/config/workspace.hpp>
+#include <sbora/layers/adapter_view.hpp>
+#include <sbora/layers/saved.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// How an adapter scales and regularises its update.
+struct adapter_options {
+  double alpha = 8;                 ///< scale is alpha/rank, or alpha/√rank with rslora; > 0
+  bool rslora = false;              ///< rank-stabilised scale
+  double dropout = 0;               ///< probability that an input of the adapter is dropped; [0, 1)
+  std::uint64_t dropout_seed = 0;   ///< of the masks; equal seeds and steps give equal masks
+};
+
+/// An SBoRA adapter: a region, the trained half, its gradient, and a scale. Use it as fa_adapter or
+/// fb_adapter.
+///
+/// Effect      ΔW = s·B·A; FA: A is the region's one-hot rows, B (d_out × rank) is trained. FB: B is the
+///             region's one-hot columns, A (rank × d_in) is trained. Trained from zero, so a new adapter
+///             changes nothing.
+/// Shapes      parameters() and gradient(): flat, row-major d_out × rank (FA) or rank × d_in (FB);
+///             column (FA) or row (FB) j belongs to target().indices()[j].
+/// Requires    region over [0, d_in) (FA) or [0, d_out) (FB), options in range: checked.
+/// Lifetime    owns its memory, or uses the caller's spans, which have to outlive it: one all-reduce or
+///             one optimiser over many adapters works on one array that way. Movable; spans and maps
+///             stay valid after a move. clone() copies.
+/// Cost        2·parameter_count() numbers and 3·rank indices.
+/// Thread      const members are safe concurrently; a training forward and backward aren't const.
+/// Errors      shape_error, config_error; nothing is kept or written after one.
+/// Source      arXiv 2407.05413; rsLoRA: arXiv 2312.03732.
+template <adapter_kind Kind, class T>
+class basic_adapter {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "sbora: the trained half of an adapter is float or double (float also over bfloat16 and "
+                "half weights)");
+
+ public:
+  static constexpr adapter_kind kind = Kind;
+  using scalar = T;
+  using saved_type = std::conditional_t<Kind == adapter_kind::fa, fa_saved<T>, fb_saved<T>>;
+  using matrix_map = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using const_matrix_map =
+      Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+
+  /// With memory of its own, zeroed.
+  basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options = {})
+      : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
+    const index_t count = parameter_count();
+    owned_ = detail::make_aligned_array<T>(2 * count);
+    std::fill_n(owned_.get(), 2 * count, T{0});
+    parameters_ = {owned_.get(), static_cast<std::size_t>(count)};
+    gradient_ = {owned_.get() + count, static_cast<std::size_t>(count)};
+  }
+
+  /// On the caller's memory of parameter_count() numbers each, which keeps its contents: zero it for a
+  /// new adapter, or fill it with a trained half. An empty gradient makes an adapter for inference.
+  basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options,
+                std::span<T> parameters, std::span<T> gradient)
+      : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
+    check_size("parameters", parameters.size());
+    if (!gradient.empty()) check_size("gradients", gradient.size());
+    parameters_ = parameters;
+    gradient_ = gradient;
+  }
+
+  /// A copy with memory of its own.
+  basic_adapter clone() const {
+    basic_adapter copy(d_out_, d_in_, target_, options_);
+    std::copy(parameters_.begin(), parameters_.end(), copy.parameters_.begin());
+    std::copy(gradient_.begin(), gradient_.end(), copy.gradient_.begin());
+    copy.multiplier_ = multiplier_;
+    copy.enabled_ = enabled_;
+    copy.dropout_step_ = dropout_step_;
+    return copy;
+  }
+
+  index_t d_out() const noexcept { return d_out_; }
+  index_t d_in() const noexcept { return d_in_; }
+  index_t rank() const noexcept { return target_.rank(); }
+  const region& target() const noexcept { return target_; }
+  const adapter_options& options() const noexcept { return options_; }
+
+  /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
+  index_t parameter_count() const noexcept {
+    return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_);
+  }
+
+  std::span<T> parameters() noexcept { return parameters_; }
+  std::span<const T> parameters() const noexcept { return parameters_; }
+  std::span<T> gradient() noexcept { return gradient_; }
+  std::span<const T> gradient() const noexcept { return gradient_; }
+  void zero_gradient() noexcept { std::fill(gradient_.begin(), gradient_.end(), T{0}); }
+
+  /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
+  matrix_map matrix() noexcept { return {parameters_.data(), rows(), cols()}; }
+  const_matrix_map matrix() const noexcept { return {parameters_.data(), rows(), cols()}; }
+  matrix_map gradient_matrix() noexcept { return {gradient_.data(), rows(), cols()}; }
+  const_matrix_map gradient_matrix() const noexcept { return {gradient_.data(), rows(), cols()}; }
+
+  /// alpha/rank or alpha/√rank, times the run-time multiplier.
+  double scale() const noexcept {
+    const auto r = static_cast<double>(rank());
+    return options_.alpha / (options_.rslora ? std::sqrt(r) : r) * multiplier_;
+  }
+  double multiplier() const noexcept { return multiplier_; }
+  /// Errors: config_error where it isn't finite.
+  void set_multiplier(double multiplier) {
+    if (!std::isfinite(multiplier)) throw config_error("sbora::adapter: the multiplier must be finite");
+    multiplier_ = multiplier;
+  }
+
+  /// A disabled adapter takes no part in forward and backward.
+  bool enabled() const noexcept { return enabled_; }
+  void set_enabled(bool enabled) noexcept { enabled_ = enabled; }
+
+  /// The number of the next training forward's dropout mask. Set it back to repeat a forward with the
+  /// same mask (recomputation, resuming).
+  std::uint64_t dropout_step() const noexcept { return dropout_step_; }
+  void set_dropout_step(std::uint64_t step) noexcept { dropout_step_ = step; }
+  std::uint64_t next_dropout_step() noexcept { return dropout_step_++; }
+
+  /// What layers and mergers take.
+  adapter_view<Kind, T> view() const noexcept {
+    return {&target_, parameters_.data(), gradient_.data(), d_out_,           d_in_,
+            static_cast<T>(scale()), enabled_, options_.dropout, options_.dropout_seed};
+  }
+
+ private:
+  index_t rows() const noexcept { return Kind == adapter_kind::fa ? d_out_ : rank(); }
+  index_t cols() const noexcept { return Kind == adapter_kind::fa ? rank() : d_in_; }
+
+  struct checked {};
+
+  basic_adapter(checked, index_t d_out, index_t d_in, region target, adapter_options options)
+      : target_(std::move(target)), d_out_(d_out), d_in_(d_in), options_(options) {
+    const bool is_fa = Kind == adapter_kind::fa;
+    if (d_out_ < 1 || d_in_ < 1) {
+      throw shape_error(name() + "a weight of " + detail::shape_text(d_out_, d_in_) +
+                        ", both must be at least 1");
+    }
+    if (target_.dim() != (is_fa ? d_in_ : d_out_)) {
+      throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
+                        (is_fa ? "d_in is " + std::to_string(d_in_) : "d_out is " + std::to_string(d_out_)));
+    }
+    if (!(options_.alpha > 0) || !std::isfinite(options_.alpha)) {
+      throw config_error(name() + "alpha must be positive and finite, got " +
+                         std::to_string(options_.alpha));
+    }
+    if (!(options_.dropout >= 0 && options_.dropout < 1)) {
+      throw config_error(name() + "dropout must be in [0, 1), got " + std::to_string(options_.dropout));
+    }
+  }
+
+  void check_size(const char* what, std::size_t size) const {
+    if (size == static_cast<std::size_t>(parameter_count())) return;
+    throw shape_error(name() + std::to_string(parameter_count()) + " " + what +
+                      " needed, the span given has " + std::to_string(size));
+  }
+
+  static std::string name() {
+    return Kind == adapter_kind::fa ? "sbora::fa_adapter: " : "sbora::fb_adapter: ";
+  }
+
+  region target_;
+  index_t d_out_;
+  index_t d_in_;
+  adapter_options options_;
+  detail::aligned_array<T> owned_;
+  std::span<T> parameters_;
+  std::span<T> gradient_;
+  double multiplier_ = 1;
+  std::uint64_t dropout_step_ = 0;
+  bool enabled_ = true;
+};
+
+/// SBoRA-FA: the region is of columns (input features), B is trained.
+template <class T>
+using fa_adapter = basic_adapter<adapter_kind::fa, T>;
+
+/// SBoRA-FB: the region is of rows (output features), A is trained.
+template <class T>
+using fb_adapter = basic_adapter<adapter_kind::fb, T>;
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,299 @@
+#pragma once
+
+#include <sbora/adapters/region_memory.hpp>
+#include <sbora/regions/set_operations.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// Merges adapters into one writable weight and takes them out again, to the last bit.
+///
+/// Effect      merge: W += round(s·B) on the adapter's region, rounded to the weight's type (to nearest
+///             even), and nothing else touched. The originals of the region are kept; unmerge writes
+///             them back. What is merged is known by kind and region, not by the adapter object.
+/// Shapes      an FA or FB adapter for a d_out × d_in weight.
+/// Requires    merged regions are disjoint: two FAs or FBs that share no index. FA columns and FB rows
+///             always cross, so only one kind at a time.
+/// Aliasing    the weight's memory is written by merges only; nobody may write the merged regions
+///             meanwhile.
+/// Lifetime    keeps the view of the weight. Destroying a merger leaves the weight as it is, merged.
+/// Cost        O(rank·d): reads the region twice, writes it once, keeps rank·d originals. Allocates for
+///             the first merge of a size; unmerged originals are used again.
+/// Numerics    s·b is rounded to float (double), then added and rounded once: the same bits for any
+///             executor and instruction set, and as torch's weight[:, idx] += s * b for float.
+/// Thread      one call at a time for each merger; nobody may use the weight meanwhile.
+/// Errors      merge_error, shape_error, not_finite_error (row and column of the first element that
+///             would not be finite): all before anything is written.
+/// Source      keeping originals: what users of merge/unmerge ask for, e.g. huggingface/trl#6688.
+template <class Scalar>
+class merger {
+  static_assert(!std::is_const_v<Scalar>,
+                "sbora::merger: merging writes the weight, and this view is read-only");
+  using storage_scalar = typename weight_view<Scalar>::storage_scalar;
+  using compute = typename weight_view<Scalar>::compute_scalar;
+  using arguments = detail::region_args<storage_scalar, compute>;
+  using kernels = detail::region_kernels<storage_scalar, compute>;
+
+ public:
+  explicit merger(weight_view<Scalar> weight) : weight_(weight) {}
+
+  const weight_view<Scalar>& weight() const noexcept { return weight_; }
+
+  /// Merges with the adapter's scale(), enabled or not.
+  template <adapter_kind Kind, class T, class Executor = serial_executor>
+  void merge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
+    check_adapter(adapter);
+    detail::check_executor<Executor>();
+    check_free(Kind, adapter.target(), nullptr);
+    entry added = make_entry(Kind, adapter.target());
+    entries_.reserve(entries_.size() + 1);
+    const detail::region_layout layout = layout_of(added);
+    const arguments args = arguments_for(added, adapter);
+    const kernels& kernel = kernels_for(layout.form);
+    check_finite(added, layout, args, pool, [&](const arguments& task) {
+      kernel.save(task);
+      return kernel.check(task);
+    });
+    pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+    entries_.push_back(std::move(added));
+  }
+
+  /// Writes the originals back. Errors: merge_error where this region isn't merged.
+  template <adapter_kind Kind, class T, class Executor = serial_executor>
+  void unmerge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
+    check_adapter(adapter);
+    detail::check_executor<Executor>();
+    const auto merged = require_merged(Kind, adapter.target());
+    restore(*merged, pool);
+    keep_spare(*merged);
+    entries_.erase(merged);
+  }
+
+  /// unmerge(out) and merge(in) in one pass; regions of the two may overlap. Where they are the same,
+  /// only the region is written.
+  template <adapter_kind KindOut, adapter_kind KindIn, class T, class Executor = serial_executor>
+  void swap(const basic_adapter<KindOut, T>& out, const basic_adapter<KindIn, T>& in,
+            Executor&& pool = Executor{}) {
+    check_adapter(out);
+    check_adapter(in);
+    detail::check_executor<Executor>();
+    const auto merged = require_merged(KindOut, out.target());
+    check_free(KindIn, in.target(), &*merged);
+    if (KindOut == KindIn && out.target() == in.target()) {
+      const detail::region_layout layout = layout_of(*merged);
+      const arguments args = arguments_for(*merged, in);
+      const kernels& kernel = kernels_for(layout.form);
+      check_finite(*merged, layout, args, pool, kernel.check);
+      pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+      return;
+    }
+    entry added = make_entry(KindIn, in.target());
+    const detail::region_layout layout = layout_of(added);
+    const arguments args = arguments_for(added, in);
+    const kernels& kernel = kernels_for(layout.form);
+    pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.save(layout.task(args, task)); });
+    copy_shared_originals(*merged, added);
+    check_finite(added, layout, args, pool, kernel.check);
+    if (KindOut == KindIn && layout.form == detail::region_form::columns) {
+      // Same lines: while a line is in cache, its old columns go back and its new ones come in.
+      const arguments old = arguments_for(*merged, out);
+      const detail::region_layout old_layout = layout_of(*merged);
+      pool.parallel_for(layout.tasks(), [&](index_t task) {
+        kernel.restore(old_layout.task(old, task));
+        kernel.merge(layout.task(args, task));
+      });
+    } else {
+      restore(*merged, pool);
+      pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+    }
+    std::swap(*merged, added);
+    keep_spare(added);
+  }
+
+  /// Everything back to the originals. Cost: as many unmerges.
+  template <class Executor = serial_executor>
+  void unmerge_all(Executor&& pool = Executor{}) {
+    for (entry& merged : entries_) restore(merged, pool);
+    entries_.clear();
+  }
+
+  template <adapter_kind Kind, class T>
+  bool is_merged(const basic_adapter<Kind, T>& adapter) const {
+    return std::any_of(entries_.begin(), entries_.end(),
+                       [&](const entry& e) { return e.is(Kind, adapter.target()); });
+  }
+
+  index_t merged_count() const noexcept { return static_cast<index_t>(entries_.size()); }
+
+ private:
+  struct entry {
+    adapter_kind kind;
+    region target;
+    detail::aligned_array<storage_scalar> originals;
+    index_t capacity;
+
+    bool is(adapter_kind other_kind, const region& other) const {
+      return kind == other_kind && target == other;
+    }
+  };
+  using iterator = typename std::vector<entry>::iterator;
+
+  template <adapter_kind Kind, class T>
+  void check_adapter(const basic_adapter<Kind, T>& adapter) const {
+    static_assert(std::is_same_v<T, compute>,
+                  "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
+                  "float, bfloat16 and half weights, double for double weights");
+    if (adapter.d_out() != weight_.d_out() || adapter.d_in() != weight_.d_in()) {
+      throw shape_error("sbora::merger: the adapter is for a weight of " +
+                        detail::shape_text(adapter.d_out(), adapter.d_in()) + ", the weight is " +
+                        detail::shape_text(weight_.d_out(), weight_.d_in()));
+    }
+  }
+
+  /// No merged region but `leaving` may meet the new one.
+  void check_free(adapter_kind kind, const region& target, const entry* leaving) const {
+    for (const entry& merged : entries_) {
+      if (&merged == leaving) continue;
+      if (merged.is(kind, target)) {
+        throw merge_error("sbora::merger: an adapter on this region is merged already");
+      }
+      if (merged.kind != kind) {
+        throw merge_error(
+            "sbora::merger: an adapter of the other kind is merged, and FA columns cross FB rows");
+      }
+      const std::vector<index_t> shared = shared_indices(merged.target, target);
+      if (!shared.empty()) {
+        throw merge_error("sbora::merger: the region shares " + std::to_string(shared.size()) +
+                          (shared.size() == 1 ? " index" : " indices") +
+                          " with one that is merged, the first is " + std::to_string(shared.front()));
+      }
+    }
+  }
+
+  iterator require_merged(adapter_kind kind, const region& target) {
+    const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                    [&](const entry& e) { return e.is(kind, target); });
+    if (found == entries_.end()) {
+      throw merge_error("sbora::merger: no adapter on this region is merged, " +
+                        std::to_string(entries_.size()) + " on others are");
+    }
+    return found;
+  }
+
+  detail::region_layout layout_of(const entry& e) const {
+    return {e.kind, weight_.order(), weight_.d_out(), weight_.d_in(), e.target.rank()};
+  }
+
+  entry make_entry(adapter_kind kind, const region& target) {
+    const index_t size =
+        target.rank() * (kind == adapter_kind::fa ? weight_.d_out() : weight_.d_in());
+    entry made{kind, target, nullptr, size};
+    if (spare_ != nullptr && spare_capacity_ >= size) {
+      made.originals = std::move(spare_);
+      made.capacity = spare_capacity_;
+    } else {
+      made.originals = detail::make_aligned_array<storage_scalar>(size);
+    }
+    return made;
+  }
+
+  void keep_spare(entry& e) noexcept {
+    if (spare_ != nullptr && spare_capacity_ >= e.capacity) return;
+    spare_ = std::move(e.originals);
+    spare_capacity_ = e.capacity;
+  }
+
+  template <adapter_kind Kind>
+  arguments arguments_for(const entry& e, const basic_adapter<Kind, compute>& adapter) const {
+    const auto view = adapter.view();
+    const bool fa = Kind == adapter_kind::fa;
+    return {weight_.storage_data(), weight_.stride(), e.target.indices().data(), e.target.rank(),
+            fa ? weight_.d_out() : weight_.d_in(), e.originals.get(), view.parameters,
+            fa ? view.rank() : 1, fa ? 1 : weight_.d_in(), view.scale, 0, 0, 0, 0};
+  }
+
+  static const kernels& kernels_for(detail::region_form form) {
+    const auto& table = detail::weight_kernels_now<storage_scalar>();
+    return form == detail::region_form::columns ? table.columns : table.rows;
+  }
+
+  /// Runs `check` over all tasks and throws for the first fault in task order.
+  template <class Executor, class Check>
+  void check_finite(const entry& e, const detail::region_layout& layout, const arguments& args,
+                    Executor& pool, Check&& check) {
+    faults_.assign(static_cast<std::size_t>(layout.tasks()), {-1, -1});
+    pool.parallel_for(layout.tasks(), [&](index_t task) {
+      faults_[static_cast<std::size_t>(task)] = check(layout.task(args, task));
+    });
+    for (const detail::region_fault& fault : faults_) {
+      if (fault.line < 0) continue;
+      const index_t index = e.target.indices()[static_cast<std::size_t>(fault.position)];
+      const index_t row = e.kind == adapter_kind::fa ? fault.line : index;
+      const index_t col = e.kind == adapter_kind::fa ? index : fault.line;
+      throw not_finite_error("sbora::merger: merging would leave row " + std::to_string(row) + ", column " +
+                                 std::to_string(col) + " of the weight not finite",
+                             row, col);
+    }
+  }
+
+  template <class Executor>
+  void restore(const entry& e, Executor& pool) {
+    const detail::region_layout layout = layout_of(e);
+    const kernels& kernel = kernels_for(layout.form);
+    const arguments args = {weight_.storage_data(), weight_.stride(), e.target.indices().data(),
+                            e.target.rank(), layout.lines, e.originals.get(), nullptr, 0, 0,
+                            compute{0}, 0, 0, 0, 0};
+    pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.restore(layout.task(args, task)); });
+  }
+
+  /// Where `from` is merged over elements of `to`, the weight doesn't hold their originals; `from` does.
+  void copy_shared_originals(const entry& from, entry& to) const {
+    const detail::region_layout a = layout_of(from);
+    const detail::region_layout b = layout_of(to);
+    const auto from_indices = from.target.indices();
+    const auto to_indices = to.target.indices();
+    for (index_t i = 0; i < a.rank; ++i) {
+      for (index_t j = 0; j < b.rank; ++j) {
+        const index_t index_a = from_indices[static_cast<std::size_t>(i)];
+        const index_t index_b = to_indices[static_cast<std::size_t>(j)];
+        if (from.kind != to.kind) {  // one element: a's line is b's index, and the other way round
+          to.originals[static_cast<std::size_t>(b.original(index_a, j))] =
+              from.originals[static_cast<std::size_t>(a.original(index_b, i))];
+        } else if (index_a == index_b) {
+          for (index_t line = 0; line < a.lines; ++line) {
+            to.originals[static_cast<std::size_t>(b.original(line, j))] =
+                from.originals[static_cast<std::size_t>(a.original(line, i))];
+          }
+        }
+      }
+    }
+  }
+
+  weight_view<Scalar> weight_;
+  std::vector<entry> entries_;
+  detail::aligned_array<storage_scalar> spare_;
+  index_t spare_capacity_ = 0;
+  std::vector<detail::region_fault> faults_;
+};
+
+/// Merges in its constructor and unmerges in its destructor, if still merged, on the calling thread.
+///
+/// Lifetime    merger and adapter have to outlive it and stay where they are.
+/// Errors      of merger::merge.
+template <class Scalar, class Adapter>
+class [[nodiscard]] scoped_merge {
+ public:
+  scoped_merge(merger<Scalar>& into, const Adapter& adapter) : merger_(&into), adapter_(&adapter) {
+    into.merge(adapter);
+  }
+  scoped_merge(const scoped_merge&) = delete;
+  scoped_merge& operator=(const scoped_merge&) = delete;
+  ~scoped_merge() {
+    if (merger_->is_merged(*adapter_)) merger_->unmerge(*adapter_);
+  }
+
+ private:
+  merger<Scalar>* merger_;
+  const Adapter* adapter_;
+};
+
+}  // namespace sbora::inline SBORA_ABI

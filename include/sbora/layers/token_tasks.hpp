@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cmath>
+
+#include <sbora/config/executor.hpp>
+#include <sbora/kernels/dispatch.hpp>
+#include <sbora/layers/activation.hpp>
+#include <sbora/layers/adapter_view.hpp>
+
+/// The small passes around an adapter's product, each cut into tasks of whole tokens.
+namespace sbora::inline SBORA_ABI::detail {
+
+/// Tokens per task: tens of microseconds at rank 64.
+inline constexpr index_t task_tokens = 64;
+
+template <class Executor, class Function>
+void for_token_ranges(index_t tokens, Executor& pool, Function&& f) {
+  pool.parallel_for(ceil_div(tokens, task_tokens), [&](index_t task) {
+    f(task * task_tokens, std::min(tokens, (task + 1) * task_tokens));
+  });
+}
+
+/// out[t, j] = source[t, target[j]], contiguous.
+template <class T, class Executor>
+void gather(activation_view<const T> source, const region& target, T* out, Executor& pool) {
+  const auto kernel = dense_kernels_now<T>().gather;
+  for_token_ranges(source.tokens, pool, [&](index_t begin, index_t end) {
+    kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(),
+            begin, end});
+  });
+}
+
+/// out[t, target[j]] += scale·source[t, j]; with no target, out += scale·source.
+template <class T, class Executor>
+void scatter_add(const T* source, index_t features, const region* target, T scale,
+                 activation_view<T> out, Executor& pool) {
+  const auto kernel = dense_kernels_now<T>().scatter_add;
+  const index_t* index = target != nullptr ? target->indices().data() : nullptr;
+  for_token_ranges(out.tokens, pool, [&](index_t begin, index_t end) {
+    kernel({source, features, index, features, scale, out.data, out.stride, begin, end});
+  });
+}
+
+/// out = the adapter's dropout mask of `step` over source; features of the region, or all where
+/// `target` is null.
+template <adapter_kind Kind, class T, class Executor>
+void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
+                   activation_view<const T> source, const region* target, T* out, Executor& pool) {
+  const auto kernel = dense_kernels_now<T>().dropout;
+  const dropout_mask mask = {adapter.dropout_seed, step,
+                             static_cast<std::uint32_t>(std::floor(adapter.dropout * 0x1p32))};
+  const T kept_scale = static_cast<T>(1.0 / (1.0 - adapter.dropout));
+  const index_t* index = target != nullptr ? target->indices().data() : nullptr;
+  for_token_ranges(source.tokens, pool, [&](index_t begin, index_t end) {
+    kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale,
+            begin, end});
+  });
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cmath>
+#include <initializer_list>
+#include <span>
+
+#include <sbora/optimisers/flat_span.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// Sum of squares of a gradient; add those of several adapters for their common norm.
+///
+/// Cost        one read of the span.
+/// Numerics    accumulates in double, in one fixed order.
+/// Thread      pure.
+template <class T>
+double sum_of_squares(std::span<const T> gradient) noexcept {
+  // Four sums, so that the additions' latency doesn't bound the pass.
+  double sum[4] = {0, 0, 0, 0};
+  std::size_t i = 0;
+  for (; i + 4 <= gradient.size(); i += 4) {
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+      const auto g = static_cast<double>(gradient[i + lane]);
+      sum[lane] += g * g;
+    }
+  }
+  for (; i < gradient.size(); ++i) sum[0] += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/// √ of the sum of squares over all spans: the global norm. Cost, numerics, thread as sum_of_squares.
+template <class T>
+double gradient_norm(std::initializer_list<std::span<const T>> gradients) noexcept {
+  double sum = 0;
+  for (const std::span<const T> gradient : gradients) sum += sum_of_squares(gradient);
+  return std::sqrt(sum);
+}
+template <class T>
+double gradient_norm(std::span<const T> gradient) noexcept {
+  return std::sqrt(sum_of_squares(gradient));
+}
+
+/// What gradients of that norm have to be multiplied by so that it is at most max_norm:
+/// min(1, max_norm/(norm + 1e-6)). Pass it as step_options::gradient_scale; no pass of its own then.
+/// Errors      config_error where max_norm isn't positive; not_finite_error where the norm isn't finite.
+/// Source      torch.nn.utils.clip_grad_norm_, error_if_nonfinite=True.
+inline double clip_scale(double norm, double max_norm) {
+  detail::check_option(max_norm > 0, "sbora::clip_scale", "max_norm must be positive", max_norm);
+  if (!std::isfinite(norm)) {
+    throw not_finite_error("sbora::clip_scale: the gradient's norm is " + std::to_string(norm), -1, -1);
+  }
+  return std::min(1.0, max_norm / (norm + 1e-6));
+}
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cmath>
+#include <numbers>
+
+#include <sbora/optimisers/flat_span.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// A learning rate for every step: a linear warm-up, then constant, linear or cosine decay to zero.
+///
+/// Effect      at(t), t = 0 for the first step: peak·t/warmup for t < warmup; then with
+///             p = (t - warmup)/(total - warmup): peak, peak·(1 - p), or peak·(1 + cos πp)/2; 0 from
+///             total on. Warm-up starts at 0, as in transformers' schedules.
+/// Requires    peak > 0, warmup >= 0, total > warmup: checked.
+/// Thread      immutable.
+/// Errors      config_error.
+/// Source      transformers.get_{constant,linear,cosine}_schedule_with_warmup.
+class schedule {
+ public:
+  static schedule constant(double peak, index_t warmup = 0) {
+    return schedule(shape::constant, peak, warmup, warmup + 1);
+  }
+  static schedule linear(double peak, index_t warmup, index_t total) {
+    return schedule(shape::linear, peak, warmup, total);
+  }
+  static schedule cosine(double peak, index_t warmup, index_t total) {
+    return schedule(shape::cosine, peak, warmup, total);
+  }
+
+  double at(index_t step) const noexcept {
+    if (step < warmup_) return peak_ * static_cast<double>(step) / static_cast<double>(warmup_);
+    if (shape_ == shape::constant) return peak_;
+    if (step >= total_) return 0;
+    const double progress =
+        static_cast<double>(step - warmup_) / static_cast<double>(total_ - warmup_);
+    return shape_ == shape::linear ? peak_ * (1 - progress)
+                                   : peak_ * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+  }
+
+ private:
+  enum class shape { constant, linear, cosine };
+
+  schedule(shape form, double peak, index_t warmup, index_t total)
+      : shape_(form), peak_(peak), warmup_(warmup), total_(total) {
+    constexpr const char* who = "sbora::schedule";
+    detail::check_option(peak > 0, who, "the learning rate must be positive", peak);
+    detail::check_option(warmup >= 0, who, "warmup must not be negative", static_cast<double>(warmup));
+    detail::check_option(total > warmup, who, "total must be above warmup", static_cast<double>(total));
+  }
+
+  shape shape_;
+  double peak_;
+  index_t warmup_;
+  index_t total_;
+};
+
+}  // namespace sbora::inline SBORA_ABI

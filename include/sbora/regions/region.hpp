@@ -1,0 +1,80 @@
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sbora/config/errors.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// Which columns (FA) or rows (FB) of a weight an adapter touches: `rank` distinct indices in [0, dim).
+///
+/// Effect      A value: copy, compare, move. Keeps the order that was given, since column j of the
+///             trained half belongs to indices()[j]; sorted() is the same set ascending.
+/// Cost        O(rank·log rank) to make, 3·rank indices of memory.
+/// Thread      immutable.
+/// Errors      region_error at construction for rank 0, rank > dim, dim < 1, an index out of range or
+///             one that comes twice; the message names the value and its position.
+/// Source      The standard basis of SBoRA, arXiv 2407.05413.
+class region {
+ public:
+  region(index_t dim, std::vector<index_t> indices) : dim_(dim), indices_(std::move(indices)) {
+    if (dim_ < 1) throw region_error("sbora::region: dim must be at least 1, got " + std::to_string(dim_));
+    const index_t count = rank();
+    if (count < 1 || count > dim_) {
+      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim_) +
+                         "], got " + std::to_string(count));
+    }
+    order_.resize(indices_.size());
+    for (std::size_t j = 0; j < order_.size(); ++j) {
+      if (indices_[j] < 0 || indices_[j] >= dim_) {
+        throw region_error("sbora::region: index " + std::to_string(indices_[j]) + " at position " +
+                           std::to_string(j) + " is outside [0, " + std::to_string(dim_) + ")");
+      }
+      order_[j] = static_cast<index_t>(j);
+    }
+    std::sort(order_.begin(), order_.end(), [this](index_t a, index_t b) {
+      return std::pair(at(a), a) < std::pair(at(b), b);
+    });
+    sorted_.reserve(indices_.size());
+    for (const index_t position : order_) {
+      if (!sorted_.empty() && sorted_.back() == at(position)) {
+        throw region_error("sbora::region: index " + std::to_string(at(position)) +
+                           " comes twice, again at position " + std::to_string(position));
+      }
+      sorted_.push_back(at(position));
+    }
+  }
+
+  index_t dim() const noexcept { return dim_; }
+  index_t rank() const noexcept { return static_cast<index_t>(indices_.size()); }
+
+  /// In the order given.
+  std::span<const index_t> indices() const noexcept { return indices_; }
+  /// Ascending.
+  std::span<const index_t> sorted() const noexcept { return sorted_; }
+  /// Where they came from: sorted()[i] == indices()[order()[i]].
+  std::span<const index_t> order() const noexcept { return order_; }
+
+  bool contains(index_t index) const noexcept {
+    return std::binary_search(sorted_.begin(), sorted_.end(), index);
+  }
+
+  /// Same dim, same indices in the same order.
+  friend bool operator==(const region& a, const region& b) noexcept {
+    return a.dim_ == b.dim_ && a.indices_ == b.indices_;
+  }
+
+ private:
+  index_t at(index_t position) const { return indices_[static_cast<std::size_t>(position)]; }
+
+  index_t dim_;
+  std::vector<index_t> indices_;
+  std::vector<index_t> order_;
+  std::vector<index_t> sorted_;
+};
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include <sbora/config/random.hpp>
+#include <sbora/regions/region.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+inline void check_rank(const char* who, index_t dim, index_t rank) {
+  if (dim < 1) {
+    throw region_error(std::string(who) + ": dim must be at least 1, got " + std::to_string(dim));
+  }
+  if (rank < 1 || rank > dim) {
+    throw region_error(std::string(who) + ": rank must be in [1, dim = " + std::to_string(dim) +
+                       "], got " + std::to_string(rank));
+  }
+}
+
+/// The first `count` entries of a uniformly shuffled [0, n): Fisher-Yates that stores only what moved.
+inline std::vector<index_t> shuffled_prefix(index_t n, index_t count, std::uint64_t seed) {
+  random_stream random(seed);
+  std::unordered_map<index_t, index_t> moved;
+  const auto at = [&moved](index_t i) {
+    const auto found = moved.find(i);
+    return found == moved.end() ? i : found->second;
+  };
+  std::vector<index_t> picked;
+  picked.reserve(static_cast<std::size_t>(count));
+  for (index_t i = 0; i < count; ++i) {
+    const index_t other = i + random.below(n - i);
+    picked.push_back(at(other));
+    moved[other] = at(i);
+  }
+  return picked;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// `rank` indices of [0, dim), uniform over ordered samples without replacement.
+///
+/// Cost        O(rank) time and memory, whatever dim is.
+/// Numerics    Fisher-Yates on random_stream(seed): the same indices on every platform and compiler.
+/// Errors      region_error where rank isn't in [1, dim] or dim < 1.
+/// Source      The paper's choice; upstream draws from an unseeded random.sample.
+inline region sample_region(index_t dim, index_t rank, std::uint64_t seed) {
+  detail::check_rank("sbora::sample_region", dim, rank);
+  return region(dim, detail::shuffled_prefix(dim, rank, seed));
+}
+
+/// Groups of `block` neighbours that start at multiples of `block`, drawn as in sample_region: with
+/// block a multiple of a quantisation block or cache line, few blocks or lines are touched. The last
+/// group of an uneven dim is never drawn.
+///
+/// Requires    block >= 1 and rank a multiple of it, at most dim/block groups: checked.
+/// Cost        O(rank). Numerics as sample_region.
+/// Errors      region_error that names the value.
+inline region sample_block_region(index_t dim, index_t rank, index_t block, std::uint64_t seed) {
+  detail::check_rank("sbora::sample_block_region", dim, rank);
+  if (block < 1 || rank % block != 0) {
+    throw region_error("sbora::sample_block_region: rank = " + std::to_string(rank) +
+                       " is not a multiple of block = " + std::to_string(block));
+  }
+  const index_t groups = dim / block;
+  if (rank / block > groups) {
+    throw region_error("sbora::sample_block_region: " + std::to_string(rank / block) +
+                       " groups asked for, dim = " + std::to_string(dim) + " has " +
+                       std::to_string(groups) + " whole groups of " + std::to_string(block));
+  }
+  std::vector<index_t> indices;
+  indices.reserve(static_cast<std::size_t>(rank));
+  for (const index_t group : detail::shuffled_prefix(groups, rank / block, seed)) {
+    for (index_t i = 0; i < block; ++i) indices.push_back(group * block + i);
+  }
+  return region(dim, std::move(indices));
+}
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <iterator>
+
+#include <sbora/regions/region.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+inline void check_same_dim(const region& a, const region& b) {
+  if (a.dim() != b.dim()) {
+    throw region_error("sbora: regions of different dims, " + std::to_string(a.dim()) + " and " +
+                       std::to_string(b.dim()));
+  }
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// The indices that two regions share, ascending; empty where adapters on them can't disturb each other.
+///
+/// Cost        O(rank_a + rank_b).
+/// Errors      region_error where the dims differ.
+inline std::vector<index_t> shared_indices(const region& a, const region& b) {
+  detail::check_same_dim(a, b);
+  std::vector<index_t> shared;
+  std::set_intersection(a.sorted().begin(), a.sorted().end(), b.sorted().begin(), b.sorted().end(),
+                        std::back_inserter(shared));
+  return shared;
+}
+
+/// Whether two regions share an index. Cost and errors as shared_indices.
+inline bool overlaps(const region& a, const region& b) { return !shared_indices(a, b).empty(); }
+
+/// All indices of a in their order, then those of b that a lacks, in theirs.
+///
+/// Cost        O(rank·log rank).
+/// Errors      region_error where the dims differ.
+inline region region_union(const region& a, const region& b) {
+  detail::check_same_dim(a, b);
+  std::vector<index_t> indices(a.indices().begin(), a.indices().end());
+  for (const index_t index : b.indices()) {
+    if (!a.contains(index)) indices.push_back(index);
+  }
+  return region(a.dim(), std::move(indices));
+}
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,18 @@
+#pragma once
+
+/// SBoRA adapters over frozen Eigen weights: everything but the executors for thread pools and OpenMP,
+/// which are sbora/executors/thread_pool.hpp and sbora/executors/openmp.hpp.
+
+#include <sbora/adapters/adapter.hpp>
+#include <sbora/adapters/merger.hpp>
+#include <sbora/layers/delta_only.hpp>
+#include <sbora/layers/linear.hpp>
+#include <sbora/optimisers/adamw.hpp>
+#include <sbora/optimisers/clip.hpp>
+#include <sbora/optimisers/schedule.hpp>
+#include <sbora/optimisers/sgd.hpp>
+#include <sbora/regions/region.hpp>
+#include <sbora/regions/sample.hpp>
+#include <sbora/regions/select.hpp>
+#include <sbora/regions/set_operations.hpp>
+#include <sbora/weights/weight_view.hpp>

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <string>
+#include <type_traits>
+
+#include <sbora/config/errors.hpp>
+#include <sbora/weights/scalar_types.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// How a weight lies in memory.
+enum class storage {
+  out_by_in,  ///< row-major d_out × d_in, as torch.nn.Linear keeps it
+  in_by_out   ///< row-major d_in × d_out, its transpose: Conv1D, fan_in_fan_out, Eigen's column-major
+};
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class T>
+struct is_eigen_map : std::false_type {};
+template <class Plain, int Options, class Stride>
+struct is_eigen_map<Eigen::Map<Plain, Options, Stride>> : std::true_type {};
+
+template <class Derived>
+concept eigen_dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<Derived>>,
+                                        std::remove_cvref_t<Derived>>;
+
+/// Eigen objects whose elements are in memory with inner stride 1. Whether they may be written.
+template <class Derived>
+inline constexpr bool is_direct =
+    (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0 &&
+    int(Derived::InnerStrideAtCompileTime) == 1;
+
+template <class Derived>
+inline constexpr bool is_lvalue =
+    (Eigen::internal::traits<Derived>::Flags & Eigen::LvalueBit) != 0;
+
+/// const Scalar where the Eigen object (Derived as deduced: maybe const) is read-only.
+template <class Derived, class Object = std::remove_reference_t<Derived>>
+using element_of = std::conditional_t<std::is_const_v<Object> || !is_lvalue<std::remove_const_t<Object>>,
+                                      const typename Object::Scalar, typename Object::Scalar>;
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// A d_out × d_in weight that somebody else owns: a pointer, sizes, an outer stride and the storage
+/// order. Scalar is float, double, Eigen::bfloat16 or Eigen::half; const Scalar makes it read-only, so
+/// that merging into it doesn't compile.
+///
+/// Shapes      element (o, i) is data[o·stride + i] out_by_in, data[i·stride + o] in_by_out.
+/// Requires    stride >= the contiguous size, data aligned to its element: checked at construction.
+/// Lifetime    keeps the pointer; the memory has to outlive the view. A view of a temporary matrix
+///             doesn't compile; of a Map it does, since a Map owns nothing.
+/// Cost        no copy, no allocation, ever.
+/// Thread      a value; what it points to is read by all operations and written by merges only.
+/// Errors      shape_error that names expected and given sizes.
+template <class Scalar>
+class weight_view {
+  using value_type = std::remove_const_t<Scalar>;
+  static_assert(detail::storage_type<value_type>::supported,
+                "sbora::weight_view: the scalar has to be float, double, Eigen::bfloat16 or "
+                "Eigen::half (or const of one)");
+
+ public:
+  using scalar = Scalar;
+  using storage_scalar = typename detail::storage_type<value_type>::type;
+  /// What products and trained halves are computed in: float, or double for double.
+  using compute_scalar = typename detail::storage_type<value_type>::compute;
+  static constexpr bool writable = !std::is_const_v<Scalar>;
+
+  weight_view(Scalar* data, index_t d_out, index_t d_in, index_t stride = 0,
+              storage order = storage::out_by_in)
+      : data_(data), d_out_(d_out), d_in_(d_in), stride_(stride), order_(order) {
+    const index_t contiguous = order == storage::out_by_in ? d_in : d_out;
+    if (d_out < 1 || d_in < 1) {
+      throw shape_error("sbora::weight_view: a weight of " + detail::shape_text(d_out, d_in) +
+                        ", both must be at least 1");
+    }
+    if (data == nullptr) throw shape_error("sbora::weight_view: data is null");
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(value_type) != 0) {
+      throw shape_error("sbora::weight_view: data is not aligned to its element of " +
+                        std::to_string(alignof(value_type)) + " bytes");
+    }
+    if (stride_ == 0) stride_ = contiguous;
+    if (stride_ < contiguous) {
+      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) +
+                        " is below the contiguous size " + std::to_string(contiguous));
+    }
+  }
+
+  /// Of an Eigen matrix, Map, Ref or Block, taken as d_out × d_in in its own storage order.
+  template <class Derived>
+    requires detail::eigen_dense<Derived>
+  explicit weight_view(Derived& weight)
+      : weight_view(weight.data(), weight.rows(), weight.cols(), weight.outerStride(),
+                    bool(Derived::IsRowMajor) ? storage::out_by_in : storage::in_by_out) {
+    static_assert(detail::is_direct<std::remove_const_t<Derived>>,
+                  "sbora::weight_view: the weight must lie in memory with an inner stride of 1");
+  }
+
+  /// A temporary Map is fine; any other temporary would dangle.
+  template <class Derived>
+    requires(detail::eigen_dense<Derived> && std::is_rvalue_reference_v<Derived &&>)
+  explicit weight_view(Derived&& weight) : weight_view(static_cast<Derived&>(weight)) {
+    static_assert(detail::is_eigen_map<std::remove_const_t<Derived>>::value,
+                  "sbora::weight_view: a view of a temporary would dangle; name the matrix first, or "
+                  "pass an Eigen::Map of memory that stays");
+  }
+
+  /// A writable view is a read-only one too.
+  operator weight_view<const Scalar>() const
+    requires writable
+  {
+    return weight_view<const Scalar>(data_, d_out_, d_in_, stride_, order_);
+  }
+
+  index_t d_out() const noexcept { return d_out_; }
+  index_t d_in() const noexcept { return d_in_; }
+  Scalar* data() const noexcept { return data_; }
+  index_t stride() const noexcept { return stride_; }
+  storage order() const noexcept { return order_; }
+
+  /// The same memory as the kernels take it.
+  auto storage_data() const noexcept {
+    using pointer = std::conditional_t<writable, storage_scalar*, const storage_scalar*>;
+    return reinterpret_cast<pointer>(data_);
+  }
+
+ private:
+  Scalar* data_;
+  index_t d_out_;
+  index_t d_in_;
+  index_t stride_;
+  storage order_;
+};
+
+template <class Derived>
+  requires detail::eigen_dense<Derived>
+weight_view(Derived&) -> weight_view<detail::element_of<Derived>>;
+template <class Derived>
+  requires(detail::eigen_dense<Derived> && std::is_rvalue_reference_v<Derived &&>)
+weight_view(Derived&&) -> weight_view<detail::element_of<Derived>>;
+
+/// A view of a weight kept as d_in × d_out (Hugging Face Conv1D, fan_in_fan_out): rows() is d_in.
+/// Otherwise as weight_view(weight).
+template <class Derived>
+  requires detail::eigen_dense<Derived>
+auto fan_in_fan_out(Derived& weight) {
+  static_assert(detail::is_direct<std::remove_const_t<Derived>>,
+                "sbora::fan_in_fan_out: the weight must lie in memory with an inner stride of 1");
+  return weight_view<detail::element_of<Derived>>(
+      weight.data(), weight.cols(), weight.rows(), weight.outerStride(),
+      bool(Derived::IsRowMajor) ? storage::in_by_out : storage::out_by_in);
+}
+
+}  // namespace sbora::inline SBORA_ABI

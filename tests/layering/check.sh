@@ -1,0 +1,61 @@
+#!/bin/sh
+# check.sh INCLUDE_SBORA: the folders of the library are layers, and includes point downward only.
+# Prints every violation; exit 1 if there is one.
+set -eu
+cd "$1"
+
+find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
+    # Each folder, and what it may include besides itself.
+    BEGIN {
+        below["config"]     = ""
+        below["simd"]       = "config"
+        below["kernels"]    = "config simd"
+        below["regions"]    = "config simd kernels"
+        below["weights"]    = "config simd kernels"
+        below["layers"]     = "config simd kernels regions weights"
+        below["optimisers"] = "config simd kernels regions weights layers"
+        below["adapters"]   = "config simd kernels regions weights layers optimisers"
+        below["io"]         = "config simd kernels regions weights layers optimisers adapters"
+        below["executors"]  = "config"
+    }
+
+    function violation(what) {
+        sub(/^\.\//, "", file)
+        print file ":" FNR ": " what
+        failed = 1
+    }
+
+    FNR == 1 {
+        file = FILENAME
+        sub(/^\.\//, "", file)
+        folder = file
+        if (!sub(/\/.*/, "", folder)) folder = ""
+        if (folder != "" && !(folder in below)) violation("folder " folder "/ has no place in the layers")
+        headers++
+    }
+
+    FNR == 401 { violation("longer than 400 lines") }
+
+    /^[ \t]*#[ \t]*include/ {
+        if (match($0, /[<"][^>"]*[>"]/) == 0) next      # include of a macro
+        target = substr($0, RSTART + 1, RLENGTH - 2)
+        if (substr($0, RSTART, 1) == "\"") violation("include <sbora/...>, not \"" target "\"")
+
+        if (target ~ /^(unsupported\/)?Eigen\// && folder ~ /^(config|simd|kernels|executors)$/)
+            violation("no Eigen in " folder "/")
+
+        if (target !~ /^sbora\//) next
+        sub(/^sbora\//, "", target)
+        if (target == "sbora.hpp") violation("nothing includes the umbrella header")
+        if (file == "sbora.hpp" && target ~ /^(io|executors)\//)
+            violation(target " is an include of its own, not part of sbora.hpp")
+        if (folder == "" || target == "version.hpp") next
+        sub(/\/.*/, "", target)
+        if (target != folder && index(" " below[folder] " ", " " target " ") == 0)
+            violation(folder "/ must not include " target "/")
+    }
+
+    END {
+        if (!headers) { print "no headers found"; failed = 1 }
+        exit failed
+    }'

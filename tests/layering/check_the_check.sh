@@ -1,0 +1,32 @@
+#!/bin/sh
+# Each tree below breaks one rule; check.sh must object with the words expected.
+set -eu
+here=$(dirname "$0")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+status=0
+
+# breaks WORDS FILE LINE: a tree that has LINE in FILE.
+breaks() {
+    rm -rf "$scratch/tree"
+    mkdir -p "$scratch/tree/$(dirname "$2")"
+    printf '%s\n' "$3" >"$scratch/tree/$2"
+    if found=$(sh "$here/check.sh" "$scratch/tree") || ! printf '%s\n' "$found" | grep -Fq "$1"; then
+        echo "not found: '$3' in $2"
+        status=1
+    fi
+}
+
+breaks 'must not include adapters/' layers/a.hpp '#include <sbora/adapters/fa.hpp>'
+breaks 'must not include kernels/' simd/a.hpp '  #  include <sbora/kernels/k.hpp>'
+breaks 'must not include simd/' executors/a.hpp '#include <sbora/simd/isa.hpp>'
+breaks 'must not include io/' adapters/a.hpp '#include <sbora/io/file.hpp>'
+breaks 'no Eigen in kernels/' kernels/body/a.inl '#include <Eigen/Core>'
+breaks 'no Eigen in config/' config/a.hpp '#include <Eigen/Core>'
+breaks 'not part of sbora.hpp' sbora.hpp '#include <sbora/io/file.hpp>'
+breaks 'umbrella' layers/a.hpp '#include <sbora/sbora.hpp>'
+breaks 'no place in the layers' extras/a.hpp ''
+breaks 'not "kernels.hpp"' kernels/a.hpp '#include "kernels.hpp"'
+breaks 'longer than 400 lines' config/a.hpp "$(yes '//' | head -401)"
+
+exit $status
