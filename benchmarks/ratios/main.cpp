@@ -1,5 +1,6 @@
 /// ratios [NAME...]: measures the named ratios (all without a name), prints "ratio NAME VALUE" for each
-/// on stdout and how it came about on stderr. ratios --list: their names.
+/// on stdout and how it came about on stderr. --list: names and meanings; --names: names only;
+/// --check NAME...: measures nothing.
 /// Exit 0; 1 if a result was wrong or a measurement failed; 2 for an unknown name.
 
 #include <algorithm>
@@ -32,11 +33,17 @@ void list(std::FILE* out) {
 
 int main(int argc, char** argv) {
   std::vector<const bench::ratio*> chosen;
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--list") {
-      list(stdout);
-      return 0;
-    }
+  const std::string_view option = argc > 1 ? argv[1] : "";
+  if (option == "--list") {
+    list(stdout);
+    return 0;
+  }
+  if (option == "--names") {
+    for (const bench::ratio& entry : bench::ratios()) std::printf("%s\n", entry.name);
+    return 0;
+  }
+  const bool check = option == "--check";
+  for (int i = check ? 2 : 1; i < argc; ++i) {
     const bench::ratio* entry = find(argv[i]);
     if (entry == nullptr) {
       std::fprintf(stderr, "ratios: there is no ratio '%s'; the names are:\n", argv[i]);
@@ -45,6 +52,7 @@ int main(int argc, char** argv) {
     }
     chosen.push_back(entry);
   }
+  if (check) return 0;
   if (chosen.empty()) {
     for (const bench::ratio& entry : bench::ratios()) chosen.push_back(&entry);
   }

@@ -110,7 +110,7 @@ class merge_workload {
     merge_all();
     unmerge_all();
     for (std::size_t i = 0; i < weights_.size(); ++i) {
-      if (checksum(weights_[i].span()) != sums[i]) {
+      if (checksum(std::as_const(weights_[i]).span()) != sums[i]) {
         throw std::runtime_error("unmerge didn't restore weight " + std::to_string(i));
       }
     }

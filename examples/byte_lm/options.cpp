@@ -1,6 +1,6 @@
 #include "options.hpp"
 
-#include <cmath>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +12,37 @@
 
 namespace byte_lm {
 
+namespace {
+
+/// CLI11's own ranges let NaN pass, as every comparison with it is false, and print 1e-9 as 0.000000.
+CLI::Validator between(double least, double most) {
+  char range[64];
+  std::snprintf(range, sizeof range, "%g to %g", least, most);
+  return CLI::Validator(
+      [=, text = std::string(range)](const std::string& given) {
+        double value = 0;
+        const bool good =
+            CLI::detail::lexical_cast(given, value) && value >= least && value <= most;
+        return good ? std::string() : given + " isn't a number from " + text;
+      },
+      range);
+}
+
+/// 64 unsigned bits; CLI11 would wrap -1 and saturate what is too large.
+std::string check_seed(const std::string& given) {
+  std::uint64_t value = 0;
+  const char* end = given.data() + given.size();
+  const auto [parsed, status] = std::from_chars(given.data(), end, value);
+  const bool good = parsed == end && status == std::errc();
+  return good ? std::string() : given + " isn't an integer from 0 to 2^64 - 1";
+}
+
+std::string check_name(const std::string& given) {
+  return given.empty() ? "the name is empty" : std::string();
+}
+
+}  // namespace
+
 std::optional<options> parse_options(int argc, char** argv) {
   options result;
   CLI::App app(
@@ -22,40 +53,39 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.name("byte_lm");
   app.get_formatter()->column_width(28);
   app.option_defaults()->always_capture_default();
-  const CLI::Validator not_empty(
-      [](std::string& value) { return value.empty() ? "the name is empty" : std::string(); }, "");
   app.add_option("--base-data", result.base_data, "text of the base model; none: generated")
       ->type_name("FILE")
-      ->check(not_empty);
+      ->check(check_name);
   app.add_option("--task-data", result.task_data, "text to fine-tune on; none: generated")
       ->type_name("FILE")
-      ->check(not_empty);
+      ->check(check_name);
   app.add_option("--rank", result.rank, "rank of the adapters, up to the layers' width")
       ->type_name("N")
-      ->check(CLI::Range(index_t{1}, width));
+      ->check(between(1, width));
   app.add_option("--alpha", result.alpha, "adapters are scaled by alpha / rank")
       ->type_name("X")
-      ->check(CLI::Range(1e-6, 1e6));
+      ->check(between(1e-6, 1e6));
   app.add_option("--learning-rate", result.learning_rate, "peak of fine-tuning, for all methods")
       ->type_name("X")
-      ->check(CLI::Range(1e-9, 10.0));
+      ->check(between(1e-9, 10.0));
   app.add_option("--steps", result.steps, "optimiser steps of fine-tuning, each method")
       ->type_name("N")
-      ->check(CLI::Range(index_t{1}, index_t{1'000'000}));
+      ->check(between(1, 1e6));
   app.add_option("--base-steps", result.base_steps, "optimiser steps of pre-training")
       ->type_name("N")
-      ->check(CLI::Range(index_t{1}, index_t{1'000'000}));
+      ->check(between(1, 1e6));
   app.add_option("--batch", result.batch, "predicted bytes a step")
       ->type_name("N")
-      ->check(CLI::Range(index_t{1}, index_t{65'536}));
+      ->check(between(1, 65536));
   app.add_option("--seed", result.seed, "of weights, regions, batches and generated text")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(check_seed);
   app.add_option("--threads", result.threads, "threads; results don't depend on it")
       ->type_name("N")
-      ->check(CLI::Range(1, 256));
+      ->check(between(1, 256));
   app.add_option("--output", result.output, "folder for results.txt and losses.csv; none: no files")
       ->type_name("DIR")
-      ->check(not_empty);
+      ->check(check_name);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -63,10 +93,6 @@ std::optional<options> parse_options(int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     throw input_error(std::string(error.what()) + " (see --help)");
-  }
-  for (const double value : {result.alpha, result.learning_rate}) {
-    // Every comparison with NaN is false, so ranges let it pass.
-    if (std::isnan(value)) throw input_error("--alpha and --learning-rate must be numbers");
   }
   return result;
 }

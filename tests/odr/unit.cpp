@@ -32,7 +32,7 @@ void append(std::vector<double>& to, std::span<const float> values) {
 }
 
 void append(std::vector<double>& to, const matrix& values) {
-  append(to, {values.data(), static_cast<std::size_t>(values.size())});
+  append(to, std::span(values.data(), static_cast<std::size_t>(values.size())));
 }
 
 /// Forward, backward, optimiser step, merge: what a training loop instantiates.

@@ -116,23 +116,33 @@ SBORA_FORCE_INLINE void multiply_tile(const T* SBORA_RESTRICT strip, const T* SB
   }
 }
 
+/// All strips of a block against one panel. Its own function, so that it is compiled once for all storages.
+template <class T>
+void multiply_panel(const T* packed, index_t strip_depth, index_t strips, const T* panel, index_t depth,
+                    T* out, index_t out_stride, index_t rows, index_t columns, T alpha, const T* bias,
+                    bool accumulate) noexcept {
+  for (index_t strip = 0; strip < strips; ++strip) {
+    multiply_tile<T>(packed, panel, depth, out, out_stride, rows, columns, alpha, bias, accumulate);
+    packed += tile_rows * strip_depth;
+    out += tile_rows * out_stride;
+    rows -= tile_rows;
+  }
+}
+
 template <class Storage, class T>
 void product(const product_args<Storage, T>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
+  const index_t first_row = a.strip_begin * tile_rows;
   for (index_t k = 0; k == 0 || k < a.depth; k += panel_depth) {
     const index_t depth = a.depth - k < panel_depth ? a.depth - k : panel_depth;
-    const bool accumulate = a.accumulate || k > 0;
+    const T* packed = a.packed + a.strip_begin * tile_rows * a.depth + k * tile_rows;
     for (index_t n = a.column_begin; n < a.column_end; n += columns) {
       const index_t n_valid = a.column_end - n < columns ? a.column_end - n : columns;
       pack_panel(a.rhs + k * a.rhs_depth_stride + n * a.rhs_column_stride, a.rhs_depth_stride,
                  a.rhs_column_stride, depth, n_valid, a.panel);
-      for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
-        const index_t m = strip * tile_rows;
-        const index_t m_valid = a.rows - m < tile_rows ? a.rows - m : index_t{tile_rows};
-        multiply_tile<T>(a.packed + strip * tile_rows * a.depth + k * tile_rows, a.panel, depth,
-                         a.out + m * a.out_stride + n, a.out_stride, m_valid, n_valid, a.alpha,
-                         a.bias != nullptr ? a.bias + n : nullptr, accumulate);
-      }
+      multiply_panel<T>(packed, a.depth, a.strip_end - a.strip_begin, a.panel, depth,
+                        a.out + first_row * a.out_stride + n, a.out_stride, a.rows - first_row, n_valid,
+                        a.alpha, a.bias != nullptr ? a.bias + n : nullptr, a.accumulate || k > 0);
     }
   }
 }

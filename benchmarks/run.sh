@@ -1,0 +1,112 @@
+#!/bin/sh
+# Builds the benchmarks and runs them. `sh benchmarks/run.sh --help` says what can be chosen.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/cmake/scripts/common.sh"
+
+usage() {
+    cat <<'END'
+usage: sh benchmarks/run.sh [--filter REGEX] [--no-install]
+       sh benchmarks/run.sh --ratios [NAME...]
+
+Without options: every Google Benchmark suite; one JSON file a suite is kept in
+build/benchmarks/results, and a table of medians is printed.
+
+  --filter REGEX      only benchmarks whose name matches
+  --ratios [NAME...]  print "ratio NAME VALUE" for each name, for all without a name; how each came about
+                      is printed on stderr. An unknown name: exit 2, and the names are listed
+  --no-install        never call apt-get; also SBORA_NO_INSTALL=1
+
+Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core.
+SBORA_FORCE_ISA=scalar|avx2|avx512|avx512_bf16 measures another level, SBORA_BENCH_HUGEPAGES=1 asks for
+2 MiB pages. Exit status 1 if a result was wrong, 2 if nothing could be measured.
+END
+}
+
+filter=. ratios=no names=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help | -h) usage; exit 0 ;;
+    --no-install) SBORA_NO_INSTALL=1 ;;
+    --filter)
+        [ $# -ge 2 ] || die "--filter needs a value"
+        filter=$2
+        shift
+        ;;
+    --ratios) ratios=yes ;;
+    -*) usage >&2; die "unknown option $1" ;;
+    *)
+        [ "$ratios" = yes ] || { usage >&2; die "unknown argument $1"; }
+        names="$names $1"
+        ;;
+    esac
+    shift
+done
+
+# What goes to stdout is only results.
+need_packages g++ cmake ninja-build libeigen3-dev libbenchmark-dev >&2
+
+build=${SBORA_BUILD_DIR:-$root/build/benchmarks}
+target=suites
+[ "$ratios" = no ] || target=ratios
+say "building $target in $build" >&2
+mkdir -p "$build"
+{
+    cmake -S "$root/benchmarks" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_CXX_COMPILER="${CXX:-g++}" &&
+        cmake --build "$build" -j "$(nproc)" --target "$target"
+} >"$build/build.log" 2>&1 || {
+    cat "$build/build.log" >&2
+    die "the build failed (see above)"
+}
+
+# The last core that this process may use: interrupts tend to go to the first.
+pin=
+if command -v taskset >/dev/null 2>&1; then
+    core=$(taskset -cp $$ | sed 's/.*[:, -]//')
+    ! taskset -c "$core" true 2>/dev/null || pin="taskset -c $core"
+fi
+
+if [ "$ratios" = yes ]; then
+    # Names with a script ratios/NAME.sh are measured by it, the others by the executable.
+    scripts=$root/benchmarks/ratios
+    is_script() { case $1 in */*) return 1 ;; *) [ -f "$scripts/$1.sh" ] ;; esac; }
+    for name in $names; do
+        is_script "$name" || "$build/ratios" --check "$name"
+    done
+    if [ -z "$names" ]; then
+        names=$("$build/ratios" --names)
+        for script in "$scripts"/*.sh; do
+            [ ! -f "$script" ] || names="$names $(basename "$script" .sh)"
+        done
+    fi
+    status=0
+    for name in $names; do
+        if is_script "$name"; then
+            sh "$scripts/$name.sh" "$build" || status=1
+        else
+            $pin "$build/ratios" "$name" || status=1
+        fi
+    done
+    exit $status
+fi
+
+BENCH_COMMIT=$(git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+export BENCH_COMMIT
+results=$build/results
+mkdir -p "$results"
+status=0
+for suite in machine_limits merge adamw gather_scatter conversions linear; do
+    say "$suite" >&2
+    if ! $pin "$build/bench_$suite" --benchmark_filter="$filter" --benchmark_out_format=json \
+        --benchmark_out="$results/$suite.part" >"$results/$suite.log" 2>&1; then
+        cat "$results/$suite.log" >&2
+        status=1
+    elif [ -s "$results/$suite.part" ]; then  # empty: the filter left nothing of this suite
+        mv "$results/$suite.part" "$results/$suite.json"
+        awk -f "$root/benchmarks/summary.awk" "$results/$suite.json" || status=1
+    fi
+    rm -f "$results/$suite.part"
+done
+say "results in $results (machine, flags, commit and instruction set are in each file's context)" >&2
+exit $status
