@@ -12,13 +12,13 @@
 
 namespace {
 
-void copy(benchmark::State& state) {
+void copy_buffer(benchmark::State& state) {
   bench::copy_arm arm;
   bench::measure(state, [&] { arm.run(); });
   bench::count_bytes(state, bench::copy_arm::bytes());
 }
 
-void read(benchmark::State& state) {
+void read_buffer(benchmark::State& state) {
   bench::buffer<std::uint64_t> words(bench::copy_arm::size / sizeof(std::uint64_t));
   bench::measure(state, [&] {
     // Eight sums: one would be bound by the latency of the addition.
@@ -31,7 +31,7 @@ void read(benchmark::State& state) {
   bench::count_bytes(state, static_cast<double>(bench::copy_arm::size));
 }
 
-void fill(benchmark::State& state) {
+void fill_buffer(benchmark::State& state) {
   bench::buffer<char> bytes(bench::copy_arm::size);
   bench::measure(state, [&] {
     std::memset(bytes.data(), 1, bytes.size());
@@ -43,7 +43,7 @@ void fill(benchmark::State& state) {
 }  // namespace
 
 void bench::register_suite() {
-  add("machine/copy", copy)->Unit(benchmark::kMillisecond);
-  add("machine/read", read)->Unit(benchmark::kMillisecond);
-  add("machine/fill", fill)->Unit(benchmark::kMillisecond);
+  add("machine/copy", copy_buffer)->Unit(benchmark::kMillisecond);
+  add("machine/read", read_buffer)->Unit(benchmark::kMillisecond);
+  add("machine/fill", fill_buffer)->Unit(benchmark::kMillisecond);
 }

@@ -15,4 +15,5 @@
 #include <sbora/regions/sample.hpp>
 #include <sbora/regions/select.hpp>
 #include <sbora/regions/set_operations.hpp>
+#include <sbora/weights/convert.hpp>
 #include <sbora/weights/weight_view.hpp>

@@ -1,4 +1,4 @@
-// expect: float or double
+// expect: the trained half of an adapter is float or double
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
 

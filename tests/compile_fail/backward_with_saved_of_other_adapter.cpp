@@ -1,4 +1,4 @@
-// expect: saved
+// expect: what was saved doesn't fit the adapter
 // FA keeps gathered inputs, FB refers to x: one's record is meaningless to the other.
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>

@@ -1,4 +1,4 @@
-// expect: parallel_for
+// expect: an executor needs a member parallel_for
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
 

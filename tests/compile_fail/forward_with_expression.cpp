@@ -1,4 +1,4 @@
-// expect: expression|direct access|memory
+// expect: an activation must lie in memory .* an expression or a strided map would need a hidden copy
 // An expression has no memory to read; evaluating it behind the caller's back would allocate.
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>

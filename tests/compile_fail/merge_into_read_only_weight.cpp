@@ -1,4 +1,4 @@
-// expect: read-only|writable|const
+// expect: merging writes the weight, and this view is read-only
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
 

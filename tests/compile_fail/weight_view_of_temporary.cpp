@@ -1,4 +1,4 @@
-// expect: deleted|no viable|no matching|class template argument deduction failed
+// expect: a view of a temporary would dangle
 // A weight_view refers to its matrix; one of a temporary would dangle at once.
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>

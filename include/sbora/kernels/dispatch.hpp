@@ -10,15 +10,7 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// One kind of table (dense, weight, conversion) at `level`, or at the best compiled level below it.
-/// avx512_bf16 shares the avx512 kernels: what it adds are products of bf16 activations.
-#define SBORA_TABLE_AT(level, kind)                                      \
-  SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)   \
-  SBORA_IF_AVX512(if ((level) == isa::avx512 || (level) == isa::avx512_bf16) return avx512::kind::entries;) \
-  SBORA_IF_AVX2(if ((level) >= isa::avx2 && (level) <= isa::avx512_bf16) return avx2::kind::entries;) \
-  static_cast<void>(level);                                              \
-  return scalar::kind::entries
-
+// The levels that this unit compiles kernels for, besides scalar.
 #if defined(SBORA_NEON)
 #define SBORA_IF_NEON(code) code
 #else
@@ -34,6 +26,22 @@ namespace sbora::inline SBORA_ABI::detail {
 #else
 #define SBORA_IF_AVX2(code)
 #endif
+
+/// One kind of table (dense, weight, conversion) at a supported level. avx512_bf16 shares the avx512
+/// kernels: what it adds are products of bf16 activations.
+#define SBORA_TABLE_AT(level, kind)                                                           \
+  SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)                        \
+  SBORA_IF_AVX512(if ((level) == isa::avx512 || (level) == isa::avx512_bf16) return avx512::kind::entries;) \
+  SBORA_IF_AVX2(if ((level) == isa::avx2) return avx2::kind::entries;)                        \
+  static_cast<void>(level);                                                                   \
+  return scalar::kind::entries
+
+constexpr bool is_compiled(isa level) noexcept {
+  SBORA_IF_NEON(if (level == isa::neon) return true;)
+  SBORA_IF_AVX512(if (level == isa::avx512 || level == isa::avx512_bf16) return true;)
+  SBORA_IF_AVX2(if (level == isa::avx2) return true;)
+  return level == isa::scalar;
+}
 
 template <class T>
 const dense_kernels<T>& dense_kernels_at(isa level) noexcept {
@@ -55,13 +63,38 @@ const conversion_kernels& conversion_kernels_at(isa level) noexcept {
 #undef SBORA_IF_AVX512
 #undef SBORA_IF_AVX2
 
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// Whether kernels of `level` are compiled into this unit and can run on this machine.
+inline bool is_supported(isa level) noexcept {
+  if (!detail::is_compiled(level)) return false;
+  if (level == isa::scalar) return true;
+  if (level == isa::neon || detected_isa() == isa::neon) return level == detected_isa();
+  return level <= detected_isa();
+}
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// The best level that is supported.
+inline isa best_isa() noexcept {
+  for (const isa level : {isa::neon, isa::avx512_bf16, isa::avx512, isa::avx2}) {
+    if (is_supported(level)) return level;
+  }
+  return isa::scalar;
+}
+
 /// The level in use plus one; 0 before the first use.
 inline std::atomic<int> active_level{0};
 
 inline isa choose_level(isa level) {
   if (!is_supported(level)) {
     throw config_error(std::string("sbora: instruction set ") + to_string(level) +
-                       " was asked for, this machine has " + to_string(detected_isa()));
+                       " was asked for, the best of this machine and build is " +
+                       to_string(best_isa()));
   }
   active_level.store(static_cast<int>(level) + 1, std::memory_order_relaxed);
   return level;
@@ -78,7 +111,7 @@ inline isa active_isa() {
   const int level = detail::active_level.load(std::memory_order_relaxed);
   if (level != 0) return static_cast<isa>(level - 1);
   const char* forced = std::getenv("SBORA_FORCE_ISA");
-  return detail::choose_level(forced != nullptr ? isa_from_string(forced) : detected_isa());
+  return detail::choose_level(forced != nullptr ? isa_from_string(forced) : detail::best_isa());
 }
 
 /// Uses the kernels of `level` from now on, for tests and for equal results on different machines.

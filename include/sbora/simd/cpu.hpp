@@ -80,11 +80,4 @@ inline isa detected_isa() noexcept {
   return level;
 }
 
-/// Whether kernels of `level` can run here.
-inline bool is_supported(isa level) noexcept {
-  if (level == isa::scalar) return true;
-  if (level == isa::neon || detected_isa() == isa::neon) return level == detected_isa();
-  return level <= detected_isa();
-}
-
 }  // namespace sbora::inline SBORA_ABI
