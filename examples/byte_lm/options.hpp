@@ -18,8 +18,8 @@ struct options {
   index_t rank = 64;
   double alpha = 128;
   double learning_rate = 5e-3;
-  index_t steps = 400;
-  index_t base_steps = 1200;
+  index_t steps = 300;
+  index_t base_steps = 1000;
   index_t batch = 512;
   std::uint64_t seed = 1;
   int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 64U));

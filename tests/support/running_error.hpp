@@ -9,9 +9,9 @@ namespace sbora_tests {
 template <class T>
 constexpr long double roundoff = static_cast<long double>(std::numeric_limits<T>::epsilon()) / 2;
 
-/// k roundings of T one after another: (1 + u)^k - 1 <= gamma(k).
+/// k roundings of T one after another: (1 + u)^k - 1 <= gamma_bound(k).
 template <class T>
-long double gamma(long double k) {
+long double gamma_bound(long double k) {
   return k * roundoff<T> / (1 - k * roundoff<T>);
 }
 

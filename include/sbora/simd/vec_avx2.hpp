@@ -143,6 +143,37 @@ struct vec<double> {
   }
 };
 
+SBORA_FORCE_INLINE void transpose(vec<float> (&block)[8]) noexcept {
+  __m256 quad[8];  // within 128-bit halves: quad[4·g + c] has columns c and c + 4 of rows 4·g to 4·g + 3
+  SBORA_UNROLL
+  for (int g = 0; g < 8; g += 4) {
+    const __m256 low0 = _mm256_unpacklo_ps(block[g].v, block[g + 1].v);
+    const __m256 high0 = _mm256_unpackhi_ps(block[g].v, block[g + 1].v);
+    const __m256 low1 = _mm256_unpacklo_ps(block[g + 2].v, block[g + 3].v);
+    const __m256 high1 = _mm256_unpackhi_ps(block[g + 2].v, block[g + 3].v);
+    quad[g] = _mm256_shuffle_ps(low0, low1, 0x44);
+    quad[g + 1] = _mm256_shuffle_ps(low0, low1, 0xEE);
+    quad[g + 2] = _mm256_shuffle_ps(high0, high1, 0x44);
+    quad[g + 3] = _mm256_shuffle_ps(high0, high1, 0xEE);
+  }
+  SBORA_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    block[c].v = _mm256_permute2f128_ps(quad[c], quad[c + 4], 0x20);
+    block[c + 4].v = _mm256_permute2f128_ps(quad[c], quad[c + 4], 0x31);
+  }
+}
+
+SBORA_FORCE_INLINE void transpose(vec<double> (&block)[4]) noexcept {
+  const __m256d low0 = _mm256_unpacklo_pd(block[0].v, block[1].v);
+  const __m256d high0 = _mm256_unpackhi_pd(block[0].v, block[1].v);
+  const __m256d low1 = _mm256_unpacklo_pd(block[2].v, block[3].v);
+  const __m256d high1 = _mm256_unpackhi_pd(block[2].v, block[3].v);
+  block[0].v = _mm256_permute2f128_pd(low0, low1, 0x20);
+  block[1].v = _mm256_permute2f128_pd(high0, high1, 0x20);
+  block[2].v = _mm256_permute2f128_pd(low0, low1, 0x31);
+  block[3].v = _mm256_permute2f128_pd(high0, high1, 0x31);
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail::avx2
 SBORA_AVX2_END
 

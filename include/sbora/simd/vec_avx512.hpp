@@ -142,6 +142,52 @@ struct vec<double> {
   }
 };
 
+SBORA_FORCE_INLINE void transpose(vec<float> (&block)[16]) noexcept {
+  __m512 quad[16];  // quad[4·g + c], quarter q: column 4·q + c of rows 4·g to 4·g + 3
+  SBORA_UNROLL
+  for (int g = 0; g < 16; g += 4) {
+    const __m512 low0 = _mm512_unpacklo_ps(block[g].v, block[g + 1].v);
+    const __m512 high0 = _mm512_unpackhi_ps(block[g].v, block[g + 1].v);
+    const __m512 low1 = _mm512_unpacklo_ps(block[g + 2].v, block[g + 3].v);
+    const __m512 high1 = _mm512_unpackhi_ps(block[g + 2].v, block[g + 3].v);
+    quad[g] = _mm512_shuffle_ps(low0, low1, 0x44);
+    quad[g + 1] = _mm512_shuffle_ps(low0, low1, 0xEE);
+    quad[g + 2] = _mm512_shuffle_ps(high0, high1, 0x44);
+    quad[g + 3] = _mm512_shuffle_ps(high0, high1, 0xEE);
+  }
+  SBORA_UNROLL
+  for (int c = 0; c < 4; ++c) {  // quarters of four vectors, transposed
+    const __m512 even0 = _mm512_shuffle_f32x4(quad[c], quad[c + 4], 0x88);
+    const __m512 odd0 = _mm512_shuffle_f32x4(quad[c], quad[c + 4], 0xDD);
+    const __m512 even1 = _mm512_shuffle_f32x4(quad[c + 8], quad[c + 12], 0x88);
+    const __m512 odd1 = _mm512_shuffle_f32x4(quad[c + 8], quad[c + 12], 0xDD);
+    block[c].v = _mm512_shuffle_f32x4(even0, even1, 0x88);
+    block[c + 4].v = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+    block[c + 8].v = _mm512_shuffle_f32x4(even0, even1, 0xDD);
+    block[c + 12].v = _mm512_shuffle_f32x4(odd0, odd1, 0xDD);
+  }
+}
+
+SBORA_FORCE_INLINE void transpose(vec<double> (&block)[8]) noexcept {
+  __m512d pair[8];  // pair[2·g + c], quarter q: column 2·q + c of rows 2·g and 2·g + 1
+  SBORA_UNROLL
+  for (int g = 0; g < 8; g += 2) {
+    pair[g] = _mm512_unpacklo_pd(block[g].v, block[g + 1].v);
+    pair[g + 1] = _mm512_unpackhi_pd(block[g].v, block[g + 1].v);
+  }
+  SBORA_UNROLL
+  for (int c = 0; c < 2; ++c) {
+    const __m512d even0 = _mm512_shuffle_f64x2(pair[c], pair[c + 2], 0x88);
+    const __m512d odd0 = _mm512_shuffle_f64x2(pair[c], pair[c + 2], 0xDD);
+    const __m512d even1 = _mm512_shuffle_f64x2(pair[c + 4], pair[c + 6], 0x88);
+    const __m512d odd1 = _mm512_shuffle_f64x2(pair[c + 4], pair[c + 6], 0xDD);
+    block[c].v = _mm512_shuffle_f64x2(even0, even1, 0x88);
+    block[c + 2].v = _mm512_shuffle_f64x2(odd0, odd1, 0x88);
+    block[c + 4].v = _mm512_shuffle_f64x2(even0, even1, 0xDD);
+    block[c + 6].v = _mm512_shuffle_f64x2(odd0, odd1, 0xDD);
+  }
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail::avx512
 SBORA_AVX512_END
 

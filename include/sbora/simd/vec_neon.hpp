@@ -126,6 +126,23 @@ struct vec<double> {
   }
 };
 
+SBORA_FORCE_INLINE void transpose(vec<float> (&block)[4]) noexcept {
+  const float64x2_t low0 = vreinterpretq_f64_f32(vtrn1q_f32(block[0].v, block[1].v));
+  const float64x2_t high0 = vreinterpretq_f64_f32(vtrn2q_f32(block[0].v, block[1].v));
+  const float64x2_t low1 = vreinterpretq_f64_f32(vtrn1q_f32(block[2].v, block[3].v));
+  const float64x2_t high1 = vreinterpretq_f64_f32(vtrn2q_f32(block[2].v, block[3].v));
+  block[0].v = vreinterpretq_f32_f64(vtrn1q_f64(low0, low1));
+  block[1].v = vreinterpretq_f32_f64(vtrn1q_f64(high0, high1));
+  block[2].v = vreinterpretq_f32_f64(vtrn2q_f64(low0, low1));
+  block[3].v = vreinterpretq_f32_f64(vtrn2q_f64(high0, high1));
+}
+
+SBORA_FORCE_INLINE void transpose(vec<double> (&block)[2]) noexcept {
+  const float64x2_t low = vtrn1q_f64(block[0].v, block[1].v);
+  block[1].v = vtrn2q_f64(block[0].v, block[1].v);
+  block[0].v = low;
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail::neon
 
 #endif  // SBORA_NEON

@@ -13,6 +13,7 @@
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
 ///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA
 ///   all_finite(v)           no lane is NaN or infinite
+///   transpose(block)        lanes vectors of lanes elements, transposed in place
 namespace sbora::inline SBORA_ABI::detail::scalar {
 
 /// Keeps the compiler from contracting a product and the sum that follows into one fma.
@@ -88,6 +89,8 @@ template <class T>
 SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
   return {a.v * b.v + c.v};
 }
+template <class T>
+SBORA_FORCE_INLINE void transpose(vec<T> (&)[1]) noexcept {}
 template <class T>
 SBORA_FORCE_INLINE vec<T> round_product(vec<T> a, vec<T> b) noexcept {
   return {opaque(a.v * b.v)};

@@ -51,17 +51,24 @@ SBORA_FORCE_INLINE void pack_panel(const Storage* rhs, index_t depth_stride, ind
     }
     return;
   }
-  for (index_t n = 0; n < columns; ++n) {
-    if (n >= n_valid) {
-      for (index_t k = 0; k < depth; ++k) panel[k * columns + n] = T{0};
-      continue;
-    }
-    const Storage* column = rhs + n * column_stride;
-    T lane[v::lanes];
+  for (index_t n = 0; n < columns; n += v::lanes) {
+    const Storage* SBORA_RESTRICT column = rhs + n * column_stride;
     for (index_t k = 0; k < depth; k += v::lanes) {
       const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
-      v::store(lane, here == v::lanes ? v::load(column + k) : v::load_n(column + k, here));
-      for (index_t i = 0; i < here; ++i) panel[(k + i) * columns + n] = lane[i];
+      const bool whole = here == v::lanes && n + v::lanes <= n_valid;
+      v block[v::lanes];
+      SBORA_UNROLL
+      for (int i = 0; i < v::lanes; ++i) {
+        const Storage* from = column + i * column_stride + k;
+        if (whole) block[i] = v::load(from);
+        else block[i] = n + i < n_valid ? v::load_n(from, here) : v::zero();
+      }
+      transpose(block);
+      T* SBORA_RESTRICT out = panel + k * columns + n;
+      SBORA_UNROLL
+      for (int i = 0; i < v::lanes; ++i) {
+        if (i < here) v::store(out + i * columns, block[i]);
+      }
     }
   }
 }

@@ -1,0 +1,69 @@
+#include <cstdlib>
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/levels.hpp"
+
+using namespace sbora_tests;
+using sbora::isa;
+
+constexpr isa all_levels[] = {isa::scalar, isa::avx2, isa::avx512, isa::avx512_bf16, isa::neon};
+
+TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels]") {
+  const char* const forced = std::getenv("SBORA_FORCE_ISA");
+  const isa active = sbora::active_isa();
+  if (forced != nullptr) {
+    CHECK(std::string(sbora::to_string(active)) == forced);
+    CHECK(tested_levels() == std::vector<isa>{active});
+  } else {
+    CHECK(active == sbora::detected_isa());
+    CHECK(tested_levels().front() == isa::scalar);
+  }
+  for (const isa level : tested_levels()) CHECK(sbora::is_supported(level));
+}
+
+TEST_CASE("every level that this build has runs kernels of its own", "[kernels]") {
+  const auto dense = [](isa level) { return &sbora::detail::dense_kernels_at<float>(level); };
+  const auto weight = [](isa level) { return &sbora::detail::weight_kernels_at<float>(level); };
+  const auto conversion = [](isa level) { return &sbora::detail::conversion_kernels_at(level); };
+  const std::vector<isa> levels = tested_levels();
+  for (const isa level : levels) {
+    INFO(sbora::to_string(level));
+    CHECK(dense(level)->tile_columns % lanes<float>(level) == 0);
+    CHECK(dense(level)->tile_columns >= lanes<float>(level));
+    if (level == isa::scalar) continue;
+    CHECK(dense(level) != dense(isa::scalar));
+    CHECK(weight(level) != weight(isa::scalar));
+    CHECK(conversion(level) != conversion(isa::scalar));
+  }
+#if defined(SBORA_HAS_AVX2) && defined(SBORA_HAS_AVX512)
+  CHECK(dense(isa::avx2) != dense(isa::avx512));
+  CHECK(weight(isa::avx2) != weight(isa::avx512));
+#endif
+  CHECK(dense(isa::avx512_bf16) == dense(isa::avx512));
+  CHECK(weight(isa::avx512_bf16) == weight(isa::avx512));
+}
+
+TEST_CASE("force_isa picks supported levels and refuses others", "[kernels]") {
+  const isa before = sbora::active_isa();
+  for (const isa level : all_levels) {
+    INFO(sbora::to_string(level));
+    if (sbora::is_supported(level)) {
+      sbora::force_isa(level);
+      CHECK(sbora::active_isa() == level);
+      CHECK(&sbora::detail::dense_kernels_now<float>() ==
+            &sbora::detail::dense_kernels_at<float>(level));
+    } else {
+      const isa kept = sbora::active_isa();
+      CHECK_THROWS_AS(sbora::force_isa(level), sbora::config_error);
+      CHECK(sbora::active_isa() == kept);
+    }
+  }
+  sbora::force_isa(before);
+}
+
+TEST_CASE("levels have names", "[kernels]") {
+  for (const isa level : all_levels) CHECK(sbora::isa_from_string(sbora::to_string(level)) == level);
+  CHECK_THROWS_AS(sbora::isa_from_string("avx"), sbora::config_error);
+  CHECK_THROWS_AS(sbora::isa_from_string(""), sbora::config_error);
+}

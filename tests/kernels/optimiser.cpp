@@ -1,0 +1,193 @@
+#include <limits>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/compare.hpp"
+#include "support/levels.hpp"
+#include "support/random_values.hpp"
+#include "support/running_error.hpp"
+
+using namespace sbora_tests;
+using sbora::isa;
+using sbora::detail::dense_kernels_at;
+
+namespace {
+
+constexpr std::uint64_t seed = 103;
+
+/// Parameters, gradient and two state arrays, guarded, with the values they started from.
+template <class T>
+struct optimiser_case {
+  guarded_buffer<T> w, g, m, s;
+  std::vector<T> w0, g0, m0, s0;
+
+  optimiser_case(index_t size, guard side, random_values& random)
+      : w(size, side), g(size, side), m(size, side), s(size, side) {
+    for (index_t i = 0; i < size; ++i) {
+      w[i] = random.uniform<T>();
+      g[i] = random.uniform<T>() * T(3);
+      m[i] = random.uniform<T>();
+      s[i] = random.uniform<T>() + T(1);
+    }
+    if (size > 2) m[2] = s[2] = T(0);  // as in a first step
+    w0 = w.image(), g0 = g.image(), m0 = m.image(), s0 = s.image();
+  }
+  void reset() const { w.assign(w0), g.assign(g0), m.assign(m0), s.assign(s0); }
+
+  sbora::detail::adamw_args<T> adamw(index_t begin, index_t end) const {
+    return {w.data(), g.data(), m.data(), s.data(), T(0.3),  T(0.9), T(0.999),
+            T(1e-6),  T(0.99),  T(0.02),  T(5),     begin,   end};
+  }
+  sbora::detail::sgd_args<T> sgd(bool momentum, bool nesterov, index_t begin, index_t end) const {
+    return {w.data(), g.data(), momentum ? m.data() : nullptr, T(0.3), T(0.05), T(0.9),
+            T(0.6),   T(0.01),  nesterov, begin,               end};
+  }
+
+  /// The elements outside of [begin, end), of everything, and all of `constant` are as they were.
+  std::string untouched(index_t begin, index_t end) const {
+    const auto outside = [&](const guarded_buffer<T>& now, std::vector<T> then) {
+      for (index_t i = begin; i < end; ++i) then[static_cast<std::size_t>(i)] = now[i];
+      return differing_bits(now, then);
+    };
+    return outside(w, w0) + outside(m, m0) + outside(s, s0) + differing_bits(g, g0);
+  }
+};
+
+/// Whole range, and one whose ends are nowhere near a vector's.
+std::vector<std::pair<index_t, index_t>> ranges_of(index_t size) {
+  std::vector<std::pair<index_t, index_t>> ranges = {{0, size}, {0, 0}};
+  if (size > 2) ranges.emplace_back(1, size - 1);
+  return ranges;
+}
+
+struct sgd_form {
+  const char* name;
+  bool momentum, nesterov;
+};
+constexpr sgd_form sgd_forms[] = {
+    {"plain", false, false}, {"momentum", true, false}, {"nesterov", true, true}};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", float, double) {
+  using T = TestType;
+  using real = running<T>;
+  const isa level = GENERATE(from_range(tested_levels()));
+  random_values random(seed);
+  for (const index_t size : lengths_around<T>(level)) {
+    for (const guard side : both_guards) {
+      const optimiser_case<T> c(size, side, random);
+      for (const auto& [begin, end] : ranges_of(size)) {
+        INFO(sbora::to_string(level) << ", [" << begin << ", " << end << ") of " << size << ", seed "
+                                     << seed);
+        c.reset();
+        const auto a = c.adamw(begin, end);
+        dense_kernels_at<T>(level).adamw(a);
+        within_bounds results;
+        for (index_t i = begin; i < end; ++i) {
+          const auto at = static_cast<std::size_t>(i);
+          const real one{1};
+          const real g = real{c.g0[at]} * real{a.gradient_scale};
+          const real m = real{c.m0[at]} + (one - real{a.beta1}) * (g - real{c.m0[at]});
+          const real s = real{a.beta2} * real{c.s0[at]} + (one - real{a.beta2}) * g * g;
+          const real denominator = sqrt(s) * real{a.inverse_root_correction} + real{a.epsilon};
+          const real w = real{c.w0[at]} * real{a.decay} - real{a.step_size} * (m / denominator);
+          results.add(i, 0, c.w[i], w.value, w.error);
+          results.add(i, 1, c.m[i], m.value, m.error);
+          results.add(i, 2, c.s[i], s.value, s.error);
+        }
+        CHECK(results.failures() == "");
+        CHECK(c.untouched(begin, end) == "");
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("adamw of zeros only decays, and a NaN stays in its element", "[kernels]", float,
+                   double) {
+  using T = TestType;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const index_t size = 2 * lanes<T>(level) + 3;
+  random_values random(seed);
+  const optimiser_case<T> c(size, guard::back, random);
+  for (index_t i = 0; i < size; ++i) c.g[i] = c.m[i] = c.s[i] = T(0);
+  const index_t poisoned = size / 2;
+  c.g[poisoned] = std::numeric_limits<T>::quiet_NaN();
+  const auto a = c.adamw(0, size);
+  dense_kernels_at<T>(level).adamw(a);
+  for (index_t i = 0; i < size; ++i) {
+    INFO(sbora::to_string(level) << ", element " << i << " of " << size);
+    const bool is_nan = !(c.w[i] == c.w[i]);
+    CHECK(is_nan == (i == poisoned));
+    const T decayed = c.w0[static_cast<std::size_t>(i)] * a.decay;
+    if (i != poisoned) CHECK(c.w[i] == decayed);
+  }
+}
+
+TEMPLATE_TEST_CASE("sgd is the formula within its roundings", "[kernels]", float, double) {
+  using T = TestType;
+  using real = running<T>;
+  const isa level = GENERATE(from_range(tested_levels()));
+  random_values random(seed);
+  for (const sgd_form& form : sgd_forms) {
+    for (const index_t size : lengths_around<T>(level)) {
+      for (const guard side : both_guards) {
+        const optimiser_case<T> c(size, side, random);
+        for (const auto& [begin, end] : ranges_of(size)) {
+          INFO(sbora::to_string(level) << ", " << form.name << ", [" << begin << ", " << end << ") of "
+                                       << size << ", seed " << seed);
+          c.reset();
+          const auto a = c.sgd(form.momentum, form.nesterov, begin, end);
+          dense_kernels_at<T>(level).sgd(a);
+          within_bounds results;
+          for (index_t i = begin; i < end; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            const real w0{c.w0[at]};
+            const real g = real{c.g0[at]} * real{a.gradient_scale} + real{a.weight_decay} * w0;
+            const real v = real{a.momentum} * real{c.m0[at]} + real{a.gradient_weight} * g;
+            const real nesterov = g + real{a.momentum} * v;
+            const real direction = !form.momentum ? g : (form.nesterov ? nesterov : v);
+            const real w = w0 - real{a.learning_rate} * direction;
+            results.add(i, 0, c.w[i], w.value, w.error);
+            if (form.momentum) results.add(i, 1, c.m[i], v.value, v.error);
+          }
+          CHECK(results.failures() == "");
+          CHECK(c.untouched(begin, end) == "");
+          if (!form.momentum) CHECK(differing_bits(c.m, c.m0) == "");
+          CHECK(differing_bits(c.s, c.s0) == "");
+        }
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut", "[kernels]", float,
+                   double) {
+  using T = TestType;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const auto& kernels = dense_kernels_at<T>(level);
+  const index_t size = 3 * lanes<T>(level) + 2;
+  random_values random(seed);
+  const optimiser_case<T> c(size, guard::back, random);
+  const auto check_cuts = [&](const char* name, auto&& step) {
+    c.reset();
+    step(0, size);
+    const std::vector<T> w = c.w.image(), m = c.m.image(), s = c.s.image();
+    for (index_t cut = 0; cut <= size; ++cut) {
+      INFO(sbora::to_string(level) << ", " << name << ", cut at " << cut << " of " << size << ", seed "
+                                   << seed);
+      c.reset();
+      step(0, cut);
+      step(cut, size);
+      CHECK(differing_bits(c.w, w) == "");
+      CHECK(differing_bits(c.m, m) == "");
+      CHECK(differing_bits(c.s, s) == "");
+    }
+  };
+  check_cuts("adamw", [&](index_t begin, index_t end) { kernels.adamw(c.adamw(begin, end)); });
+  for (const sgd_form& form : sgd_forms) {
+    check_cuts(form.name, [&](index_t begin, index_t end) {
+      kernels.sgd(c.sgd(form.momentum, form.nesterov, begin, end));
+    });
+  }
+}
