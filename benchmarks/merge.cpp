@@ -53,14 +53,19 @@ void run(benchmark::State& state, timed what) {
   bench::count_bytes(state, (what == timed::merge ? merges.pass_bytes() : merges.unmerge_bytes()) / count);
 }
 
+/// All of this suite time themselves: what puts the state back isn't counted.
+template <class Function>
+void add_timed(const std::string& name, Function function) {
+  bench::add(name, function)->UseManualTime();
+}
+
 template <class Weight, class Adapter>
 void add_kind(const std::string& kind) {
-  bench::add_per_isa("merge/" + kind, [](benchmark::State& state) {
-    run<Weight, Adapter>(state, timed::merge);
-  });
-  bench::add_per_isa("unmerge/" + kind, [](benchmark::State& state) {
-    run<Weight, Adapter>(state, timed::unmerge);
-  });
+  for (const timed what : {timed::merge, timed::unmerge}) {
+    const std::string name = what == timed::merge ? "merge/" : "unmerge/";
+    const auto function = [what](benchmark::State& state) { run<Weight, Adapter>(state, what); };
+    for (auto* entry : bench::add_per_isa(name + kind, function)) entry->UseManualTime();
+  }
 }
 
 /// The plain loops over as many weights; one original store per weight, as the merger keeps one.
@@ -129,9 +134,12 @@ void bench::register_suite() {
       merge(w, originals, a, indices, shape.d_in, shape.rank, scale);
     };
   };
-  add("merge/fa/f32/loop_auto", [=](auto& state) { loop(state, true, columns(loop_auto_merge_columns)); });
-  add("merge/fa/f32/loop_scalar", [=](auto& state) { loop(state, true, columns(loop_scalar_merge_columns)); });
-  add("merge/fb/f32/loop_auto", [=](auto& state) { loop(state, false, rows(loop_auto_merge_rows)); });
-  add("merge/fb/f32/loop_scalar", [=](auto& state) { loop(state, false, rows(loop_scalar_merge_rows)); });
-  add("merge/lora/eigen", lora);
+  const auto add_loop = [](const char* name, bool is_fa, auto merge) {
+    add_timed(name, [=](auto& state) { loop(state, is_fa, merge); });
+  };
+  add_loop("merge/fa/f32/loop_auto", true, columns(loop_auto_merge_columns));
+  add_loop("merge/fa/f32/loop_scalar", true, columns(loop_scalar_merge_columns));
+  add_loop("merge/fb/f32/loop_auto", false, rows(loop_auto_merge_rows));
+  add_loop("merge/fb/f32/loop_scalar", false, rows(loop_scalar_merge_rows));
+  add_timed("merge/lora/eigen", lora);
 }

@@ -22,7 +22,7 @@ extern char** environ;
 namespace bench {
 namespace {
 
-constexpr int compile_pairs = 7;
+constexpr int compile_pairs = 5;
 
 /// Processor seconds of a command and its children; the shell splits it, so $CXX may hold options.
 double processor_seconds(const std::string& command) {

@@ -2,8 +2,6 @@
 
 #include <fstream>
 
-#include <unistd.h>
-
 namespace bench {
 namespace {
 
@@ -41,11 +39,11 @@ std::string compiler() {
 }
 
 std::size_t last_level_cache_bytes() {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  const long level3 = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
-  if (level3 > 0) return static_cast<std::size_t>(level3);
-#endif
-  return std::size_t{32} << 20;
+  // sysconf(_SC_LEVEL3_CACHE_SIZE) adds up the caches of a whole socket on some processors.
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+  std::size_t kibibytes = 0;
+  file >> kibibytes;
+  return kibibytes > 0 ? kibibytes * 1024 : std::size_t{32} << 20;
 }
 
 std::size_t available_memory_bytes() {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <exception>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -18,11 +17,9 @@ namespace bench {
 /// Called by main before the benchmarks run; each suite defines it.
 void register_suite();
 
-/// Ten repetitions; median, MAD and the least are kept. Each benchmark times itself (measure() below, or
-/// SetIterationTime), so that putting the state back isn't counted.
+/// Ten repetitions; median, MAD and the least are kept.
 inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* entry) {
   return entry->Repetitions(10)
-      ->UseManualTime()
       ->MinTime(0.03)
       ->ReportAggregatesOnly()
       ->ComputeStatistics("mad", [](const std::vector<double>& values) { return mad(values); })
@@ -74,30 +71,28 @@ class forced_isa {
 
 /// Registers `function(state)` once per level, with /isa=LEVEL at the end of the name.
 template <class Function>
-void add_per_isa(const std::string& name, Function function) {
+std::vector<benchmark::internal::Benchmark*> add_per_isa(const std::string& name, Function function) {
+  std::vector<benchmark::internal::Benchmark*> added;
   for (const sbora::isa level : runnable_isas()) {
-    add(name + "/isa=" + sbora::to_string(level), [level, function](benchmark::State& state) {
-      const forced_isa forced(level);
-      function(state);
-    });
+    added.push_back(
+        add(name + "/isa=" + sbora::to_string(level), [level, function](benchmark::State& state) {
+          const forced_isa forced(level);
+          function(state);
+        }));
   }
+  return added;
 }
 
-/// The benchmark's loop: `run` is timed, `restore` isn't.
-template <class Run, class Restore>
-void measure(benchmark::State& state, Run&& run, Restore&& restore) {
-  for (auto _ : state) {
-    state.SetIterationTime(seconds_of(run));
-    restore();
-  }
-}
-
+/// The benchmark's loop, timed by Google Benchmark: the thread's processor time.
 template <class Run>
 void measure(benchmark::State& state, Run&& run) {
-  measure(state, std::forward<Run>(run), [] {});
+  for (auto _ : state) {
+    run();
+    benchmark::ClobberMemory();
+  }
 }
 
-/// Bytes per second by the byte model of the suite, as Google Benchmark prints it (Gi = 2^30).
+/// Bytes per second by the byte model of the suite.
 inline void count_bytes(benchmark::State& state, double bytes_per_iteration) {
   state.counters["bytes"] =
       benchmark::Counter(bytes_per_iteration, benchmark::Counter::kIsIterationInvariantRate,

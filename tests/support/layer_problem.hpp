@@ -8,16 +8,18 @@
 
 #include "support/matrices.hpp"
 
+namespace sbora_tests {
+
 /// A layer with an adapter on random numbers, and what its results have to be: dense products with the
 /// one-hot half written out, as arXiv 2407.05413 defines SBoRA.
 
 struct layer_case {
-  sbora::index_t d_out = 37;
-  sbora::index_t d_in = 29;
-  sbora::index_t rank = 5;
-  sbora::index_t tokens = 11;
+  index_t d_out = 37;
+  index_t d_in = 29;
+  index_t rank = 5;
+  index_t tokens = 11;
   sbora::storage order = sbora::storage::out_by_in;
-  sbora::index_t padding = 0;
+  index_t padding = 0;
   bool bias = false;
   double dropout = 0;
 };
@@ -40,10 +42,10 @@ sbora::activation_view<const T> activation(const padded_matrix<T>& m) {
 
 /// 0 where the definition in kernels/arguments.hpp drops, 1/(1 - p) elsewhere.
 inline exact_matrix dropout_mask(const sbora::adapter_options& options, std::uint64_t step,
-                                 sbora::index_t tokens, sbora::index_t features) {
+                                 index_t tokens, index_t features) {
   exact_matrix mask(tokens, features);
-  for (sbora::index_t t = 0; t < tokens; ++t) {
-    for (sbora::index_t f = 0; f < features; ++f) {
+  for (index_t t = 0; t < tokens; ++t) {
+    for (index_t f = 0; f < features; ++f) {
       const auto words = sbora::philox4x32(
           {static_cast<std::uint32_t>(f / 4), static_cast<std::uint32_t>(t),
            static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32)},
@@ -91,7 +93,7 @@ struct layer_problem {
   padded_matrix<T> empty_dx() const { return {size.tokens, size.d_in, size.padding}; }
 
   /// Roundings between operands and y (or dx), a sum over `depth` and one over rank.
-  sbora::index_t roundings(sbora::index_t depth) const { return depth + depth / 256 + size.rank + 8; }
+  index_t roundings(index_t depth) const { return depth + depth / 256 + size.rank + 8; }
 };
 
 /// Values, and the sums of absolute values that bound their rounding errors.
@@ -102,8 +104,8 @@ struct exact_results {
 template <class Matrix>
 exact_matrix exact_of(const Matrix& m) {
   exact_matrix copy(m.rows(), m.cols());
-  for (sbora::index_t i = 0; i < m.rows(); ++i) {
-    for (sbora::index_t j = 0; j < m.cols(); ++j) copy(i, j) = static_cast<long double>(m(i, j));
+  for (index_t i = 0; i < m.rows(); ++i) {
+    for (index_t j = 0; j < m.cols(); ++j) copy(i, j) = static_cast<long double>(m(i, j));
   }
   return copy;
 }
@@ -117,8 +119,8 @@ exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, s
   if (size.order == sbora::storage::in_by_out) w.transposeInPlace();
 
   exact_matrix one_hot = exact_matrix::Zero(is_fa ? size.rank : size.d_out, is_fa ? size.d_in : size.rank);
-  for (sbora::index_t j = 0; j < size.rank; ++j) {
-    const sbora::index_t index = p.adapter.target().indices()[static_cast<std::size_t>(j)];
+  for (index_t j = 0; j < size.rank; ++j) {
+    const index_t index = p.adapter.target().indices()[static_cast<std::size_t>(j)];
     is_fa ? one_hot(j, index) = 1 : one_hot(index, j) = 1;
   }
   const exact_matrix trained = exact_of(p.adapter.matrix());
@@ -137,8 +139,8 @@ exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, s
   r.y_magnitude = exact_product(x.cwiseAbs(), w_abs.transpose()) +
                   exact_product(masked.cwiseAbs(), delta_abs.transpose());
   for (std::size_t o = 0; o < p.bias.size(); ++o) {
-    r.y.col(static_cast<sbora::index_t>(o)).array() += p.bias[o];
-    r.y_magnitude.col(static_cast<sbora::index_t>(o)).array() += std::abs(p.bias[o]);
+    r.y.col(static_cast<index_t>(o)).array() += p.bias[o];
+    r.y_magnitude.col(static_cast<index_t>(o)).array() += std::abs(p.bias[o]);
   }
   r.dx = exact_product(dy, w) + mask.cwiseProduct(exact_product(dy, delta));
   r.dx_magnitude = exact_product(dy_abs, w_abs) + mask.cwiseProduct(exact_product(dy_abs, delta_abs));
@@ -149,3 +151,5 @@ exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, s
   r.gradient_magnitude = is_fa ? exact_product(full_abs, one_hot_t) : exact_product(one_hot_t, full_abs);
   return r;
 }
+
+}  // namespace sbora_tests

@@ -3,11 +3,17 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include <Eigen/Core>
 
 #include <sbora/config/random.hpp>
+
+namespace sbora_tests {
+
+using sbora::index_t;
 
 /// Matrices of tests: random, guarded by NaN, compared bit for bit.
 
@@ -15,11 +21,18 @@
 template <class T>
 void fill_random(std::span<T> values, std::uint64_t seed) {
   sbora::random_stream random(seed);
-  for (T& value : values) value = static_cast<T>(static_cast<float>(2 * random.uniform() - 1));
+  for (T& value : values) {
+    const double draw = 2 * random.uniform() - 1;
+    if constexpr (std::is_same_v<T, double>) {
+      value = draw;
+    } else {
+      value = static_cast<T>(static_cast<float>(draw));
+    }
+  }
 }
 
 template <class T>
-std::vector<T> random_vector(sbora::index_t size, std::uint64_t seed) {
+std::vector<T> random_vector(index_t size, std::uint64_t seed) {
   std::vector<T> values(static_cast<std::size_t>(size));
   fill_random(std::span<T>(values), seed);
   return values;
@@ -34,24 +47,24 @@ bool same_bits(std::span<const T> a, std::span<const T> b) {
 template <class T>
 class padded_matrix {
  public:
-  padded_matrix(sbora::index_t rows, sbora::index_t cols, sbora::index_t padding = 0)
+  padded_matrix(index_t rows, index_t cols, index_t padding = 0)
       : rows_(rows), cols_(cols), stride_(cols + padding),
         memory_(static_cast<std::size_t>(rows * stride_ + 2 * guard), nan()) {}
 
   static T nan() { return Eigen::NumTraits<T>::quiet_NaN(); }
 
-  sbora::index_t rows() const { return rows_; }
-  sbora::index_t cols() const { return cols_; }
-  sbora::index_t stride() const { return stride_; }
+  index_t rows() const { return rows_; }
+  index_t cols() const { return cols_; }
+  index_t stride() const { return stride_; }
   T* data() { return memory_.data() + guard; }
   const T* data() const { return memory_.data() + guard; }
-  T& operator()(sbora::index_t row, sbora::index_t col) { return data()[row * stride_ + col]; }
-  const T& operator()(sbora::index_t row, sbora::index_t col) const {
+  T& operator()(index_t row, index_t col) { return data()[row * stride_ + col]; }
+  const T& operator()(index_t row, index_t col) const {
     return data()[row * stride_ + col];
   }
 
   padded_matrix& randomise(std::uint64_t seed) {
-    for (sbora::index_t row = 0; row < rows_; ++row) {
+    for (index_t row = 0; row < rows_; ++row) {
       fill_random(std::span<T>(data() + row * stride_, static_cast<std::size_t>(cols_)),
                   seed + static_cast<std::uint64_t>(row) * 0x10000);
     }
@@ -64,17 +77,17 @@ class padded_matrix {
   /// Whether only elements were written.
   bool padding_intact() const {
     padded_matrix clean(rows_, cols_, stride_ - cols_);
-    for (sbora::index_t row = 0; row < rows_; ++row) {
-      for (sbora::index_t col = 0; col < cols_; ++col) clean(row, col) = (*this)(row, col);
+    for (index_t row = 0; row < rows_; ++row) {
+      for (index_t col = 0; col < cols_; ++col) clean(row, col) = (*this)(row, col);
     }
     return same_bits(memory(), clean.memory());
   }
 
  private:
-  static constexpr sbora::index_t guard = 16;
-  sbora::index_t rows_;
-  sbora::index_t cols_;
-  sbora::index_t stride_;
+  static constexpr index_t guard = 16;
+  index_t rows_;
+  index_t cols_;
+  index_t stride_;
   std::vector<T> memory_;
 };
 
@@ -84,10 +97,10 @@ using exact_matrix = Eigen::Matrix<long double, Eigen::Dynamic, Eigen::Dynamic>;
 
 inline exact_matrix exact_product(const exact_matrix& a, const exact_matrix& b) {
   exact_matrix result = exact_matrix::Zero(a.rows(), b.cols());
-  for (sbora::index_t j = 0; j < b.cols(); ++j) {
-    for (sbora::index_t k = 0; k < a.cols(); ++k) {
+  for (index_t j = 0; j < b.cols(); ++j) {
+    for (index_t k = 0; k < a.cols(); ++k) {
       if (b(k, j) == 0) continue;
-      for (sbora::index_t i = 0; i < a.rows(); ++i) result(i, j) += a(i, k) * b(k, j);
+      for (index_t i = 0; i < a.rows(); ++i) result(i, j) += a(i, k) * b(k, j);
     }
   }
   return result;
@@ -95,7 +108,7 @@ inline exact_matrix exact_product(const exact_matrix& a, const exact_matrix& b) 
 
 /// Higham's γ: the relative error of `roundings` operations in T, one after another.
 template <class T>
-long double gamma_of(sbora::index_t roundings) {
+long double gamma_of(index_t roundings) {
   const long double mu = static_cast<long double>(roundings) * std::numeric_limits<T>::epsilon() / 2;
   return mu / (1 - mu);
 }
@@ -104,8 +117,8 @@ long double gamma_of(sbora::index_t roundings) {
 template <class Result>
 std::string first_difference(const Result& result, const exact_matrix& exact,
                              const exact_matrix& magnitude, long double gamma) {
-  for (sbora::index_t i = 0; i < exact.rows(); ++i) {
-    for (sbora::index_t j = 0; j < exact.cols(); ++j) {
+  for (index_t i = 0; i < exact.rows(); ++i) {
+    for (index_t j = 0; j < exact.cols(); ++j) {
       const auto value = static_cast<long double>(result(i, j));
       if (std::abs(value - exact(i, j)) <= gamma * magnitude(i, j)) continue;
       return "(" + std::to_string(i) + ", " + std::to_string(j) + ") is " + std::to_string(value) +
@@ -115,3 +128,5 @@ std::string first_difference(const Result& result, const exact_matrix& exact,
   }
   return {};
 }
+
+}  // namespace sbora_tests

@@ -4,6 +4,8 @@
 
 #include "support/catch.hpp"
 
+namespace sbora_tests {
+
 /// What the Error that f throws says, or that it threw none. Other exceptions pass through.
 template <class Error, class Function>
 std::string message_of(Function&& f) {
@@ -23,6 +25,8 @@ inline auto contains(const std::string& part) {
 #endif
 }
 
+}  // namespace sbora_tests
+
 /// The statement throws `Error`, and what() contains `part`.
 #define CHECK_ERROR(Error, part, ...) \
-  CHECK_THAT(message_of<Error>([&] { __VA_ARGS__; }), contains(part))
+  CHECK_THAT(sbora_tests::message_of<Error>([&] { __VA_ARGS__; }), sbora_tests::contains(part))

@@ -36,4 +36,13 @@ constexpr void check_executor() {
 
 constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
 
+/// f(begin, end) for [0, size) in tasks of `step`.
+template <class Executor, class Function>
+void for_ranges(index_t size, index_t step, Executor& pool, Function&& f) {
+  pool.parallel_for(ceil_div(size, step), [&](index_t task) {
+    const index_t begin = task * step;
+    f(begin, size - begin < step ? size : begin + step);
+  });
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail

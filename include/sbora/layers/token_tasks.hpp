@@ -13,18 +13,11 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Tokens per task: tens of microseconds at rank 64.
 inline constexpr index_t task_tokens = 64;
 
-template <class Executor, class Function>
-void for_token_ranges(index_t tokens, Executor& pool, Function&& f) {
-  pool.parallel_for(ceil_div(tokens, task_tokens), [&](index_t task) {
-    f(task * task_tokens, std::min(tokens, (task + 1) * task_tokens));
-  });
-}
-
 /// out[t, j] = source[t, target[j]], contiguous.
 template <class T, class Executor>
 void gather(activation_view<const T> source, const region& target, T* out, Executor& pool) {
   const auto kernel = dense_kernels_now<T>().gather;
-  for_token_ranges(source.tokens, pool, [&](index_t begin, index_t end) {
+  for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(),
             begin, end});
   });
@@ -36,7 +29,7 @@ void scatter_add(const T* source, index_t features, const region* target, T scal
                  activation_view<T> out, Executor& pool) {
   const auto kernel = dense_kernels_now<T>().scatter_add;
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
-  for_token_ranges(out.tokens, pool, [&](index_t begin, index_t end) {
+  for_ranges(out.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source, features, index, features, scale, out.data, out.stride, begin, end});
   });
 }
@@ -51,7 +44,7 @@ void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
                              static_cast<std::uint32_t>(std::floor(adapter.dropout * 0x1p32))};
   const T kept_scale = static_cast<T>(1.0 / (1.0 - adapter.dropout));
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
-  for_token_ranges(source.tokens, pool, [&](index_t begin, index_t end) {
+  for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale,
             begin, end});
   });

@@ -67,7 +67,7 @@ class adamw {
                                   0,
                                   0};
     const auto kernel = detail::dense_kernels_now<T>().adamw;
-    detail::for_element_ranges(count_, pool, [&](index_t begin, index_t end) {
+    detail::for_ranges(count_, detail::task_elements, pool, [&](index_t begin, index_t end) {
       detail::adamw_args<T> range = args;
       range.begin = begin;
       range.end = end;

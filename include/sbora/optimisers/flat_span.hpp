@@ -24,13 +24,6 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Elements per optimiser task: 448 KiB of traffic at 28 bytes each.
 inline constexpr index_t task_elements = 16384;
 
-template <class Executor, class Function>
-void for_element_ranges(index_t size, Executor& pool, Function&& f) {
-  pool.parallel_for(ceil_div(size, task_elements), [&](index_t task) {
-    f(task * task_elements, std::min(size, (task + 1) * task_elements));
-  });
-}
-
 inline void check_option(bool in_range, const char* who, const char* what, double value) {
   if (!in_range) throw config_error(std::string(who) + ": " + what + ", got " + std::to_string(value));
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <span>
 #include <string>
 
@@ -36,9 +35,8 @@ void convert(std::span<const From> source, std::span<To> out, Executor&& pool = 
   const detail::conversion_kernels& kernels = detail::conversion_kernels_at(active_isa());
   constexpr index_t task_size = 65536;
   const auto size = static_cast<index_t>(source.size());
-  pool.parallel_for(detail::ceil_div(size, task_size), [&](index_t task) {
-    const index_t begin = task * task_size;
-    const index_t count = std::min(size - begin, task_size);
+  detail::for_ranges(size, task_size, pool, [&](index_t begin, index_t end) {
+    const index_t count = end - begin;
     if constexpr (std::is_same_v<from_storage, bf16>) kernels.widen_bf16(from + begin, to + begin, count);
     else if constexpr (std::is_same_v<from_storage, f16>) kernels.widen_f16(from + begin, to + begin, count);
     else if constexpr (std::is_same_v<to_storage, bf16>) kernels.narrow_bf16(from + begin, to + begin, count);

@@ -78,9 +78,8 @@ void multiply(const left_operand<T>& left, const right_operand<Storage>& right,
   T* const panels = frame.take<T>(plan.tasks() * panel_step);
 
   constexpr index_t pack_strips = 8;
-  pool.parallel_for(ceil_div(plan.strips, pack_strips), [&](index_t task) {
-    dense.pack({left.data, left.row_stride, left.depth_stride, left.rows, left.depth, packed,
-                task * pack_strips, std::min(plan.strips, (task + 1) * pack_strips)});
+  for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
+    dense.pack({left.data, left.row_stride, left.depth_stride, left.rows, left.depth, packed, begin, end});
   });
   pool.parallel_for(plan.tasks(), [&](index_t task) {
     const index_t columns_from = task % plan.column_blocks * plan.block_columns;

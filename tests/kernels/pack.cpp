@@ -1,0 +1,74 @@
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/compare.hpp"
+#include "support/levels.hpp"
+#include "support/random_values.hpp"
+
+using namespace sbora_tests;
+using sbora::isa;
+using sbora::detail::dense_kernels_at;
+
+namespace {
+
+constexpr std::uint64_t seed = 104;
+
+/// How the operand lies in memory: rows along memory, across it, or neither stride one.
+enum class order { row_major, col_major, spread };
+constexpr order orders[] = {order::row_major, order::col_major, order::spread};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[kernels]", float, double) {
+  using T = TestType;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const auto& kernels = dense_kernels_at<T>(level);
+  const index_t strip_rows = kernels.tile_rows;
+  random_values random(seed);
+  for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {
+    for (const index_t depth : {0, 1, 2, 7, 17}) {
+      for (const order layout : orders) {
+        const guard side = random.coin() ? guard::front : guard::back;
+        const index_t gap = random.below(3);
+        INFO(sbora::to_string(level) << ", " << rows << " x " << depth << ", gap " << gap << ", order "
+                                     << static_cast<int>(layout) << ", seed " << seed);
+        // spread: every third element of a row is the operand's, the rest is padding.
+        const index_t step = layout == order::spread ? 3 : 1;
+        const bool across = layout == order::col_major;
+        const index_t run = across ? rows : (depth == 0 ? 0 : (depth - 1) * step + 1);
+        const guarded_matrix<T> source(across ? depth : rows, run, run + gap, side);
+        const index_t row_stride = across ? 1 : source.stride();
+        const index_t depth_stride = across ? source.stride() : step;
+        for (index_t i = 0; i < rows; ++i) {
+          for (index_t k = 0; k < depth; ++k) {
+            source.data()[i * row_stride + k * depth_stride] = random.template bits<T>();
+          }
+        }
+        const std::vector<T> source_before = source.memory().image();
+
+        const index_t strips = (rows + strip_rows - 1) / strip_rows;
+        const guarded_buffer<T> packed(strips * strip_rows * depth, side);
+        std::vector<T> expected = packed.image();
+        const auto expect = [&](index_t strip) {
+          for (index_t k = 0; k < depth; ++k) {
+            for (index_t i = 0; i < strip_rows; ++i) {
+              const index_t row = strip * strip_rows + i;
+              expected[static_cast<std::size_t>((strip * depth + k) * strip_rows + i)] =
+                  row < rows ? source.data()[row * row_stride + k * depth_stride] : T(0);
+            }
+          }
+        };
+        const auto pack = [&](index_t begin, index_t end) {
+          kernels.pack({source.data(), row_stride, depth_stride, rows, depth, packed.data(), begin, end});
+        };
+        pack(strips - 1, strips);
+        expect(strips - 1);
+        CHECK(differing_bits(packed, expected) == "");
+        pack(0, strips);
+        for (index_t strip = 0; strip < strips; ++strip) expect(strip);
+        CHECK(differing_bits(packed, expected) == "");
+        CHECK(differing_bits(source.memory(), source_before) == "");
+      }
+    }
+  }
+}
