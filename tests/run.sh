@@ -9,7 +9,7 @@ usage() {
 usage: sh tests/run.sh [OPTION...]
 
   --compiler g++|clang++      default g++
-  --build-type TYPE           default Debug: assertions on, and -O2 because -O0 takes minutes longer
+  --build-type TYPE           default Debug: assertions on, and -O1 because -O0 runs and -O2 builds minutes longer
   --sanitize address|thread   address includes undefined behaviour
   --march FLAG                compile with -march=FLAG, such as native
   --label LABEL               build and run only: unit (all on Catch2), a folder of tests/, or headers
@@ -72,7 +72,7 @@ failed_step() {
 mkdir -p "$build"
 say "configure in $build ($compiler, $build_type${sanitize:+, $sanitize}${march:+, $march})"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
-    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=-O2 -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
+    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
     { cat "$build/configure.log"; failed_step "configuring failed"; }
 
 say "build with $jobs jobs"

@@ -16,7 +16,8 @@ std::vector<float> make_base(const options& settings, const corpus& text, thread
                                         dense_layer(values, gradients, output_layer));
   matrix_map embedding_gradient = gradients.embedding();
   train(net, parameters, gradient, &embedding_gradient, text,
-        {.phase = "base model",
+        {.key = "base",
+         .phase = "base model",
          .steps = settings.base_steps,
          .batch = settings.batch,
          .learning_rate = 1e-3,

@@ -62,7 +62,8 @@ method_result fine_tune(const session& with, std::string key, std::string name,
   result.parameters = std::ssize(parameters);
   result.task_before = held_out_loss(net, with.task_text, with.pool);
   result.base_before = held_out_loss(net, with.base_text, with.pool);
-  const training plan{.phase = result.name,
+  const training plan{.key = result.key,
+                      .phase = result.name,
                       .steps = with.settings.steps,
                       .batch = with.settings.batch,
                       .learning_rate = with.settings.learning_rate,

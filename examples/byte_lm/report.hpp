@@ -83,9 +83,9 @@ inline void write_files(const std::string& folder, const std::string& results,
   const std::filesystem::path path(folder);
   std::ofstream(path / "results.txt") << results;
   std::ofstream losses(path / "losses.csv");
-  losses << "phase,step,loss_nats_per_byte\n";
+  losses << "model,step,loss_nats_per_byte\n";
   for (const loss_record& record : log) {
-    losses << record.phase << ',' << record.step << ',' << detail::format("%.9g", record.loss)
+    losses << record.key << ',' << record.step << ',' << detail::format("%.9g", record.loss)
            << '\n';
   }
   if (!losses.flush()) throw input_error("--output: writing to " + folder + " failed");

@@ -46,7 +46,7 @@ class sbora_layer {
     if (what == pass::train) {
       linear_.forward(x, y, adapter_, saved_, workspace_, pool);
     } else {
-      linear_.forward(x, y, std::as_const(adapter_), workspace_, pool);
+      linear_.forward(x, y, adapter_, workspace_, pool);
     }
   }
 

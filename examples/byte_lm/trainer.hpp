@@ -14,13 +14,14 @@ namespace byte_lm {
 
 /// The loss of every training step, for losses.csv.
 struct loss_record {
-  std::string phase;
+  std::string key;
   index_t step;
   double loss;
 };
 
 struct training {
-  std::string phase;
+  std::string key;    ///< in losses.csv
+  std::string phase;  ///< on the progress line
   index_t steps;
   index_t batch;
   double learning_rate;
@@ -78,17 +79,17 @@ training_result train(Network& net, std::span<float> parameters, std::span<float
     const auto start = clock::now();
     std::fill(gradient.begin(), gradient.end(), 0.0f);
     const double loss = net.forward(examples, pass::train, pool);
+    if (!std::isfinite(loss)) {
+      throw std::runtime_error(plan.phase + ": the loss isn't finite at step " +
+                               std::to_string(step + 1) + "; try a lower --learning-rate");
+    }
     net.backward(examples, embedding_gradient, pool);
     const double clip = sbora::clip_scale(
         sbora::gradient_norm(std::span<const float>(gradient)), /*max_norm=*/1.0);
     optimiser.step(parameters, gradient,
                    {.learning_rate = schedule.at(step), .gradient_scale = clip}, pool);
     times.push_back(seconds_since(start));
-    if (!std::isfinite(loss)) {
-      throw std::runtime_error(plan.phase + ": the loss isn't finite after step " +
-                               std::to_string(step) + "; try a lower --learning-rate");
-    }
-    log.push_back({plan.phase, step + 1, loss});
+    log.push_back({plan.key, step + 1, loss});
     shown.update(step + 1, loss);
   }
   std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());

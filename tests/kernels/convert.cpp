@@ -1,4 +1,6 @@
 #include <bit>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "support/catch.hpp"

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -21,7 +22,7 @@ struct range {
 };
 constexpr range ranges[] = {{0, tokens}, {1, 3}, {2, 2}};
 
-/// `count` consecutive tokens as a kernel takes them, so that every test says them the same way.
+/// What a message says of one call.
 std::string described(isa level, index_t rank, index_t dim, index_t gap, range r) {
   return std::string(sbora::to_string(level)) + ", rank " + std::to_string(rank) + " of " +
          std::to_string(dim) + ", gap " + std::to_string(gap) + ", tokens [" +

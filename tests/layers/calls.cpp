@@ -154,7 +154,7 @@ bool fits(const layer_case& size, std::size_t missing) {
   std::vector<std::byte> memory(bytes + 1024, std::byte{0xCD});
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   const std::size_t begin = 256 + (64 - address % 64) % 64;
-  sbora::workspace scratch(std::span(memory).subspan(begin, bytes));
+  sbora::workspace scratch(std::span<std::byte>(memory).subspan(begin, bytes));
   typename decltype(p)::adapter_type::saved_type saved;
   auto y = p.empty_y();
   auto dx = p.empty_dx();

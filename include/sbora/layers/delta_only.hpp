@@ -45,6 +45,20 @@ void check_shapes(const adapter_view<Kind, T>& a, index_t tokens, index_t in_fea
   static_cast<void>(out_tokens), static_cast<void>(out_features);
 }
 
+/// What a backward of `tokens` needs besides shapes, before it writes anything.
+template <adapter_kind Kind, class T, class Saved>
+void check_backward(const adapter_view<Kind, T>& a, const Saved& saved, index_t tokens) {
+  if (!a.enabled || tokens == 0) return;
+  SBORA_ASSERT(a.gradient != nullptr, "the adapter has no gradient: it was made for inference");
+  SBORA_ASSERT(saved.tokens() == tokens, "saved by a forward of another number of tokens");
+  if constexpr (Kind == adapter_kind::fa) {
+    SBORA_ASSERT(saved.rank() == a.rank(), "saved by a forward with an adapter of another rank");
+  } else {
+    SBORA_ASSERT(saved.input().features == a.d_in, "saved by a forward of another layer");
+  }
+  static_cast<void>(saved);
+}
+
 /// y += delta in eval mode, after the caller checked shapes and enabledness.
 template <adapter_kind Kind, class T, class Executor>
 void eval_delta(const adapter_view<Kind, T>& a, activation_view<const T> x, activation_view<T> y,
@@ -140,8 +154,7 @@ void delta_backward(Adapter& adapter, Dy&& dy, Dx&& dx, const Saved& saved, work
   const auto out = detail::as_activation<const T>(dy);
   SBORA_ASSERT(out.features == a.d_out, "dy's features differ from the adapter's d_out");
   if (!a.enabled || out.tokens == 0) return;
-  SBORA_ASSERT(a.gradient != nullptr, "the adapter has no gradient: it was made for inference");
-  SBORA_ASSERT(saved.tokens() == out.tokens, "saved by a forward of another number of tokens");
+  detail::check_backward(a, saved, out.tokens);
   if constexpr (std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) {
     detail::workspace_frame frame(memory, detail::delta_backward_bytes(a, out.tokens));
     detail::add_gradients<T>(a, out, saved, nullptr, frame, pool);

@@ -92,10 +92,10 @@ class linear {
             class Executor = serial_executor>
   void backward(Dy&& dy, Dx&& dx, Adapter& adapter, const Saved& saved, workspace& memory,
                 Executor&& pool = Executor{}) const {
+    detail::check_saved<Adapter, Saved>();
     const auto out = detail::as_activation<const scalar>(dy);
-    SBORA_ASSERT(!adapter.enabled() || saved.tokens() == out.tokens,
-                 "saved by a forward of another number of tokens");
     prepare(adapter, out.tokens, memory);
+    detail::check_backward(adapter.view(), saved, out.tokens);
     if constexpr (!std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) backward(dy, dx, memory, pool);
     delta_backward(adapter, dy, dx, saved, memory, pool);
   }

@@ -49,7 +49,8 @@ struct product_plan {
     column_blocks = ceil_div(columns, block_columns);
     // A narrow result (rank columns) has too few of them to share out, so its rows are cut too, each
     // task packing its panels again: 1/(8·tile_rows) of its multiplications.
-    block_strips = column_blocks >= 16 ? strips : std::min<index_t>(strips, 8);
+    const index_t most_strips = column_blocks >= 16 ? strips : std::min<index_t>(strips, 8);
+    block_strips = std::max<index_t>(1, most_strips);  // 0 for an empty batch
     row_blocks = ceil_div(strips, block_strips);
     packed_size = strips * kernels.tile_rows * depth;
     panel_size = panel_depth * kernels.tile_columns;

@@ -1,0 +1,150 @@
+// No allocation after warm-up: every operator new of this executable counts.
+
+#include <sbora/sbora.hpp>
+
+#include <sbora/executors/thread_pool.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "support/catch.hpp"
+#include "support/layer_problem.hpp"
+#include "support/merge_problem.hpp"
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<int> allocations{0};
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  if (counting.load()) allocations.fetch_add(1);
+  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+  void* const memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
+void* operator new[](std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+using namespace sbora_tests;
+using sbora::adapter_kind;
+
+namespace {
+
+/// How many allocations the second of two calls of f makes.
+template <class Function>
+int allocations_after_warm_up(Function&& f) {
+  f();
+  allocations.store(0);
+  counting.store(true);
+  f();
+  counting.store(false);
+  return allocations.load();
+}
+
+template <adapter_kind Kind, class Scalar>
+void check_training_step(double dropout) {
+  CAPTURE(Kind == adapter_kind::fa, dropout);
+  layer_problem<Kind, Scalar> p(
+      {.d_out = 90, .d_in = 70, .rank = 6, .tokens = 80, .bias = true, .dropout = dropout});
+  const auto layer = p.layer();
+  sbora::workspace memory;
+  typename decltype(p)::adapter_type::saved_type saved;
+  using T = typename decltype(p)::T;
+  sbora::adamw<T> adamw(p.adapter.parameter_count());
+  sbora::sgd<T> sgd(p.adapter.parameter_count(), {.momentum = 0.9});
+  auto y = p.empty_y();
+  auto dx = p.empty_dx();
+  sbora::thread_pool threads(2);
+  const auto step = [&](auto& pool) {
+    layer.forward(activation(p.x), activation(y), memory, pool);
+    layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), memory, pool);
+    layer.forward(activation(p.x), activation(y), p.adapter, saved, memory, pool);
+    p.adapter.zero_gradient();
+    layer.backward(activation(p.dy), activation(dx), p.adapter, saved, memory, pool);
+    delta_forward(p.adapter, activation(p.x), activation(y), saved, memory, pool);
+    delta_backward(p.adapter, activation(p.dy), activation(dx), saved, memory, pool);
+    const std::span<const T> gradient = p.adapter.gradient();
+    const double scale = sbora::clip_scale(sbora::gradient_norm(gradient), 1);
+    adamw.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
+    sgd.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
+  };
+  sbora::serial_executor serial;
+  CHECK(allocations_after_warm_up([&] { step(serial); }) == 0);
+  CHECK(allocations_after_warm_up([&] { step(threads); }) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("the counter counts") {
+  int* volatile kept = nullptr;
+  CHECK(allocations_after_warm_up([&] {
+          kept = new int(3);
+          delete kept;
+        }) == 1);
+  CHECK(allocations_after_warm_up([] { Eigen::MatrixXf::Zero(9, 9).eval(); }) <= 1);
+}
+
+TEST_CASE("a training step allocates nothing after the first") {
+  for (const double dropout : {0.0, 0.3}) {
+    check_training_step<adapter_kind::fa, float>(dropout);
+    check_training_step<adapter_kind::fb, float>(dropout);
+    check_training_step<adapter_kind::fa, double>(dropout);
+    check_training_step<adapter_kind::fb, Eigen::bfloat16>(dropout);
+  }
+}
+
+TEST_CASE("a smaller batch after a larger one allocates nothing") {
+  layer_problem<adapter_kind::fa, float> p({.d_out = 90, .d_in = 70, .rank = 6, .tokens = 80});
+  const auto layer = p.layer();
+  sbora::workspace memory;
+  sbora::fa_saved<float> saved;
+  auto y = p.empty_y();
+  const auto forward = [&](index_t tokens) {
+    layer.forward(sbora::activation_view<const float>(p.x.data(), tokens, 70),
+                  sbora::activation_view<float>(y.data(), tokens, 90), p.adapter, saved, memory);
+  };
+  forward(80);
+  CHECK(allocations_after_warm_up([&] {
+          for (const index_t tokens : {1, 13, 64, 80}) forward(tokens);
+        }) == 0);
+}
+
+TEST_CASE("merge, unmerge and swap allocate nothing after the first of each") {
+  for (const sbora::storage order : both_orders) {
+    merge_problem<float> p(70, 90, order);
+    const auto a = p.adapter<adapter_kind::fa>(sbora::sample_region(90, 9, 1), 1);
+    const auto b = p.adapter<adapter_kind::fa>(sbora::sample_region(90, 9, 2), 2);
+    const auto same = p.adapter<adapter_kind::fa>(sbora::sample_region(90, 9, 1), 3);
+    sbora::merger<float> merger(p.view());
+    CHECK(allocations_after_warm_up([&] {
+            merger.merge(a);
+            merger.unmerge(a);
+          }) == 0);
+    CHECK(allocations_after_warm_up([&] {
+            merger.merge(a);
+            merger.swap(a, same);
+            merger.swap(same, b);
+            merger.swap(b, a);
+            merger.unmerge(a);
+          }) == 0);
+  }
+}
