@@ -20,23 +20,26 @@ namespace {
 
 constexpr bench::merge_shape shape;
 constexpr double cache_multiple = 4;
+std::shared_ptr<void> latest;
 
-/// A workload is built and verified once, then used by every benchmark of its kind that runs; they run
-/// one after another, grouped by kind, so only the latest is kept.
+/// The workload of a kind, built once and verified for each instruction set. Benchmarks run grouped by
+/// kind, so only the latest is kept.
 template <class Weight, class Adapter>
-bench::merge_workload<Weight, Adapter>& workload() {
-  static std::unique_ptr<bench::merge_workload<Weight, Adapter>> kept;
+auto& workload() {
+  using work = bench::merge_workload<Weight, Adapter>;
+  static std::weak_ptr<work> mine;
   static sbora::isa verified{};
-  if (!kept) {
-    kept = std::make_unique<bench::merge_workload<Weight, Adapter>>(shape, cache_multiple);
-    kept->verify();
-    verified = sbora::active_isa();
+  const bool fresh = mine.expired();
+  if (fresh) {
+    latest.reset();
+    auto made = std::make_shared<work>(shape, cache_multiple);
+    mine = made;
+    latest = std::move(made);
   }
-  if (verified != sbora::active_isa()) {
-    kept->verify();
-    verified = sbora::active_isa();
-  }
-  return *kept;
+  work& merges = *mine.lock();
+  if (fresh || verified != sbora::active_isa()) merges.verify();
+  verified = sbora::active_isa();
+  return merges;
 }
 
 enum class timed { merge, unmerge };

@@ -52,7 +52,7 @@ TEST_CASE("a default workspace grows to the largest request and stays") {
 }
 
 TEST_CASE("a workspace on a span uses that memory only") {
-  for (const std::size_t offset : {0, 1, 8, 63}) {
+  for (const std::size_t offset : {0U, 1U, 8U, 63U}) {
     CAPTURE(offset);
     guarded_bytes bytes(640, offset);
     workspace memory(bytes.span());

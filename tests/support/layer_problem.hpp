@@ -115,11 +115,12 @@ template <sbora::adapter_kind Kind, class Scalar>
 exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, std::uint64_t step = 0) {
   constexpr bool is_fa = Kind == sbora::adapter_kind::fa;
   const layer_case& size = p.size;
+  const index_t rank = p.adapter.rank();
   exact_matrix w = exact_of(p.weight);
   if (size.order == sbora::storage::in_by_out) w.transposeInPlace();
 
-  exact_matrix one_hot = exact_matrix::Zero(is_fa ? size.rank : size.d_out, is_fa ? size.d_in : size.rank);
-  for (index_t j = 0; j < size.rank; ++j) {
+  exact_matrix one_hot = exact_matrix::Zero(is_fa ? rank : size.d_out, is_fa ? size.d_in : rank);
+  for (index_t j = 0; j < rank; ++j) {
     const index_t index = p.adapter.target().indices()[static_cast<std::size_t>(j)];
     is_fa ? one_hot(j, index) = 1 : one_hot(index, j) = 1;
   }

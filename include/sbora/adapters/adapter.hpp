@@ -15,7 +15,7 @@ struct adapter_options {
   double alpha = 8;                 ///< scale is alpha/rank, or alpha/√rank with rslora; > 0
   bool rslora = false;              ///< rank-stabilised scale
   double dropout = 0;               ///< probability that an input of the adapter is dropped; [0, 1)
-  std::uint64_t dropout_seed = 0;   ///< of the masks; equal seeds and steps give equal masks
+  std::uint64_t dropout_seed = 0;   ///< of the masks; one of its own for every layer
 };
 
 /// An SBoRA adapter: a region, the trained half, its gradient, and a scale. Use it as fa_adapter or

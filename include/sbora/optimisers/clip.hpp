@@ -42,12 +42,15 @@ double gradient_norm(std::span<const T> gradient) noexcept {
 
 /// What gradients of that norm have to be multiplied by so that it is at most max_norm:
 /// min(1, max_norm/(norm + 1e-6)). Pass it as step_options::gradient_scale; no pass of its own then.
-/// Errors      config_error where max_norm isn't positive; not_finite_error where the norm isn't finite.
+/// Errors      config_error where max_norm isn't positive; not_finite_error (row and col -1) where the norm
+///             isn't finite, as after a step that was too large.
 /// Source      torch.nn.utils.clip_grad_norm_, error_if_nonfinite=True.
 inline double clip_scale(double norm, double max_norm) {
   detail::check_option(max_norm > 0, "sbora::clip_scale", "max_norm must be positive", max_norm);
   if (!std::isfinite(norm)) {
-    throw not_finite_error("sbora::clip_scale: the gradient's norm is " + std::to_string(norm), -1, -1);
+    throw not_finite_error("sbora::clip_scale: the gradient's norm is " + std::to_string(norm) +
+                               "; training has diverged, or an input wasn't finite",
+                           -1, -1);
   }
   return std::min(1.0, max_norm / (norm + 1e-6));
 }
