@@ -18,26 +18,32 @@ namespace {
 template <class Scalar>
 void step(benchmark::State& state, std::size_t count) {
   bench::adamw_workload<Scalar>::verify();
-  bench::adamw_workload<Scalar> work(count);
+  auto& work = bench::kept([count] { return std::make_shared<bench::adamw_workload<Scalar>>(count); });
+  if (work.size() != count) work = bench::adamw_workload<Scalar>(count);
   work.step();
   bench::measure(state, [&] { work.step(); });
   bench::count_bytes(state, work.bytes());
 }
 
+struct loop_inputs {
+  explicit loop_inputs(std::size_t count)
+      : parameters(count), gradient(count), first(count), second(count) {
+    bench::fill_uniform(parameters.span(), 21);
+    bench::fill_uniform(gradient.span(), 22);
+  }
+  bench::buffer<float> parameters, gradient, first, second;
+};
+
 template <class Loop>
 void loop(benchmark::State& state, std::size_t count, Loop adamw) {
-  bench::buffer<float> parameters(count);
-  bench::buffer<float> gradient(count);
-  bench::buffer<float> first(count);
-  bench::buffer<float> second(count);
-  bench::fill_uniform(parameters.span(), 21);
-  bench::fill_uniform(gradient.span(), 22);
+  auto& in = bench::kept([count] { return std::make_shared<loop_inputs>(count); });
+  if (in.parameters.size() != count) in = loop_inputs(count);
   double t = 0;
   bench::measure(state, [&] {
     t += 1;
     const double step = 1e-3 / (1 - std::pow(0.9, t));
     const double root = std::sqrt(1 - std::pow(0.999, t));
-    adamw(parameters.data(), gradient.data(), first.data(), second.data(),
+    adamw(in.parameters.data(), in.gradient.data(), in.first.data(), in.second.data(),
           static_cast<std::ptrdiff_t>(count), 1e-3F, 0.9F, 0.999F, 1e-8F, 1e-2F,
           static_cast<float>(step), static_cast<float>(root));
   });

@@ -43,7 +43,8 @@ void fill_buffer(benchmark::State& state) {
 }  // namespace
 
 void bench::register_suite() {
-  add("machine/copy", copy_buffer)->Unit(benchmark::kMillisecond);
-  add("machine/read", read_buffer)->Unit(benchmark::kMillisecond);
-  add("machine/fill", fill_buffer)->Unit(benchmark::kMillisecond);
+  benchmark::SetDefaultTimeUnit(benchmark::kMillisecond);
+  add("machine/copy", copy_buffer);
+  add("machine/read", read_buffer);
+  add("machine/fill", fill_buffer);
 }

@@ -20,26 +20,18 @@ namespace {
 
 constexpr bench::merge_shape shape;
 constexpr double cache_multiple = 4;
-std::shared_ptr<void> latest;
 
-/// The workload of a kind, built once and verified for each instruction set. Benchmarks run grouped by
-/// kind, so only the latest is kept.
+/// The workload of a kind, verified for each instruction set.
 template <class Weight, class Adapter>
 auto& workload() {
-  using work = bench::merge_workload<Weight, Adapter>;
-  static std::weak_ptr<work> mine;
-  static sbora::isa verified{};
-  const bool fresh = mine.expired();
-  if (fresh) {
-    latest.reset();
-    auto made = std::make_shared<work>(shape, cache_multiple);
-    mine = made;
-    latest = std::move(made);
-  }
-  work& merges = *mine.lock();
-  if (fresh || verified != sbora::active_isa()) merges.verify();
-  verified = sbora::active_isa();
-  return merges;
+  struct verified_workload {
+    bench::merge_workload<Weight, Adapter> merges{shape, cache_multiple};
+    int level = -1;
+  };
+  auto& work = bench::kept([] { return std::make_shared<verified_workload>(); });
+  if (work.level != static_cast<int>(sbora::active_isa())) work.merges.verify();
+  work.level = static_cast<int>(sbora::active_isa());
+  return work.merges;
 }
 
 enum class timed { merge, unmerge };
@@ -56,58 +48,78 @@ void run(benchmark::State& state, timed what) {
   bench::count_bytes(state, (what == timed::merge ? merges.pass_bytes() : merges.unmerge_bytes()) / count);
 }
 
-/// All of this suite time themselves: what puts the state back isn't counted.
-template <class Function>
-void add_timed(const std::string& name, Function function) {
-  bench::add(name, function)->UseManualTime();
-}
-
 template <class Weight, class Adapter>
 void add_kind(const std::string& kind) {
   for (const timed what : {timed::merge, timed::unmerge}) {
     const std::string name = what == timed::merge ? "merge/" : "unmerge/";
     const auto function = [what](benchmark::State& state) { run<Weight, Adapter>(state, what); };
-    for (auto* entry : bench::add_per_isa(name + kind, function)) entry->UseManualTime();
+    bench::add_per_isa(name + kind, function, bench::timing::reported);
   }
 }
 
-/// The plain loops over as many weights; one original store per weight, as the merger keeps one.
-template <class Merge>
-void loop(benchmark::State& state, bool columns, Merge merge) {
-  constexpr std::size_t weights = 6;
-  const auto region = sbora::sample_region(4096, shape.rank, 1);
-  const std::vector<std::ptrdiff_t> indices(region.sorted().begin(), region.sorted().end());
-  const std::size_t half = static_cast<std::size_t>(shape.rank) * 4096;
+/// What the plain loops merge: as many weights, each with originals of its own, as the mergers keep them.
+template <bool IsFa>
+struct loop_inputs {
+  static constexpr std::size_t weights = 6;
+
+  loop_inputs() {
+    const std::size_t half = static_cast<std::size_t>(shape.rank) * 4096;
+    for (std::size_t i = 0; i < weights; ++i) {
+      all.emplace_back(static_cast<std::size_t>(shape.d_out * shape.d_in));
+      bench::fill_uniform(all.back().span(), i);
+      trained.emplace_back(half);
+      bench::fill_uniform(trained.back().span(), ~i, 0.01F);
+      originals.emplace_back(half);
+      const double lines = IsFa ? bench::lines_of_columns(all.back().data(), shape, region)
+                                : bench::lines_of_rows(all.back().data(), shape, region);
+      bytes += 2 * bench::line_bytes * lines + 2 * sizeof(float) * static_cast<double>(half);
+    }
+  }
+
+  sbora::region region = sbora::sample_region(4096, shape.rank, 1);
+  std::vector<std::ptrdiff_t> indices{region.sorted().begin(), region.sorted().end()};
   std::vector<bench::buffer<float>> all;
   std::vector<bench::buffer<float>> trained;
   std::vector<bench::buffer<float>> originals;
   double bytes = 0;
-  for (std::size_t i = 0; i < weights; ++i) {
-    all.emplace_back(static_cast<std::size_t>(shape.d_out * shape.d_in));
-    bench::fill_uniform(all.back().span(), i);
-    trained.emplace_back(half);
-    bench::fill_uniform(trained.back().span(), ~i, 0.01F);
-    originals.emplace_back(half);
-    const double lines = columns ? bench::lines_of_columns(all.back().data(), shape, region)
-                                 : bench::lines_of_rows(all.back().data(), shape, region);
-    bytes += 2 * bench::line_bytes * lines + 2 * sizeof(float) * static_cast<double>(half);
-  }
+};
+
+template <bool IsFa, class Merge>
+void loop(benchmark::State& state, Merge merge) {
+  auto& in = bench::kept([] { return std::make_shared<loop_inputs<IsFa>>(); });
   float scale = 2;
   for (auto _ : state) {
     const double seconds = bench::seconds_of([&] {
-      for (std::size_t i = 0; i < weights; ++i) {
-        merge(all[i].data(), originals[i].data(), trained[i].data(), indices.data(), scale);
+      for (std::size_t i = 0; i < in.weights; ++i) {
+        merge(in.all[i].data(), in.originals[i].data(), in.trained[i].data(), in.indices.data(), scale);
       }
     });
     scale = -scale;
-    state.SetIterationTime(seconds / weights);
+    state.SetIterationTime(seconds / in.weights);
   }
-  bench::count_bytes(state, bytes / weights);
+  bench::count_bytes(state, in.bytes / in.weights);
+}
+
+void fa_loop(benchmark::State& state, decltype(&loop_auto_merge_columns) merge) {
+  loop<true>(state, [merge](float* w, float* originals, const float* b, const std::ptrdiff_t* indices,
+                            float scale) {
+    merge(w, originals, b, indices, shape.d_out, shape.d_in, shape.rank, scale);
+  });
+}
+
+void fb_loop(benchmark::State& state, decltype(&loop_auto_merge_rows) merge) {
+  loop<false>(state, [merge](float* w, float* originals, const float* a, const std::ptrdiff_t* indices,
+                             float scale) {
+    merge(w, originals, a, indices, shape.d_in, shape.rank, scale);
+  });
 }
 
 void lora(benchmark::State& state) {
-  bench::lora_workload peer(shape.d_out, shape.d_in, shape.rank);
-  peer.verify();
+  auto& peer = bench::kept([] {
+    auto made = std::make_shared<bench::lora_workload>(shape.d_out, shape.d_in, shape.rank);
+    made->verify();
+    return made;
+  });
   const auto count = static_cast<double>(peer.count());
   for (auto _ : state) state.SetIterationTime(bench::seconds_of([&] { peer.merge_all(); }) / count);
   bench::count_flops(state, peer.flops());
@@ -127,22 +139,10 @@ void bench::register_suite() {
   add_kind<Eigen::half, fa>("fa/f16");
   add_kind<Eigen::half, fb>("fb/f16");
 
-  const auto columns = [](auto merge) {
-    return [merge](float* w, float* originals, const float* b, const std::ptrdiff_t* indices, float scale) {
-      merge(w, originals, b, indices, shape.d_out, shape.d_in, shape.rank, scale);
-    };
-  };
-  const auto rows = [](auto merge) {
-    return [merge](float* w, float* originals, const float* a, const std::ptrdiff_t* indices, float scale) {
-      merge(w, originals, a, indices, shape.d_in, shape.rank, scale);
-    };
-  };
-  const auto add_loop = [](const char* name, bool is_fa, auto merge) {
-    add_timed(name, [=](auto& state) { loop(state, is_fa, merge); });
-  };
-  add_loop("merge/fa/f32/loop_auto", true, columns(loop_auto_merge_columns));
-  add_loop("merge/fa/f32/loop_scalar", true, columns(loop_scalar_merge_columns));
-  add_loop("merge/fb/f32/loop_auto", false, rows(loop_auto_merge_rows));
-  add_loop("merge/fb/f32/loop_scalar", false, rows(loop_scalar_merge_rows));
-  add_timed("merge/lora/eigen", lora);
+  constexpr auto how = timing::reported;
+  add("merge/fa/f32/loop_auto", [](auto& state) { fa_loop(state, loop_auto_merge_columns); }, how);
+  add("merge/fa/f32/loop_scalar", [](auto& state) { fa_loop(state, loop_scalar_merge_columns); }, how);
+  add("merge/fb/f32/loop_auto", [](auto& state) { fb_loop(state, loop_auto_merge_rows); }, how);
+  add("merge/fb/f32/loop_scalar", [](auto& state) { fb_loop(state, loop_scalar_merge_rows); }, how);
+  add("merge/lora/eigen", lora, how);
 }

@@ -29,7 +29,7 @@ BEGIN { printf "%-44s %14s %9s %10s %10s\n", "", "median", "MAD", "GB/s", "GFLOP
 /"name":/ {
     name = value($0)
     manual = name ~ /manual_time/
-    sub(/\/min_time:.*/, "", name)
+    sub(/\/(min_time|iterations):.*/, "", name)
 }
 /"aggregate_name":/ { aggregate = value($0) }
 # Processor time, except where the benchmark takes its own.

@@ -5,7 +5,7 @@
 ///   eigen_*       Eigen's products, -O3 -march=native, in a shared library that hides everything else.
 ///                 (Were they linked in directly, the linker would keep one copy of each of Eigen's
 ///                 inline functions: the AVX one for all, or the SSE one for all.)
-///   loop_auto_*   plain loops, -O3 -march=native: what the compiler makes of them by itself
+///   loop_auto_*   plain loops, -O3 -march=native -fno-math-errno: what the compiler makes of them
 ///   loop_scalar_* the same source, -fno-tree-vectorize: the honest "scalar"
 ///
 /// Matrices are row-major and contiguous.

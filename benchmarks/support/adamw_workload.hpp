@@ -30,6 +30,7 @@ class adamw_workload {
   }
 
   void step() { optimiser_.step(parameters_.span(), std::as_const(gradient_).span()); }
+  std::size_t size() const { return parameters_.size(); }
   double bytes() const { return bytes_per_element * static_cast<double>(parameters_.size()); }
 
   /// Throws unless the first steps of every element agree with the definition, computed in double.

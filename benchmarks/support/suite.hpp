@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -20,7 +23,6 @@ void register_suite();
 /// Ten repetitions; median, MAD and the least are kept.
 inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* entry) {
   return entry->Repetitions(10)
-      ->MinTime(0.03)
       ->ReportAggregatesOnly()
       ->ComputeStatistics("mad", [](const std::vector<double>& values) { return mad(values); })
       ->ComputeStatistics("min",
@@ -29,16 +31,44 @@ inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* 
                           });
 }
 
+/// How the time of one iteration is had.
+enum class timing {
+  measured,  ///< Google Benchmark takes the thread's processor time of the loop
+  reported   ///< the benchmark calls SetIterationTime, so that putting the state back isn't counted
+};
+
 /// Registers `function(state)`. What it throws (a wrong result, say) becomes the benchmark's error.
 template <class Function>
-benchmark::internal::Benchmark* add(const std::string& name, Function function) {
-  return standard(benchmark::RegisterBenchmark(name.c_str(), [function](benchmark::State& state) {
+void add(const std::string& name, Function function, timing how = timing::measured) {
+  auto* entry = standard(benchmark::RegisterBenchmark(name.c_str(), [function](benchmark::State& state) {
     try {
       function(state);
     } catch (const std::exception& problem) {
       state.SkipWithError(problem.what());
     }
   }));
+  if (how == timing::measured) {
+    entry->MinTime(0.03);
+  } else {
+    entry->UseManualTime()->Iterations(2);
+  }
+}
+
+inline std::shared_ptr<void> latest_kept;
+
+/// The object that make() returned the first time, for all repetitions of the benchmarks that use one of
+/// this type and that run one after another: only the latest is kept, since inputs are large.
+template <class Make>
+auto& kept(Make make) {
+  using object = std::remove_cvref_t<decltype(*make())>;
+  static std::weak_ptr<object> mine;
+  if (mine.expired()) {
+    latest_kept.reset();
+    std::shared_ptr<object> made = make();
+    mine = made;
+    latest_kept = std::move(made);
+  }
+  return *mine.lock();
 }
 
 /// The levels that this machine can run, lowest first.
@@ -71,16 +101,14 @@ class forced_isa {
 
 /// Registers `function(state)` once per level, with /isa=LEVEL at the end of the name.
 template <class Function>
-std::vector<benchmark::internal::Benchmark*> add_per_isa(const std::string& name, Function function) {
-  std::vector<benchmark::internal::Benchmark*> added;
+void add_per_isa(const std::string& name, Function function, timing how = timing::measured) {
   for (const sbora::isa level : runnable_isas()) {
-    added.push_back(
-        add(name + "/isa=" + sbora::to_string(level), [level, function](benchmark::State& state) {
-          const forced_isa forced(level);
-          function(state);
-        }));
+    const auto at_level = [level, function](benchmark::State& state) {
+      const forced_isa forced(level);
+      function(state);
+    };
+    add(name + "/isa=" + sbora::to_string(level), at_level, how);
   }
-  return added;
 }
 
 /// The benchmark's loop, timed by Google Benchmark: the thread's processor time.

@@ -16,8 +16,8 @@ namespace sbora::inline SBORA_ABI {
 /// Aliasing    the weight's memory is written by merges only; nobody may write the merged regions
 ///             meanwhile.
 /// Lifetime    keeps the view of the weight. Destroying a merger leaves the weight as it is, merged.
-/// Cost        O(rank·d): reads the region twice, writes it once, keeps rank·d originals. Allocates for
-///             the first merge of a size; unmerged originals are used again.
+/// Cost        O(rank·d): reads the region twice, writes it once, keeps rank·d originals. What an unmerge
+///             frees is kept for the next merge, so merging and swapping in turns doesn't allocate.
 /// Numerics    s·b is rounded to float (double), then added and rounded once: the same bits for any
 ///             executor and instruction set, and as torch's weight[:, idx] += s * b for float.
 /// Thread      one call at a time for each merger; nobody may use the weight meanwhile.
@@ -64,7 +64,7 @@ class merger {
     detail::check_executor<Executor>();
     const auto merged = require_merged(Kind, adapter.target());
     restore(*merged, pool);
-    keep_spare(*merged);
+    keep_spare(std::move(*merged));
     entries_.erase(merged);
   }
 
@@ -106,13 +106,16 @@ class merger {
       pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
     }
     std::swap(*merged, added);
-    keep_spare(added);
+    keep_spare(std::move(added));
   }
 
   /// Everything back to the originals. Cost: as many unmerges.
   template <class Executor = serial_executor>
   void unmerge_all(Executor&& pool = Executor{}) {
-    for (entry& merged : entries_) restore(merged, pool);
+    for (entry& merged : entries_) {
+      restore(merged, pool);
+      keep_spare(std::move(merged));
+    }
     entries_.clear();
   }
 
@@ -186,21 +189,21 @@ class merger {
   entry make_entry(adapter_kind kind, const region& target) {
     const index_t size =
         target.rank() * (kind == adapter_kind::fa ? weight_.d_out() : weight_.d_in());
-    entry made{kind, target, nullptr, size};
-    if (spare_ != nullptr && spare_capacity_ >= size) {
-      made.originals = std::move(spare_);
-      made.capacity = spare_capacity_;
-    } else {
-      made.originals = detail::make_aligned_array<storage_scalar>(size);
+    const auto spare = std::find_if(spares_.begin(), spares_.end(),
+                                    [size](const entry& e) { return e.capacity >= size; });
+    if (spare == spares_.end()) {
+      if (!spares_.empty()) spares_.pop_back();  // all are too small; don't let them pile up
+      spares_.reserve(entries_.size() + spares_.size() + 1);  // for keep_spare
+      return {kind, target, detail::make_aligned_array<storage_scalar>(size), size};
     }
+    spare->kind = kind;
+    spare->target = target;
+    entry made = std::move(*spare);
+    spares_.erase(spare);
     return made;
   }
 
-  void keep_spare(entry& e) noexcept {
-    if (spare_ != nullptr && spare_capacity_ >= e.capacity) return;
-    spare_ = std::move(e.originals);
-    spare_capacity_ = e.capacity;
-  }
+  void keep_spare(entry&& e) noexcept { spares_.push_back(std::move(e)); }
 
   template <adapter_kind Kind>
   arguments arguments_for(const entry& e, const basic_adapter<Kind, compute>& adapter) const {
@@ -270,8 +273,7 @@ class merger {
 
   weight_view<Scalar> weight_;
   std::vector<entry> entries_;
-  detail::aligned_array<storage_scalar> spare_;
-  index_t spare_capacity_ = 0;
+  std::vector<entry> spares_;
   std::vector<detail::region_fault> faults_;
 };
 

@@ -94,6 +94,7 @@ enum class region_form { columns, rows };
 /// A region of a weight, its originals, and the trained half that is merged into it.
 /// originals: columns [line·rank + j], rows [j·lines + line].
 /// trained:   [line·trained_line_stride + j·trained_index_stride].
+/// Kernels do lines [line_begin, line_end), and of rows positions [position_begin, position_end).
 template <class Storage, class T>
 struct region_args {
   Storage* weight;
@@ -110,7 +111,7 @@ struct region_args {
   index_t position_begin, position_end;
 };
 
-/// The first element that isn't finite, or line < 0.
+/// The first element that isn't finite (by line for columns, by position for rows), or line < 0.
 struct region_fault {
   index_t line;
   index_t position;

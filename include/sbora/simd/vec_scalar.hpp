@@ -87,7 +87,13 @@ SBORA_FORCE_INLINE vec<T> sqrt(vec<T> a) noexcept {
 }
 template <class T>
 SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
+#if defined(__FMA__) || defined(__aarch64__)
+  // By name: left to itself, the compiler fuses some unrolled copies of a·b + c and not others.
+  if constexpr (sizeof(T) == 4) return {__builtin_fmaf(a.v, b.v, c.v)};
+  else return {__builtin_fma(a.v, b.v, c.v)};
+#else
   return {a.v * b.v + c.v};
+#endif
 }
 template <class T>
 SBORA_FORCE_INLINE void transpose(vec<T> (&)[1]) noexcept {}
