@@ -123,7 +123,7 @@ void check_training() {
   std::fill(p.adapter.parameters().begin(), p.adapter.parameters().end(), 0.0F);
   CHECK(same_bits(p.forward(true).memory(), base.memory()));  // a new adapter changes nothing
 
-  sbora::adamw<float> optimiser(p.adapter.parameter_count(), {.learning_rate = 0.01});
+  sbora::adamw<float> optimiser(p.adapter.parameter_count(), {.learning_rate = 0.05});
   typename decltype(p.adapter)::saved_type saved;
   std::vector<double> losses;
   for (int step = 0; step < 30; ++step) {

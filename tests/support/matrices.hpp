@@ -40,7 +40,8 @@ std::vector<T> random_vector(index_t size, std::uint64_t seed) {
 
 template <class T>
 bool same_bits(std::span<const T> a, std::span<const T> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+  if (a.size() != b.size()) return false;
+  return a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
 /// rows × cols in row-major order, `padding` NaNs after every row and 16 before and after all.
