@@ -218,8 +218,8 @@ void bench::register_suite() {
   using fb = sbora::fb_adapter<float>;
   for (const shape& sizes : {shape{1024, 1024, 1}, shape{1024, 1024, 32}, shape{1024, 1024, 256},
                              shape{4096, 4096, 1}, shape{4096, 4096, 16}}) {
-    const std::string name =
-        "/" + std::to_string(sizes.d_out) + "x" + std::to_string(sizes.d_in) + "/n=" + std::to_string(sizes.tokens);
+    const std::string name = "/" + std::to_string(sizes.d_out) + "x" + std::to_string(sizes.d_in) +
+                             "/n=" + std::to_string(sizes.tokens);
     add("forward/frozen" + name, [sizes](auto& state) { frozen(state, sizes, false); });
     add("forward/fa" + name, [sizes](auto& state) { adapted<fa>(state, sizes, false); });
     add("forward/fb" + name, [sizes](auto& state) { adapted<fb>(state, sizes, false); });
