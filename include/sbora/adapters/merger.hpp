@@ -18,8 +18,9 @@ namespace sbora::inline SBORA_ABI {
 /// Lifetime    keeps the view of the weight. Destroying a merger leaves the weight as it is, merged.
 /// Cost        O(rank·d): reads the region twice, writes it once, keeps rank·d originals. What an unmerge
 ///             frees is kept for the next merge, so merging and swapping in turns doesn't allocate.
-/// Numerics    s·b is rounded to float (double), then added and rounded once: the same bits for any
-///             executor and instruction set, and as torch's weight[:, idx] += s * b for float.
+/// Numerics    s·b is rounded to float (double), then added in it and rounded to the weight's type: the
+///             same bits for any executor and instruction set, and as torch's weight[:, idx] += s * b
+///             for float.
 /// Thread      one call at a time for each merger; nobody may use the weight meanwhile.
 /// Errors      merge_error, shape_error, not_finite_error (row and column of the first element that
 ///             would not be finite): all before anything is written.

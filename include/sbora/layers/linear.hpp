@@ -71,7 +71,7 @@ class linear {
     const auto in = detail::as_activation<const scalar>(x);
     prepare(adapter, in.tokens, memory);
     if constexpr (Adapter::kind == adapter_kind::fa) {  // may throw, so before y is written
-      saved.prepare(in.tokens, adapter.rank(), adapter.dropout_step());
+      saved.prepare(adapter.enabled() ? in.tokens : 0, adapter.rank(), adapter.dropout_step());
     }
     forward(x, y, memory, pool);
     delta_forward(adapter, std::forward<X>(x), y, saved, memory, pool);
