@@ -50,7 +50,10 @@ need_packages $packages
 flags='' debug=-O1
 case $sanitize in
 '') ;;
-address) flags="-fsanitize=address,undefined -fno-sanitize-recover=all -g1" debug=-O0 ;;
+address)
+    flags="-fsanitize=address,undefined -fno-sanitize-recover=all -g1" debug=-O0
+    export LSAN_OPTIONS="suppressions=$root/tests/support/leaks.supp:print_suppressions=0"
+    ;;
 thread) flags="-fsanitize=thread -g1" debug=-O0 ;;
 *) die "--sanitize takes address or thread" ;;
 esac

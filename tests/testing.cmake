@@ -28,7 +28,7 @@ function(sbora_register_test name suffix)
     # -# tags every test case with the file it is in.
     add_test(NAME ${test} COMMAND sbora_${name}_tests -\# "[#${stem}]" ${sbora_catch_options})
     set_tests_properties(${test} PROPERTIES
-      LABELS "unit;${name}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 300)
+      LABELS "unit;${name}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900)
   endforeach()
 endfunction()
 
