@@ -48,15 +48,20 @@ SBORA_FORCE_INLINE index_t first_fault(const Storage* values, index_t n) noexcep
   return n;
 }
 
+/// Fetches the region of the line that comes region_prefetch lines after this one.
+template <class Storage, class T>
+SBORA_FORCE_INLINE void prefetch_columns(const region_args<Storage, T>& a, index_t line) noexcept {
+  if (line + region_prefetch >= a.lines) return;
+  const Storage* ahead = a.weight + (line + region_prefetch) * a.stride;
+  for (index_t j = 0; j < a.rank; ++j) __builtin_prefetch(ahead + a.index[j], 1);
+}
+
 template <class Storage, class T>
 void save_columns(const region_args<Storage, T>& a) noexcept {
   for (index_t line = a.line_begin; line < a.line_end; ++line) {
     const Storage* row = a.weight + line * a.stride;
     Storage* SBORA_RESTRICT saved = a.originals + line * a.rank;
-    if (line + region_prefetch < a.lines) {
-      const Storage* ahead = row + region_prefetch * a.stride;
-      for (index_t j = 0; j < a.rank; ++j) __builtin_prefetch(ahead + a.index[j], 1);
-    }
+    prefetch_columns(a, line);
     for (index_t j = 0; j < a.rank; ++j) saved[j] = row[a.index[j]];
   }
 }
@@ -66,10 +71,7 @@ void restore_columns(const region_args<Storage, T>& a) noexcept {
   for (index_t line = a.line_begin; line < a.line_end; ++line) {
     Storage* row = a.weight + line * a.stride;
     const Storage* SBORA_RESTRICT saved = a.originals + line * a.rank;
-    if (line + region_prefetch < a.lines) {
-      const Storage* ahead = row + region_prefetch * a.stride;
-      for (index_t j = 0; j < a.rank; ++j) __builtin_prefetch(ahead + a.index[j], 1);
-    }
+    prefetch_columns(a, line);
     for (index_t j = 0; j < a.rank; ++j) row[a.index[j]] = saved[j];
   }
 }
@@ -82,10 +84,7 @@ void merge_columns(const region_args<Storage, T>& a) noexcept {
     Storage* row = a.weight + line * a.stride;
     const Storage* saved = a.originals + line * a.rank;
     const T* trained = a.trained + line * a.trained_line_stride;
-    if (line + region_prefetch < a.lines) {
-      const Storage* ahead = row + region_prefetch * a.stride;
-      for (index_t j = 0; j < a.rank; ++j) __builtin_prefetch(ahead + a.index[j], 1);
-    }
+    prefetch_columns(a, line);
     for (index_t j = 0; j < a.rank; j += region_chunk) {
       const index_t n = a.rank - j < region_chunk ? a.rank - j : region_chunk;
       const T* run =
