@@ -4,10 +4,10 @@
 ///   read       sum over 256 MiB; bytes = read
 ///   fill       libc's memset of 256 MiB; bytes = written
 
-#include <cstdint>
 #include <cstring>
 
 #include "support/copy.hpp"
+#include "support/read.hpp"
 #include "support/suite.hpp"
 
 namespace {
@@ -19,16 +19,9 @@ void copy_buffer(benchmark::State& state) {
 }
 
 void read_buffer(benchmark::State& state) {
-  bench::buffer<std::uint64_t> words(bench::copy_arm::size / sizeof(std::uint64_t));
-  bench::measure(state, [&] {
-    // Eight sums: one would be bound by the latency of the addition.
-    std::uint64_t sums[8] = {};
-    for (std::size_t i = 0; i < words.size(); i += 8) {
-      for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += words[i + lane];
-    }
-    for (std::uint64_t& sum : sums) benchmark::DoNotOptimize(sum);
-  });
-  bench::count_bytes(state, static_cast<double>(bench::copy_arm::size));
+  bench::read_arm arm;
+  bench::measure(state, [&] { arm.run(); });
+  bench::count_bytes(state, bench::read_arm::bytes());
 }
 
 void fill_buffer(benchmark::State& state) {

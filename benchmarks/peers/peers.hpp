@@ -5,12 +5,15 @@
 ///   eigen_*       Eigen's products, -O3 -march=native, in a shared library that hides everything else.
 ///                 (Were they linked in directly, the linker would keep one copy of each of Eigen's
 ///                 inline functions: the AVX one for all, or the SSE one for all.)
+///   onednn_*      oneDNN's matmul, where libdnnl-dev is installed
+///   peak_*        multiply-adds on registers, -O3 -march=native
 ///   loop_auto_*   plain loops, -O3 -march=native -fno-math-errno: what the compiler makes of them
 ///   loop_scalar_* the same source, -fno-tree-vectorize: the honest "scalar"
 ///
 /// Matrices are row-major and contiguous.
 
 #include <cstddef>
+#include <cstdint>
 
 #define BENCH_EXPORT __attribute__((visibility("default")))
 
@@ -41,6 +44,27 @@ BENCH_EXPORT void eigen_lora_backward(const float* dy, const float* x, const flo
 
 /// The instruction sets Eigen was compiled for, e.g. "AVX SSE, SSE2, ... FMA".
 BENCH_EXPORT const char* eigen_instruction_sets();
+
+/// oneDNN on `threads` threads; 0 where it isn't installed.
+BENCH_EXPORT int onednn_available(int threads);
+/// Y = X Wᵀ, as eigen_forward.
+BENCH_EXPORT void onednn_forward(const float* x, const float* w, float* y, std::ptrdiff_t tokens,
+                                 std::ptrdiff_t d_out, std::ptrdiff_t d_in);
+/// The same with everything in bf16.
+BENCH_EXPORT void onednn_forward_bf16(const void* x, const void* w, void* y, std::ptrdiff_t tokens,
+                                      std::ptrdiff_t d_out, std::ptrdiff_t d_in);
+
+/// Writes one element of every touched cache line, four rows at a time, column by column, fetched
+/// ahead: the least that a merge of these columns can do.
+BENCH_EXPORT void touch_columns(float* w, const std::ptrdiff_t* columns, std::ptrdiff_t d_out,
+                                std::ptrdiff_t d_in, std::ptrdiff_t rank);
+
+/// Does multiply-adds on registers, and returns how many flops; 0 where the machine has no such
+/// instruction.
+BENCH_EXPORT double peak_f32();
+BENCH_EXPORT double peak_bf16();
+/// The sum of count words, a multiple of 4096: a sweep that reads as fast as one core can.
+BENCH_EXPORT std::uint64_t read_words(const std::uint64_t* words, std::size_t count);
 
 #define BENCH_LOOPS(prefix)                                                                             \
   /* w[o][columns[j]] += scale * b[o][j], originals[o][j] = the old value */                           \

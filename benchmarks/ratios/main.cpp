@@ -25,7 +25,7 @@ const bench::ratio* find(std::string_view name) {
 
 void list(std::FILE* out) {
   for (const bench::ratio& entry : bench::ratios()) {
-    std::fprintf(out, "%-18s %-7s %s\n", entry.name, entry.bar, entry.what);
+    std::fprintf(out, "%-24s %-7s %s\n", entry.name, entry.bar, entry.what);
   }
 }
 

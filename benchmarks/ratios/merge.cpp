@@ -1,10 +1,13 @@
 /// merge_fa_vs_lora, merge_fb_vs_lora   sbora::merger::merge against Eigen's W.noalias() += s * B * A
 /// merge_fa_of_bw, merge_fb_of_bw       sbora::merger::merge against memcpy; byte model in
 ///                                      support/merge_workload.hpp
+/// touch_fa_of_bw                       only reading and writing the FA merges' cache lines: the machine's
+///                                      limit for merge_fa_of_bw
 /// One thread, f32, 4096 x 4096, rank 64. Unmerging happens between the timed passes.
 
 #include <string>
 
+#include "../peers/peers.hpp"
 #include "../support/copy.hpp"
 #include "../support/lora_workload.hpp"
 #include "../support/merge_workload.hpp"
@@ -73,6 +76,25 @@ double against_copy() {
 }
 
 }  // namespace
+
+double touch_fa_of_bw() {
+  workload<sbora::fa_adapter<float>> merges(shape, cache_multiple);
+  note_workload(merges);
+  // Without the trained halves and the originals.
+  const double parameters = static_cast<double>(shape.d_out * shape.rank * 8) *
+                            static_cast<double>(merges.count());
+  const double bytes = merges.pass_bytes() - parameters;
+  copy_arm copy;
+  const alternation measured = alternate([&] { return copy(); }, [&] {
+    return arm(bytes, arm_seconds, [&] {
+      merges.for_each_region([](float* weight, auto indices) {
+        touch_columns(weight, indices.data(), shape.d_out, shape.d_in, shape.rank);
+      });
+    });
+  });
+  note(measured, "memcpy", "touching", 1e9, "ns per byte");
+  return measured.ratio();
+}
 
 double merge_fa_vs_lora() { return against_lora<sbora::fa_adapter<float>>(); }
 double merge_fb_vs_lora() { return against_lora<sbora::fb_adapter<float>>(); }

@@ -24,7 +24,24 @@ double merge_fa_vs_lora();
 double merge_fb_vs_lora();
 double merge_fa_of_bw();
 double merge_fb_of_bw();
+double touch_fa_of_bw();
 double adamw_of_bw();
+double gemm_f32_of_peak();
+double gemm_f32_vs_eigen();
+double gemm_f32_vs_onednn();
+double gemm_f32_vs_onednn_n16();
+double gemm_f32_vs_onednn_n64();
+double gemv_f32_of_bw();
+double gemm_bf16_of_peak();
+double gemm_bf16_vs_onednn();
+double gemv_bf16_of_bw();
+double forward_overhead_fa();
+double forward_overhead_fb();
+double forward_overhead_fa_n1();
+double forward_overhead_fb_n1();
+double step_overhead_fa();
+double step_overhead_fb();
+double threads2_speedup();
 double compile_cost();
 
 /// A line on stderr, indented.

@@ -96,6 +96,11 @@ class merge_workload {
   void merge_all() {
     for (slot& item : slots_) item.merger->merge(*item.adapter);
   }
+  /// f(weight, its indices) for every adapter.
+  template <class Function>
+  void for_each_region(Function&& f) {
+    for (slot& item : slots_) f(weights_[item.weight].data(), item.adapter->target().indices());
+  }
   void unmerge_all() {
     for (slot& item : slots_) item.merger->unmerge(*item.adapter);
   }

@@ -4,7 +4,9 @@
 /// which are sbora/executors/thread_pool.hpp and sbora/executors/openmp.hpp.
 
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/adapters/merged_step.hpp>
 #include <sbora/adapters/merger.hpp>
+#include <sbora/adapters/step_memory.hpp>
 #include <sbora/layers/delta_only.hpp>
 #include <sbora/layers/linear.hpp>
 #include <sbora/optimisers/adamw.hpp>
@@ -15,5 +17,6 @@
 #include <sbora/regions/sample.hpp>
 #include <sbora/regions/select.hpp>
 #include <sbora/regions/set_operations.hpp>
+#include <sbora/simd/denormal_guard.hpp>
 #include <sbora/weights/convert.hpp>
 #include <sbora/weights/weight_view.hpp>

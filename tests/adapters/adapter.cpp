@@ -135,7 +135,7 @@ TEST_CASE("a clone is equal and apart") {
   CHECK(copy.parameters().data() != adapter.parameters().data());
 }
 
-TEST_CASE("moving keeps spans and maps valid") {
+TEST_CASE("moving keeps spans and maps valid, and leaves none behind") {
   fb_adapter<float> adapter(8, 10, region(8, {3, 1}));
   fill_random(adapter.parameters(), 1);
   const std::span<float> parameters = adapter.parameters(), gradient = adapter.gradient();
@@ -144,6 +144,8 @@ TEST_CASE("moving keeps spans and maps valid") {
   CHECK(moved.parameters().data() == parameters.data());
   CHECK(moved.gradient().data() == gradient.data());
   CHECK(moved.matrix() == map);
+  CHECK(adapter.parameters().empty());
+  CHECK(adapter.gradient().empty());
   fb_adapter<float> assigned(5, 5, region(5, {0}));
   assigned = std::move(moved);
   CHECK(assigned.parameters().data() == parameters.data());

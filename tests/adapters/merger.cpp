@@ -70,6 +70,16 @@ void check_not_finite(sbora::storage order, float bad) {
   CHECK(p.weight_is(with_bad_weight));
 }
 
+struct failing_executor {
+  template <class Function>
+  void parallel_for(index_t count, Function&& f) const {
+    REQUIRE(count > 2);
+    f(0);
+    f(2);
+    throw std::runtime_error("out of threads");
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a merger knows what is merged, by region and kind") {
@@ -207,7 +217,7 @@ TEST_CASE("an adapter for another shape is refused by both shapes") {
   CHECK(p.weight_is(merged));
 }
 
-TEMPLATE_TEST_CASE("NaN and infinities are found before anything is written", "", float, double,
+TEMPLATE_TEST_CASE("NaN and infinities are found and leave the weight as it was", "", float, double,
                    Eigen::bfloat16, Eigen::half) {
   const float inf = std::numeric_limits<float>::infinity();
   for (const sbora::storage order : both_orders) {
@@ -216,6 +226,22 @@ TEMPLATE_TEST_CASE("NaN and infinities are found before anything is written", ""
       check_not_finite<fb, TestType>(order, bad);
     }
   }
+}
+
+TEST_CASE("an executor that fails during a merge leaves the weight as it was") {
+  merge_problem<float> p(200, 90, sbora::storage::out_by_in);
+  sbora::merger merger(p.view());
+  const auto columns = p.adapter<fa>(region(90, {5, 66}), 1);
+  const auto rows = p.adapter<fb>(sbora::sample_region(200, 40, 2), 1);
+  CHECK_ERROR(std::runtime_error, "out of threads", merger.merge(columns, failing_executor{}));
+  CHECK(p.weight_is_original());
+  CHECK_ERROR(std::runtime_error, "out of threads", merger.merge(rows, failing_executor{}));
+  CHECK(p.weight_is_original());
+  CHECK(merger.merged_count() == 0);
+  merger.merge(columns);
+  CHECK(!p.weight_is_original());
+  merger.unmerge(columns);
+  CHECK(p.weight_is_original());
 }
 
 TEST_CASE("the first fault is reported, in the order of the region") {

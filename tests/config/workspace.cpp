@@ -109,11 +109,14 @@ TEST_CASE("a frame hands out disjoint pieces on cache lines, and takes them back
   CHECK(frame.take<float>(17) == b);
 }
 
-TEST_CASE("a moved workspace keeps its memory") {
+TEST_CASE("a moved workspace keeps its memory and leaves none behind") {
   workspace memory;
   memory.reserve(256);
   const std::byte* const before = memory.data();
   workspace other(std::move(memory));
   CHECK(other.data() == before);
   CHECK(other.capacity() >= 256);
+  CHECK(memory.capacity() == 0);
+  memory.reserve(64);
+  CHECK(memory.data() != before);
 }

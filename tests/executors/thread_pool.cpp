@@ -83,6 +83,11 @@ TEST_CASE("two pools work at the same time") {
   CHECK(calls.load() == 20);
 }
 
+namespace {
+std::atomic<int> free_calls{0};
+void free_function(index_t) { free_calls.fetch_add(1); }
+}  // namespace
+
 TEST_CASE("a thread_pool takes const, temporary and named functions") {
   thread_pool pool(2);
   std::atomic<int> calls{0};
@@ -92,7 +97,9 @@ TEST_CASE("a thread_pool takes const, temporary and named functions") {
   pool.parallel_for(3, function);
   void (*pointer)(index_t) = [](index_t) {};
   pool.parallel_for(3, pointer);
+  pool.parallel_for(3, free_function);
   CHECK(calls.load() == 6);
+  CHECK(free_calls.load() == 3);
 }
 
 TEST_CASE("a thread_pool needs a thread") {

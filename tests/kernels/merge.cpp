@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -139,4 +140,45 @@ TEMPLATE_TEST_CASE("save, merge, restore leaves the weight as it was", "[kernels
     c.kernels(level).restore(c.args(part));
     CHECK(differing_bits(c.weight.memory(), before) == "");
   });
+}
+
+TEMPLATE_TEST_CASE("take is save, merge and check in one pass, and restore undoes it", "[kernels]", float,
+                   double, sbora::bf16, sbora::f16) {
+  using S = TestType;
+  const isa level = GENERATE(from_range(tested_levels()));
+  random_values random(seed);
+  int faults = 0, turn = 0;
+  for_each_case<S>(level, random, [&](auto& c, const auto& part) {
+    // All finite, one element of the region that isn't, and any bits at all: the last two fail.
+    const int kind = ++turn % 3;
+    c.scale = compute<S>(-0.37);
+    c.weight.fill([&] {
+      return kind == 2 ? random.template bits<S>() : stored_as<S>(random.template uniform<compute<S>>());
+    });
+    c.trained.fill([&] { return random.template uniform<compute<S>>(); });
+    if (kind == 1) {
+      const index_t line = part.line_begin + random.below(part.line_end - part.line_begin);
+      const index_t j = part.position_begin + random.below(part.position_end - part.position_begin);
+      c.weight.memory()[static_cast<index_t>(c.weight_at(line, j))] =
+          stored_as<S>(std::numeric_limits<compute<S>>::infinity());
+    }
+    const auto& kernels = c.kernels(level);
+    const std::vector<S> weight = c.weight.memory().image(), unused = c.originals.image();
+    kernels.save(c.args(part));
+    const auto expected = kernels.check(c.args(part));
+    kernels.merge(c.args(part));
+    const std::vector<S> merged = c.weight.memory().image(), originals = c.originals.image();
+
+    c.weight.memory().assign(weight);
+    c.originals.assign(unused);
+    const auto found = kernels.take(c.args(part));
+    CHECK(found.line == expected.line);
+    CHECK(found.position == expected.position);
+    faults += found.line >= 0;
+    CHECK(differing_bits(c.weight.memory(), merged) == "");
+    CHECK(differing_bits(c.originals, originals) == "");
+    kernels.restore(c.args(part));
+    CHECK(differing_bits(c.weight.memory(), weight) == "");
+  });
+  CHECK(faults >= turn / 3);
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -8,6 +9,7 @@
 using namespace sbora_tests;
 using sbora::isa;
 using sbora::detail::dense_kernels_at;
+using sbora::detail::panel_depth;
 
 namespace {
 
@@ -26,7 +28,7 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
   const index_t strip_rows = kernels.tile_rows;
   random_values random(seed);
   for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {
-    for (const index_t depth : {0, 1, 2, 7, 17}) {
+    for (const index_t depth : {0, 1, 2, 7, 17, 256, 515}) {
       for (const order layout : orders) {
         const guard side = random.coin() ? guard::front : guard::back;
         const index_t gap = random.below(3);
@@ -46,6 +48,10 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
         }
         const std::vector<T> source_before = source.memory().image();
 
+        const bool indexed = random.coin();  // rows in reverse
+        const guarded_buffer<index_t> row_index(rows, side);
+        for (index_t i = 0; i < rows; ++i) row_index[i] = rows - 1 - i;
+
         const index_t strips = (rows + strip_rows - 1) / strip_rows;
         const guarded_buffer<T> packed(strips * strip_rows * depth, side);
         std::vector<T> expected = packed.image();
@@ -53,13 +59,17 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
           for (index_t k = 0; k < depth; ++k) {
             for (index_t i = 0; i < strip_rows; ++i) {
               const index_t row = strip * strip_rows + i;
-              expected[static_cast<std::size_t>((strip * depth + k) * strip_rows + i)] =
-                  row < rows ? source.data()[row * row_stride + k * depth_stride] : T(0);
+              const index_t begin = k / panel_depth * panel_depth;
+              const index_t at = strips * begin + strip * std::min(panel_depth, depth - begin) + k - begin;
+              expected[static_cast<std::size_t>(at * strip_rows + i)] =
+                  row < rows ? source.data()[(indexed ? rows - 1 - row : row) * row_stride + k * depth_stride]
+                             : T(0);
             }
           }
         };
         const auto pack = [&](index_t begin, index_t end) {
-          kernels.pack({source.data(), row_stride, depth_stride, rows, depth, packed.data(), begin, end});
+          kernels.pack({source.data(), row_stride, depth_stride, indexed ? row_index.data() : nullptr, rows, depth,
+                        packed.data(), begin, end});
         };
         pack(strips - 1, strips);
         expect(strips - 1);

@@ -12,7 +12,10 @@ void check_against_dense(const layer_case& size, std::uint64_t seed) {
   CAPTURE(size, seed, Kind == sbora::adapter_kind::fa);
   layer_problem<Kind, Scalar> p(size, seed);
   using T = typename layer_problem<Kind, Scalar>::T;
-  const auto layer = p.layer();
+  auto layer = p.layer();
+  constexpr sbora::delta_path paths[] = {sbora::delta_path::automatic, sbora::delta_path::on_pack,
+                                         sbora::delta_path::separate};
+  layer.set_delta_path(paths[seed % 3]);
   const layer_problem<Kind, Scalar> before(size, seed);  // nothing but results may change
   sbora::workspace memory;
   const long double gamma_y = gamma_of<T>(p.roundings(size.d_in));

@@ -249,6 +249,11 @@ TEST_CASE("fa_saved uses the caller's span") {
   CHECK(span.back() == 5);
   p.layer().forward(activation(p.x), activation(y), p.adapter, owning, memory);
   CHECK(saved.gathered() == owning.gathered());
+
+  const float* const memory_of_owning = owning.gathered().data();
+  const sbora::fa_saved<float> moved = std::move(owning);
+  CHECK(moved.gathered().data() == memory_of_owning);
+  CHECK(owning.tokens() == 0);
 }
 
 TEST_CASE("a bias of the wrong size is rejected") {

@@ -43,6 +43,7 @@ void check_wrong_shapes() {
   forward_both(p.x, y20);
   CHECK(same_bits(s.y.memory(), p.empty_y().memory()));
   CHECK(p.adapter.dropout_step() == 0);
+  CHECK(s.saved.tokens() == 0);
 
   s.forward();
   const auto backward_both = [&](const auto& dy, auto& dx) {

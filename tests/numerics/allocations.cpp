@@ -16,9 +16,13 @@ namespace {
 
 std::atomic<bool> counting{false};
 std::atomic<int> allocations{0};
+std::atomic<std::size_t> allocated_bytes{0};
 
 void* allocate(std::size_t size, std::size_t alignment) {
-  if (counting.load()) allocations.fetch_add(1);
+  if (counting.load()) {
+    allocations.fetch_add(1);
+    allocated_bytes.fetch_add(size);
+  }
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
   void* const memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
   if (memory == nullptr) throw std::bad_alloc();
@@ -158,4 +162,38 @@ TEST_CASE("merge, unmerge and swap allocate nothing after the first of each") {
             merger.unmerge(a);
           }) == 0);
   }
+}
+
+namespace {
+
+template <adapter_kind Kind>
+void check_step_memory() {
+  layer_problem<Kind, float> p({.d_out = 300, .d_in = 400, .rank = 8, .tokens = 40});
+  const auto layer = p.layer();
+  allocated_bytes.store(0);
+  counting.store(true);
+  {
+    auto adapter = p.adapter.clone();
+    sbora::adamw<float> optimiser(adapter.parameter_count());
+    typename decltype(adapter)::saved_type saved;
+    sbora::workspace memory;
+    auto y = activation(p.dy);  // anything of these shapes
+    auto dx = activation(p.x);
+    layer.forward(activation(std::as_const(p.x)), y, adapter, saved, memory);
+    layer.backward(y, dx, adapter, saved, memory);
+    optimiser.step(adapter.parameters(), adapter.gradient());
+  }
+  counting.store(false);
+  const sbora::step_memory stated = sbora::memory_of_step(layer, p.adapter, 40);
+  const std::size_t bookkeeping = 1024;  // cache-line rounding, vectors
+  CHECK(allocated_bytes.load() <= stated.peak() - stated.originals + bookkeeping);
+  CHECK(allocated_bytes.load() >= (stated.peak() - stated.originals) / 2);  // and not far too much
+  CHECK(stated.peak() < 300 * 400 * sizeof(float));
+}
+
+}  // namespace
+
+TEST_CASE("memory_of_step is what a step allocates") {
+  check_step_memory<adapter_kind::fa>();
+  check_step_memory<adapter_kind::fb>();
 }

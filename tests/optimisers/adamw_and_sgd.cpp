@@ -143,6 +143,8 @@ TEST_CASE("adamw rejects options by their values") {
   CHECK_ERROR(config_error, "sbora::adamw: learning_rate must be positive, got 0.0",
               make({.learning_rate = 0}));
   CHECK_ERROR(config_error, "learning_rate", make({.learning_rate = not_a_number}));
+  CHECK_ERROR(config_error, "learning_rate must be positive, got inf",
+              make({.learning_rate = std::numeric_limits<double>::infinity()}));
   CHECK_ERROR(config_error, "beta1 must be in [0, 1), got 1.0", make({.beta1 = 1}));
   CHECK_ERROR(config_error, "beta1 must be in [0, 1), got -0.5", make({.beta1 = -0.5}));
   CHECK_ERROR(config_error, "beta2 must be in [0, 1), got 1.0", make({.beta2 = 1}));
@@ -150,6 +152,21 @@ TEST_CASE("adamw rejects options by their values") {
   CHECK_ERROR(config_error, "epsilon must be positive, got 0.0", make({.epsilon = 0}));
   CHECK_ERROR(config_error, "weight_decay must not be negative, got -1.0", make({.weight_decay = -1}));
   CHECK_NOTHROW(make({.beta1 = 0, .beta2 = 0, .weight_decay = 0}));
+}
+
+TEST_CASE("a step rejects what would make the parameters not finite, before writing") {
+  std::vector<float> parameters = {1, 2};
+  const std::vector<float> gradient = {1, 1};
+  const auto check = [&](auto optimiser) {
+    CHECK_ERROR(config_error, "the learning rate must be finite, got nan",
+                optimiser.step(parameters, gradient, {not_a_number}));
+    CHECK_ERROR(config_error, "gradient_scale must be finite, got inf",
+                optimiser.step(parameters, gradient, {0.1, std::numeric_limits<double>::infinity()}));
+    CHECK(optimiser.steps() == 0);
+    CHECK(parameters == std::vector<float>{1, 2});
+  };
+  check(adamw<float>(2));
+  check(sgd<float>(2));
 }
 
 TEST_CASE("sgd rejects options by their values") {

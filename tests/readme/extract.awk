@@ -7,7 +7,7 @@ function end_of_block(    path) {
     if (is_program) {
         printf "#line %d \"%s\"\n%s", first_line, FILENAME, all > path
     } else {
-        printf "#include <cstdint>\n#include <iostream>\n#include <vector>\n" > path
+        printf "#include <array>\n#include <cstdint>\n#include <iostream>\n#include <vector>\n" > path
         printf "#include <Eigen/Core>\n#include <sbora/sbora.hpp>\n%s", includes > path
         printf "int main() {\n#line %d \"%s\"\n%s}\n", first_line, FILENAME, body > path
     }

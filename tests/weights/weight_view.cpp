@@ -107,6 +107,8 @@ TEST_CASE("fan_in_fan_out takes rows as inputs") {
   CHECK(is(fan_in_fan_out(c), c.data(), 5, 7, 7, storage::out_by_in));
   const row_major<float>& const_w = w;
   STATIC_REQUIRE(std::is_same_v<decltype(fan_in_fan_out(const_w)), weight_view<const float>>);
+  using map = Eigen::Map<const row_major<float>>;
+  CHECK(is(fan_in_fan_out(map(w.data(), 7, 5)), w.data(), 5, 7, 5, storage::in_by_out));
 }
 
 TEST_CASE("a weight without rows or columns is rejected") {

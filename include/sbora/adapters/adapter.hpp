@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
-#include <sbora/config/workspace.hpp>
-#include <sbora/layers/adapter_view.hpp>
+#include <sbora/config/aligned_memory.hpp>
+#include <sbora/layers/weight_delta.hpp>
 #include <sbora/layers/saved.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -54,8 +54,8 @@ class basic_adapter {
     const index_t count = parameter_count();
     owned_ = detail::make_aligned_array<T>(2 * count);
     std::fill_n(owned_.get(), 2 * count, T{0});
-    parameters_ = {owned_.get(), static_cast<std::size_t>(count)};
-    gradient_ = {owned_.get() + count, static_cast<std::size_t>(count)};
+    parameters_.value = {owned_.get(), static_cast<std::size_t>(count)};
+    gradient_.value = {owned_.get() + count, static_cast<std::size_t>(count)};
   }
 
   /// On the caller's memory of parameter_count() numbers each, which keeps its contents: zero it for a
@@ -65,15 +65,15 @@ class basic_adapter {
       : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
     check_size("parameters", parameters.size());
     if (!gradient.empty()) check_size("gradients", gradient.size());
-    parameters_ = parameters;
-    gradient_ = gradient;
+    parameters_.value = parameters;
+    gradient_.value = gradient;
   }
 
   /// A copy with memory of its own.
   basic_adapter clone() const {
     basic_adapter copy(d_out_, d_in_, target_, options_);
-    std::copy(parameters_.begin(), parameters_.end(), copy.parameters_.begin());
-    std::copy(gradient_.begin(), gradient_.end(), copy.gradient_.begin());
+    std::copy(parameters_.value.begin(), parameters_.value.end(), copy.parameters_.value.begin());
+    std::copy(gradient_.value.begin(), gradient_.value.end(), copy.gradient_.value.begin());
     copy.multiplier_ = multiplier_;
     copy.enabled_ = enabled_;
     copy.dropout_step_ = dropout_step_;
@@ -91,17 +91,17 @@ class basic_adapter {
     return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_);
   }
 
-  std::span<T> parameters() noexcept { return parameters_; }
-  std::span<const T> parameters() const noexcept { return parameters_; }
-  std::span<T> gradient() noexcept { return gradient_; }
-  std::span<const T> gradient() const noexcept { return gradient_; }
-  void zero_gradient() noexcept { std::fill(gradient_.begin(), gradient_.end(), T{0}); }
+  std::span<T> parameters() noexcept { return parameters_.value; }
+  std::span<const T> parameters() const noexcept { return parameters_.value; }
+  std::span<T> gradient() noexcept { return gradient_.value; }
+  std::span<const T> gradient() const noexcept { return gradient_.value; }
+  void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
   /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
-  matrix_map matrix() noexcept { return {parameters_.data(), rows(), cols()}; }
-  const_matrix_map matrix() const noexcept { return {parameters_.data(), rows(), cols()}; }
-  matrix_map gradient_matrix() noexcept { return {gradient_.data(), rows(), cols()}; }
-  const_matrix_map gradient_matrix() const noexcept { return {gradient_.data(), rows(), cols()}; }
+  matrix_map matrix() noexcept { return {parameters_.value.data(), rows(), cols()}; }
+  const_matrix_map matrix() const noexcept { return {parameters_.value.data(), rows(), cols()}; }
+  matrix_map gradient_matrix() noexcept { return {gradient_.value.data(), rows(), cols()}; }
+  const_matrix_map gradient_matrix() const noexcept { return {gradient_.value.data(), rows(), cols()}; }
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
   double scale() const noexcept {
@@ -127,9 +127,11 @@ class basic_adapter {
 
   /// What layers and mergers take.
   adapter_view<Kind, T> view() const noexcept {
-    return {&target_, parameters_.data(), gradient_.data(), d_out_,           d_in_,
+    return {&target_, parameters_.value.data(), gradient_.value.data(), d_out_,           d_in_,
             static_cast<T>(scale()), enabled_, options_.dropout, options_.dropout_seed};
   }
+  /// What layers take several of, of both kinds.
+  weight_delta<T> delta() const noexcept { return view(); }
 
  private:
   index_t rows() const noexcept { return Kind == adapter_kind::fa ? d_out_ : rank(); }
@@ -172,8 +174,8 @@ class basic_adapter {
   index_t d_in_;
   adapter_options options_;
   detail::aligned_array<T> owned_;
-  std::span<T> parameters_;
-  std::span<T> gradient_;
+  detail::reset_on_move<std::span<T>> parameters_;
+  detail::reset_on_move<std::span<T>> gradient_;
   double multiplier_ = 1;
   std::uint64_t dropout_step_ = 0;
   bool enabled_ = true;

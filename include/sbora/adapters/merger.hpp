@@ -16,14 +16,16 @@ namespace sbora::inline SBORA_ABI {
 /// Aliasing    the weight's memory is written by merges only; nobody may write the merged regions
 ///             meanwhile.
 /// Lifetime    keeps the view of the weight. Destroying a merger leaves the weight as it is, merged.
-/// Cost        O(rank·d): reads the region twice, writes it once, keeps rank·d originals. What an unmerge
+/// Cost        O(rank·d): reads and writes the region once, keeps rank·d originals. What an unmerge
 ///             frees is kept for the next merge, so merging and swapping in turns doesn't allocate.
 /// Numerics    s·b is rounded to float (double), then added in it and rounded to the weight's type: the
 ///             same bits for any executor and instruction set, and as torch's weight[:, idx] += s * b
 ///             for float.
 /// Thread      one call at a time for each merger; nobody may use the weight meanwhile.
-/// Errors      merge_error, shape_error, not_finite_error (row and column of the first element that
-///             would not be finite): all before anything is written.
+/// Errors      merge_error, shape_error; not_finite_error with row and column of the first element that
+///             would not be finite. The weight is as it was, to the last bit: merge finds such an element
+///             in its one pass (looking at everything first would take twice the time) and puts the
+///             region back before it throws, also where the executor throws; swap looks first.
 /// Source      keeping originals: what users of merge/unmerge ask for, e.g. huggingface/trl#6688.
 template <class Scalar>
 class merger {
@@ -50,11 +52,15 @@ class merger {
     const detail::region_layout layout = layout_of(added);
     const arguments args = arguments_for(added, adapter);
     const kernels& kernel = kernels_for(layout.form);
-    check_finite(added, layout, args, pool, [&](const arguments& task) {
-      kernel.save(task);
-      return kernel.check(task);
-    });
-    pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+    try {
+      find_faults(layout, args, pool, kernel.take);
+      throw_first_fault(added);
+    } catch (...) {  // a value that isn't finite, or the executor's own failure
+      for (index_t task = 0; task < layout.tasks(); ++task) {
+        if (was_run(task)) kernel.restore(layout.task(args, task));
+      }
+      throw;
+    }
     entries_.push_back(std::move(added));
   }
 
@@ -83,7 +89,8 @@ class merger {
       const detail::region_layout layout = layout_of(*merged);
       const arguments args = arguments_for(*merged, in);
       const kernels& kernel = kernels_for(layout.form);
-      check_finite(*merged, layout, args, pool, kernel.check);
+      find_faults(layout, args, pool, kernel.check);
+      throw_first_fault(*merged);
       pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
       return;
     }
@@ -93,7 +100,8 @@ class merger {
     const kernels& kernel = kernels_for(layout.form);
     pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.save(layout.task(args, task)); });
     copy_shared_originals(*merged, added);
-    check_finite(added, layout, args, pool, kernel.check);
+    find_faults(layout, args, pool, kernel.check);
+    throw_first_fault(added);
     if (KindOut == KindIn && layout.form == detail::region_form::columns) {
       // Same lines: while a line is in cache, its old columns go back and its new ones come in.
       const arguments old = arguments_for(*merged, out);
@@ -108,6 +116,27 @@ class merger {
     }
     std::swap(*merged, added);
     keep_spare(std::move(added));
+  }
+
+  /// Writes a merged adapter's region anew, from its trained half as before(begin, end) leaves it, which is
+  /// called once for every range of the flat parameters right before their part of the weight is written.
+  ///
+  /// Effect      W = originals + round(s·B) on the region. What overflows is written as infinity, and
+  ///             unmerge restores it like anything else.
+  /// Errors      merge_error where this region isn't merged, before anything is called.
+  template <adapter_kind Kind, class T, class Before, class Executor = serial_executor>
+  void rewrite(const basic_adapter<Kind, T>& adapter, Before&& before, Executor&& pool = Executor{}) {
+    check_adapter(adapter);
+    detail::check_executor<Executor>();
+    const auto merged = require_merged(Kind, adapter.target());
+    const detail::region_layout layout = layout_of(*merged);
+    const arguments args = arguments_for(*merged, adapter);
+    const kernels& kernel = kernels_for(layout.form);
+    pool.parallel_for(layout.tasks(), [&](index_t number) {
+      const arguments task = layout.task(args, number);
+      layout.for_each_range(task, before);
+      kernel.merge(task);
+    });
   }
 
   /// Everything back to the originals. Cost: as many unmerges.
@@ -220,14 +249,22 @@ class merger {
     return form == detail::region_form::columns ? table.columns : table.rows;
   }
 
-  /// Runs `check` over all tasks and throws for the first fault in task order.
+  /// Runs `check` over all tasks and keeps what each found.
   template <class Executor, class Check>
-  void check_finite(const entry& e, const detail::region_layout& layout, const arguments& args,
-                    Executor& pool, Check&& check) {
-    faults_.assign(static_cast<std::size_t>(layout.tasks()), {-1, -1});
+  void find_faults(const detail::region_layout& layout, const arguments& args, Executor& pool,
+                   Check&& check) {
+    faults_.assign(static_cast<std::size_t>(layout.tasks()), not_run);
     pool.parallel_for(layout.tasks(), [&](index_t task) {
       faults_[static_cast<std::size_t>(task)] = check(layout.task(args, task));
     });
+  }
+
+  bool was_run(index_t task) const {
+    return faults_[static_cast<std::size_t>(task)].line != not_run.line;
+  }
+
+  /// By task order, so the same one for any executor.
+  void throw_first_fault(const entry& e) const {
     for (const detail::region_fault& fault : faults_) {
       if (fault.line < 0) continue;
       const index_t index = e.target.indices()[static_cast<std::size_t>(fault.position)];
@@ -271,6 +308,8 @@ class merger {
       }
     }
   }
+
+  static constexpr detail::region_fault not_run = {-2, -2};
 
   weight_view<Scalar> weight_;
   std::vector<entry> entries_;

@@ -41,6 +41,20 @@ struct region_layout {
     return form == region_form::columns ? line * rank + j : j * lines + line;
   }
 
+  /// f(begin, end) for the ranges of the flat trained half that a task covers.
+  template <class Storage, class T, class Function>
+  void for_each_range(const region_args<Storage, T>& task, Function&& f) const {
+    if (task.trained_index_stride == 1) {  // FA: a task takes whole lines
+      f(task.line_begin * rank, task.line_end * rank);
+    } else if (task.line_end - task.line_begin == lines) {
+      f(task.position_begin * lines, task.position_end * lines);
+    } else {
+      for (index_t j = task.position_begin; j < task.position_end; ++j) {
+        f(j * lines + task.line_begin, j * lines + task.line_end);
+      }
+    }
+  }
+
   /// The same arguments, for one task.
   template <class Storage, class T>
   region_args<Storage, T> task(region_args<Storage, T> args, index_t number) const {

@@ -17,8 +17,11 @@
 /// live in registers.
 #if defined(__clang__)
 #define SBORA_UNROLL _Pragma("clang loop unroll(full)")
+#define SBORA_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #elif defined(__GNUC__)
 #define SBORA_UNROLL _Pragma("GCC unroll 32")
+#define SBORA_UNROLL_4 _Pragma("GCC unroll 4")
 #else
 #define SBORA_UNROLL
+#define SBORA_UNROLL_4
 #endif

@@ -1,41 +1,11 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <span>
 #include <string>
 
+#include <sbora/config/aligned_memory.hpp>
 #include <sbora/config/errors.hpp>
-
-namespace sbora::inline SBORA_ABI::detail {
-
-/// Everything sbora hands to kernels starts on a cache line: whole-vector loads then never split one.
-inline constexpr std::size_t cache_line = 64;
-
-constexpr std::size_t round_to_cache_line(std::size_t bytes) {
-  return (bytes + cache_line - 1) / cache_line * cache_line;
-}
-
-struct aligned_delete {
-  void operator()(void* memory) const noexcept {
-    ::operator delete(memory, std::align_val_t{cache_line});
-  }
-};
-
-/// Uninitialised elements of a trivial type, aligned to a cache line.
-template <class T>
-using aligned_array = std::unique_ptr<T[], aligned_delete>;
-
-template <class T>
-aligned_array<T> make_aligned_array(index_t size) {
-  const std::size_t bytes = round_to_cache_line(static_cast<std::size_t>(size) * sizeof(T));
-  return aligned_array<T>(
-      static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
@@ -56,33 +26,33 @@ class workspace {
   /// Makes room for `bytes`, as a layer's workspace_bytes() states them.
   void reserve(std::size_t bytes) {
     const std::size_t needed = bytes + alignment_slack();
-    if (needed <= memory_.size()) return;
+    if (needed <= memory_.value.size()) return;
     if (external_) {
       throw workspace_error("sbora::workspace: " + std::to_string(needed) +
-                            " bytes needed, the span given has " + std::to_string(memory_.size()));
+                            " bytes needed, the span given has " + std::to_string(memory_.value.size()));
     }
     owned_.reset();
-    memory_ = {};
+    memory_.value = {};
     owned_ = detail::make_aligned_array<std::byte>(static_cast<index_t>(needed));
-    memory_ = {owned_.get(), needed};
+    memory_.value = {owned_.get(), needed};
   }
 
   std::size_t capacity() const noexcept {
     const std::size_t slack = alignment_slack();
-    return memory_.size() < slack ? 0 : memory_.size() - slack;
+    return memory_.value.size() < slack ? 0 : memory_.value.size() - slack;
   }
 
   /// First byte, on a cache line. For the library's own use, through workspace_frame.
-  std::byte* data() noexcept { return memory_.data() + alignment_slack(); }
+  std::byte* data() noexcept { return memory_.value.data() + alignment_slack(); }
 
  private:
   std::size_t alignment_slack() const noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.value.data());
     return (detail::cache_line - address % detail::cache_line) % detail::cache_line;
   }
 
   detail::aligned_array<std::byte> owned_;
-  std::span<std::byte> memory_;
+  detail::reset_on_move<std::span<std::byte>> memory_;
   bool external_ = false;
 };
 

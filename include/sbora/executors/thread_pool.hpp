@@ -4,10 +4,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #include <sbora/config/errors.hpp>
@@ -54,10 +54,11 @@ class thread_pool {
       for (index_t i = 0; i < n; ++i) f(i);
       return;
     }
+    auto* const function = std::addressof(f);  // a pointer, since f may be a plain function
     {
       const std::lock_guard lock(mutex_);
-      call_ = [](void* function, index_t i) { (*static_cast<std::remove_reference_t<Function>*>(function))(i); };
-      function_ = const_cast<void*>(static_cast<const void*>(&f));
+      call_ = [](void* pointer, index_t i) { (**static_cast<decltype(function)*>(pointer))(i); };
+      function_ = const_cast<void*>(static_cast<const void*>(&function));
       size_ = n;
       next_.store(0, std::memory_order_relaxed);
       busy_ = static_cast<int>(workers_.size());

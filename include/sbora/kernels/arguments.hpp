@@ -10,9 +10,9 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 /// out[t, j] = source[t, index[j]] for tokens t in [begin, end).
-template <class T>
+template <class T, class Source = T>
 struct gather_args {
-  const T* source;
+  const Source* source;
   index_t source_stride;
   const index_t* index;
   index_t rank;
@@ -117,26 +117,49 @@ struct region_fault {
   index_t position;
 };
 
-/// The left operand, rows × depth with any strides, copied into strips of tile_rows rows:
-/// packed[strip·tile_rows·depth + k·tile_rows + i], missing rows zero.
-template <class T>
+/// The left operand, rows × depth with any strides, copied into strips of tile_rows rows. The strips of
+/// each block of panel_depth follow each other, so that what one panel is multiplied with is contiguous:
+/// for k in the block that begins at k0 and is `block` deep,
+///   packed[(strips·k0 + strip·block + k - k0)·tile_rows + i], missing rows zero.
+/// Row i is row row_index[i] of the source, or row i where row_index is null. Elements of a Source that
+/// isn't T are widened.
+template <class T, class Source = T>
 struct pack_args {
-  const T* source;
+  const Source* source;
   index_t row_stride;
   index_t depth_stride;
+  const index_t* row_index;
   index_t rows;
   index_t depth;
   T* packed;
   index_t strip_begin, strip_end;
 };
 
-/// out[m, n] = (accumulate ? out[m, n] : bias[n] or 0) + alpha·Σ_k lhs[m, k]·rhs[k, n] for a block of
-/// whole strips and columns. rhs[k, n] is at rhs[k·rhs_depth_stride + n·rhs_column_stride], one of the
-/// two strides being 1. out is not read unless accumulate.
-/// panel: scratch of panel_depth × tile columns elements.
-template <class Storage, class T>
+/// An adapter's ΔW, added to the panels of a right operand while they are packed: where index[i] is k (if
+/// along_depth) or n (otherwise) of rhs[k, n], and `line` is the other of the two,
+///   rhs[k, n] becomes rhs[k, n] + round(scale·trained[line·trained_line_stride +
+///                                                    position[i]·trained_index_stride]),
+/// with `rounded` rounded to the storage of rhs: the bits that a merge leaves.
+template <class T>
+struct panel_update {
+  const index_t* index;     ///< ascending
+  const index_t* position;  ///< of each in the trained half
+  index_t rank;
+  bool along_depth;
+  const T* trained;
+  index_t trained_line_stride;
+  index_t trained_index_stride;
+  T scale;
+  bool rounded;
+};
+
+/// out[m, n] = (accumulate ? out[m, n] : bias[n] or 0) + alpha·Σ_k lhs[m, k]·rhs'[k, n] for a block of
+/// whole strips and columns, rhs' being rhs with the updates in their order. rhs[k, n] is at
+/// rhs[k·rhs_depth_stride + n·rhs_column_stride], one of the two strides being 1. out is not read unless
+/// accumulate.
+template <class Storage, class T, class Packed = T>
 struct product_args {
-  const T* packed;
+  const Packed* packed;
   index_t rows;
   index_t depth;
   const Storage* rhs;
@@ -147,8 +170,32 @@ struct product_args {
   T alpha;
   const T* bias;
   bool accumulate;
-  T* panel;
+  const panel_update<T>* updates;
+  index_t update_count;
   index_t strip_begin, strip_end;
+  index_t column_begin, column_end;
+};
+
+/// Two bf16 of one row and neighbouring k, the even one in the low half: what bf16 products take. A strip
+/// then has tile_rows pairs for every two k; where the depth is odd, the last upper half is zero.
+using bf16_pair = std::uint32_t;
+
+/// The same product, without updates and for few tokens: out[t, n] = (accumulate ? out[t, n] :
+/// bias[n] or 0) + alpha·Σ_k left[t, k]·rhs[k, n] for columns [column_begin, column_end). Nothing is packed.
+template <class Storage, class T>
+struct stream_args {
+  const T* left;
+  index_t left_stride;
+  index_t tokens;
+  index_t depth;
+  const Storage* rhs;
+  index_t rhs_depth_stride;
+  index_t rhs_column_stride;
+  T* out;
+  index_t out_stride;
+  T alpha;
+  const T* bias;
+  bool accumulate;
   index_t column_begin, column_end;
 };
 

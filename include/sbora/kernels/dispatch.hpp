@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include <sbora/kernels/avx2.hpp>
-#include <sbora/kernels/avx512.hpp>
+#include <sbora/kernels/avx512_bf16.hpp>
 #include <sbora/kernels/neon.hpp>
 #include <sbora/kernels/scalar.hpp>
 
@@ -28,7 +28,7 @@ namespace sbora::inline SBORA_ABI::detail {
 #endif
 
 /// One kind of table (dense, weight, conversion) at a supported level. avx512_bf16 shares the avx512
-/// kernels: what it adds are products of bf16 activations.
+/// kernels; what it adds are the pair_kernels.
 #define SBORA_TABLE_AT(level, kind)                                                           \
   SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)                        \
   SBORA_IF_AVX512(if ((level) == isa::avx512 || (level) == isa::avx512_bf16) return avx512::kind::entries;) \
@@ -56,6 +56,16 @@ const weight_kernels<Storage, compute_of<Storage>>& weight_kernels_at(isa level)
 template <class T = float>
 const conversion_kernels& conversion_kernels_at(isa level) noexcept {
   SBORA_TABLE_AT(level, conversion_table<T>);
+}
+
+/// Null at levels that have none.
+template <class T = float>
+const pair_kernels* pair_kernels_at(isa level) noexcept {
+#if defined(SBORA_HAS_AVX512_BF16)
+  if (level == isa::avx512_bf16) return &avx512::pair_table<T>::entries;
+#endif
+  static_cast<void>(level);
+  return nullptr;
 }
 
 #undef SBORA_TABLE_AT

@@ -11,11 +11,13 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 struct dense_kernels {
   void (*gather)(const gather_args<T>&) noexcept;
+  void (*gather_bf16)(const gather_args<T, bf16>&) noexcept;
   void (*scatter_add)(const scatter_args<T>&) noexcept;
   void (*dropout)(const dropout_args<T>&) noexcept;
   void (*adamw)(const adamw_args<T>&) noexcept;
   void (*sgd)(const sgd_args<T>&) noexcept;
   void (*pack)(const pack_args<T>&) noexcept;
+  void (*pack_bf16)(const pack_args<T, bf16>&) noexcept;
   index_t tile_rows;
   index_t tile_columns;
 };
@@ -27,6 +29,9 @@ struct region_kernels {
   region_fault (*check)(const region_args<Storage, T>&) noexcept;  ///< is originals + Δ finite?
   void (*merge)(const region_args<Storage, T>&) noexcept;     ///< weight = originals + Δ
   void (*restore)(const region_args<Storage, T>&) noexcept;   ///< weight = originals
+  /// save, merge and check in one pass over the weight. After a fault everything is saved and written
+  /// too, and restore undoes it.
+  region_fault (*take)(const region_args<Storage, T>&) noexcept;
 };
 
 /// Kernels on a weight of one storage type.
@@ -35,6 +40,13 @@ struct weight_kernels {
   region_kernels<Storage, T> columns;
   region_kernels<Storage, T> rows;
   void (*product)(const product_args<Storage, T>&) noexcept;
+  void (*stream)(const stream_args<Storage, T>&) noexcept;
+};
+
+/// Products of bf16 activations and weights without widening either.
+struct pair_kernels {
+  void (*pack)(const pack_args<bf16_pair, bf16>&) noexcept;
+  void (*product)(const product_args<bf16, float, bf16_pair>&) noexcept;
 };
 
 /// Conversions of `count` elements, to nearest even.

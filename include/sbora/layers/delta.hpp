@@ -27,99 +27,111 @@ std::size_t delta_forward_bytes(const fb_view<T>& a, index_t tokens) {
          (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0);
 }
 template <class T>
+std::size_t delta_input_bytes(const fa_view<T>& a, index_t tokens) {
+  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.d_out, a.rank());
+}
+template <class T>
+std::size_t delta_input_bytes(const fb_view<T>& a, index_t tokens) {
+  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.rank(), a.d_in) +
+         (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0);
+}
+template <class T>
 std::size_t delta_backward_bytes(const fa_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) +
-         std::max(multiply_bytes<T>(a.d_out, tokens, a.rank()),
-                  multiply_bytes<T>(tokens, a.d_out, a.rank()));
+  return std::max(multiply_bytes<T>(a.d_out, tokens, a.rank()), delta_input_bytes(a, tokens));
 }
 template <class T>
 std::size_t delta_backward_bytes(const fb_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) +
-         std::max(multiply_bytes<T>(a.rank(), tokens, a.d_in),
-                  multiply_bytes<T>(tokens, a.rank(), a.d_in)) +
-         (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0);
+  return std::max(multiply_bytes<T>(a.rank(), tokens, a.d_in) +
+                      (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0),
+                  delta_input_bytes(a, tokens));
 }
 
 // ---- forward ---------------------------------------------------------------------------------------
 
-/// y += s·B·g, with g = x[idx] in `gathered` (tokens × rank), made here, dropped out where `step` says.
+/// y += s·B·g, with g = x[idx] gathered before (tokens × rank).
 template <class T, class Executor>
-void add_delta(const fa_view<T>& a, activation_view<const T> x, activation_view<T> y, T* gathered,
-               const std::uint64_t* step, workspace_frame& frame, Executor& pool) {
-  gather(x, *a.target, gathered, pool);
-  if (step != nullptr && a.dropout > 0) {
-    apply_dropout(a, *step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered,
-                  pool);
-  }
-  multiply<T, T>({gathered, x.tokens, a.rank(), a.rank(), 1}, {a.parameters, a.d_out, 1, a.rank()},
-                 {y.data, y.stride, a.scale, nullptr, true}, frame, pool);
+void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, workspace_frame frame,
+                  Executor& pool) {
+  multiply<T, T>(left_operand<T>{gathered, y.tokens, a.rank(), a.rank(), 1},
+                 {a.parameters, a.d_out, 1, a.rank()}, {y.data, y.stride, a.scale, nullptr, true}, frame,
+                 pool);
 }
 
 /// y[idx] += s·A·x, x dropped out where `step` says.
-template <class T, class Executor>
-void add_delta(const fb_view<T>& a, activation_view<const T> x, activation_view<T> y,
-               const std::uint64_t* step, workspace_frame& frame, Executor& pool) {
+template <class T, class X, class Executor>
+void add_product(const fb_view<T>& a, activation_view<const X> x, activation_view<T> y,
+                 const std::uint64_t* step, workspace_frame frame, Executor& pool) {
   T* const product = frame.take<T>(x.tokens * a.rank());
+  const right_operand<T> right = {a.parameters, a.rank(), 1, a.d_in};
   if (step != nullptr && a.dropout > 0) {
     T* const dropped = frame.take<T>(x.tokens * a.d_in);
-    apply_dropout(a, *step, x, nullptr, dropped, pool);
-    x = {dropped, x.tokens, a.d_in};
+    apply_dropout_to_input(a, *step, x, dropped, pool);
+    multiply<T, T>(left_operand<T>{dropped, x.tokens, a.d_in, a.d_in, 1}, right, {product, a.rank()},
+                   frame, pool);
+  } else {
+    multiply<T, T>(left_operand<X>{x.data, x.tokens, a.d_in, x.stride, 1}, right, {product, a.rank()},
+                   frame, pool);
   }
-  multiply<T, T>({x.data, x.tokens, a.d_in, x.stride, 1}, {a.parameters, a.rank(), 1, a.d_in},
-                 {product, a.rank()}, frame, pool);
   scatter_add(product, a.rank(), a.target, a.scale, y, pool);
 }
 
 // ---- backward --------------------------------------------------------------------------------------
 
-/// gradient += s·dyᵀ·gathered; dx[idx] += mask of (s·dy·B) where dx is given.
-template <class T, class Executor>
-void add_gradients(const fa_view<T>& a, activation_view<const T> dy, const fa_saved<T>& saved,
-                   const activation_view<T>* dx, workspace_frame& frame, Executor& pool) {
-  T* const product = frame.take<T>(dy.tokens * a.rank());
-  std::byte* const scratch = frame.mark();
-  multiply<T, T>({dy.data, a.d_out, dy.tokens, 1, dy.stride},
+/// gradient += s·dyᵀ·gathered.
+template <class T, class Y, class Executor>
+void add_gradient(const fa_view<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
+                  workspace_frame frame, Executor& pool) {
+  multiply<T, T>(left_operand<Y>{dy.data, a.d_out, dy.tokens, 1, dy.stride},
                  {saved.gathered().data(), a.rank(), a.rank(), 1},
                  {a.gradient, a.rank(), a.scale, nullptr, true}, frame, pool);
-  if (dx == nullptr) return;
-  frame.rewind(scratch);
-  multiply<T, T>({dy.data, dy.tokens, a.d_out, dy.stride, 1}, {a.parameters, a.rank(), a.rank(), 1},
-                 {product, a.rank()}, frame, pool);
-  if (a.dropout > 0) {
-    apply_dropout(a, saved.dropout_step(), activation_view<const T>(product, dy.tokens, a.rank()),
-                  a.target, product, pool);
-  }
-  scatter_add(product, a.rank(), a.target, a.scale, *dx, pool);
 }
 
-/// gradient += s·dy[idx]ᵀ·x; dx += mask of (s·dy[idx]·A) where dx is given.
-template <class T, class Executor>
-void add_gradients(const fb_view<T>& a, activation_view<const T> dy, const fb_saved<T>& saved,
-                   const activation_view<T>* dx, workspace_frame& frame, Executor& pool) {
-  const index_t tokens = dy.tokens;
-  T* const gathered = frame.take<T>(tokens * a.rank());
-  T* const masked = a.dropout > 0 ? frame.take<T>(tokens * a.d_in) : nullptr;
-  std::byte* const scratch = frame.mark();
-  gather(dy, *a.target, gathered, pool);
-  activation_view<const T> x = saved.input();
-  if (masked != nullptr) {
-    apply_dropout(a, saved.dropout_step(), x, nullptr, masked, pool);
-    x = {masked, tokens, a.d_in};
+/// gradient += s·dy[idx]ᵀ·x, the gather being part of packing dy.
+template <class T, class Y, class Input, class Executor>
+void add_gradient(const fb_view<T>& a, activation_view<const Y> dy, const fb_saved<T, Input>& saved,
+                  workspace_frame frame, Executor& pool) {
+  const auto x = saved.input();
+  const left_operand<Y> left = {dy.data, a.rank(), dy.tokens, 1, dy.stride, a.target->indices().data()};
+  const product_result<T> result = {a.gradient, a.d_in, a.scale, nullptr, true};
+  if (a.dropout > 0) {
+    T* const masked = frame.take<T>(dy.tokens * a.d_in);
+    apply_dropout_to_input(a, saved.dropout_step(), x, masked, pool);
+    multiply<T, T>(left, {masked, a.d_in, a.d_in, 1}, result, frame, pool);
+  } else {
+    multiply<stored_as<Input>, T>(left, {x.data, a.d_in, x.stride, 1}, result, frame, pool);
   }
-  multiply<T, T>({gathered, a.rank(), tokens, 1, a.rank()}, {x.data, a.d_in, x.stride, 1},
-                 {a.gradient, a.d_in, a.scale, nullptr, true}, frame, pool);
-  if (dx == nullptr) return;
-  frame.rewind(scratch);
-  const left_operand<T> left = {gathered, tokens, a.rank(), a.rank(), 1};
+}
+
+/// dx[idx] += mask of (s·dy·B); the mask is that of `step`, or none.
+template <class T, class Y, class Executor>
+void add_input_gradient(const fa_view<T>& a, activation_view<const Y> dy, activation_view<T> dx,
+                        const std::uint64_t* step, workspace_frame frame, Executor& pool) {
+  T* const product = frame.take<T>(dy.tokens * a.rank());
+  multiply<T, T>(left_operand<Y>{dy.data, dy.tokens, a.d_out, dy.stride, 1},
+                 {a.parameters, a.rank(), a.rank(), 1}, {product, a.rank()}, frame, pool);
+  if (step != nullptr && a.dropout > 0) {
+    apply_dropout(a, *step, activation_view<const T>(product, dy.tokens, a.rank()), a.target, product,
+                  pool);
+  }
+  scatter_add(product, a.rank(), a.target, a.scale, dx, pool);
+}
+
+/// dx += mask of (s·dy[idx]·A).
+template <class T, class Y, class Executor>
+void add_input_gradient(const fb_view<T>& a, activation_view<const Y> dy, activation_view<T> dx,
+                        const std::uint64_t* step, workspace_frame frame, Executor& pool) {
+  T* const gathered = frame.take<T>(dy.tokens * a.rank());
+  gather(dy, *a.target, gathered, pool);
+  const left_operand<T> left = {gathered, dy.tokens, a.rank(), a.rank(), 1};
   const right_operand<T> right = {a.parameters, a.d_in, a.d_in, 1};
-  if (masked == nullptr) {
-    multiply<T, T>(left, right, {dx->data, dx->stride, a.scale, nullptr, true}, frame, pool);
+  if (step == nullptr || a.dropout == 0) {
+    multiply<T, T>(left, right, {dx.data, dx.stride, a.scale, nullptr, true}, frame, pool);
     return;
   }
+  T* const masked = frame.take<T>(dy.tokens * a.d_in);
   multiply<T, T>(left, right, {masked, a.d_in}, frame, pool);
-  apply_dropout(a, saved.dropout_step(), activation_view<const T>(masked, tokens, a.d_in), nullptr,
-                masked, pool);
-  scatter_add(masked, a.d_in, nullptr, a.scale, *dx, pool);
+  apply_dropout(a, *step, activation_view<const T>(masked, dy.tokens, a.d_in), nullptr, masked, pool);
+  scatter_add(masked, a.d_in, nullptr, a.scale, dx, pool);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

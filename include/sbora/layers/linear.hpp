@@ -6,26 +6,30 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// A frozen linear layer, y = x·Wᵀ + bias, with an adapter on it where one is passed.
+/// A frozen linear layer, y = x·Wᵀ + bias, with adapters on it where they are passed.
 ///
 /// Shapes      x: tokens × d_in, y: tokens × d_out; how Eigen objects map to that: activation_view.
+///             Over weights that compute in float, each of x, y, dy, dx may be bfloat16.
 /// Requires    shapes that fit: SBORA_ASSERT, before anything is written. Scalar types and contiguous
 ///             features: at compile time.
 /// Aliasing    results must not overlap inputs, weights or the workspace. Results are overwritten (never
 ///             read), gradients are added to: call adapter.zero_gradient() between steps.
 /// Lifetime    keeps the view of the weight and of the bias; their memory has to outlive the layer.
-/// Cost        2·tokens·d_in·d_out flops for each base product, plus the adapter's (delta_only.hpp);
-///             scratch of workspace_bytes(); no allocation after warm-up.
+/// Cost        2·tokens·d_in·d_out flops for each base product; what an adapter adds to that: delta_path.
+///             Scratch of workspace_bytes(); no allocation after warm-up, nothing of the weight's size.
 /// Numerics    accumulates in the weight's compute type (float; double for double weights), over the
-///             inner dimension in a fixed order: equal bits for any executor.
-/// Thread      all members are const; concurrent calls need a workspace each, and one adapter takes one
-///             training call at a time.
+///             inner dimension in a fixed order: equal bits for any executor. bfloat16 results are
+///             rounded once, at the end. bfloat16 inputs with bfloat16 weights are multiplied in pairs
+///             where the processor can (avx512_bf16), which flushes denormals.
+/// Thread      all members are const but set_delta_path; concurrent calls need a workspace each, and one
+///             adapter takes one training call at a time.
 /// Errors      shape_error at construction; workspace_error before anything is written.
 template <class Weight>
 class linear {
  public:
   using weight_type = Weight;
   using scalar = typename Weight::compute_scalar;
+  using delta_type = weight_delta<scalar>;
 
   explicit linear(Weight weight) : weight_(weight) {}
 
@@ -41,24 +45,34 @@ class linear {
   index_t d_in() const noexcept { return weight_.d_in(); }
   const Weight& weight() const noexcept { return weight_; }
 
+  delta_path path() const noexcept { return path_; }
+  void set_delta_path(delta_path path) noexcept { path_ = path; }
+
   /// y = x·Wᵀ + bias.
   template <class X, class Y, class Executor = serial_executor>
   void forward(X&& x, Y&& y, workspace& memory, Executor&& pool = Executor{}) const {
-    detail::check_executor<Executor>();
-    const auto in = detail::as_activation<const scalar>(x);
-    const auto out = detail::as_activation<scalar>(y);
-    check_shapes(in.tokens, in.features, out.tokens, out.features);
-    if (in.tokens > 0) base_forward(in, out, memory, pool);
+    forward(x, y, std::span<const delta_type>(), memory, pool);
   }
 
-  /// y = x·(W + s·B·A)ᵀ + bias, eval mode: no dropout, nothing saved.
+  /// y = x·(W + ΔW₁ + ΔW₂ + …)ᵀ + bias, eval mode: no dropout, nothing saved. Adapters of both kinds, on
+  /// any regions, added in their order; disabled ones left out.
+  template <class X, class Y, class Executor = serial_executor>
+  void forward(X&& x, Y&& y, std::span<const delta_type> deltas, workspace& memory,
+               Executor&& pool = Executor{}) const {
+    detail::check_executor<Executor>();
+    const auto in = detail::as_stored_activation<const scalar>(x);
+    const auto out = detail::as_stored_activation<scalar>(y);
+    check_shapes(in.tokens, in.features, out.tokens, out.features);
+    run(true, in, out, deltas, memory, pool);
+  }
+
+  /// The same with one adapter.
   template <class X, class Y, detail::adapter_like Adapter, class Executor = serial_executor>
   void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory,
                Executor&& pool = Executor{}) const {
-    const auto in = detail::as_activation<const scalar>(x);
-    prepare(adapter, in.tokens, memory);
-    forward(x, y, memory, pool);
-    delta_forward(adapter, x, y, memory, pool);
+    check_scalar<Adapter>();
+    const delta_type delta = adapter.view();
+    forward(x, y, std::span<const delta_type>(&delta, 1), memory, pool);
   }
 
   /// The same in training mode: dropout on the adapter's input; fills `saved` for the backward.
@@ -66,25 +80,47 @@ class linear {
             class Executor = serial_executor>
   void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory,
                Executor&& pool = Executor{}) const {
-    detail::check_saved<Adapter, Saved>();
+    check_scalar<Adapter>();
+    detail::check_saved_input<Adapter, Saved, X>();
     detail::check_input_lives<Adapter, X>();
-    const auto in = detail::as_activation<const scalar>(x);
-    prepare(adapter, in.tokens, memory);
+    detail::check_executor<Executor>();
+    const auto in = detail::as_stored_activation<const scalar>(x);
+    const auto out = detail::as_stored_activation<scalar>(y);
+    check_shapes(in.tokens, in.features, out.tokens, out.features);
+    const auto a = adapter.view();
+    const delta_type delta = a;
+    check_delta(delta);
+    detail::workspace_frame frame(memory, workspace_bytes<Y>(in.tokens, adapter));
     if constexpr (Adapter::kind == adapter_kind::fa) {  // may throw, so before y is written
-      saved.prepare(adapter.enabled() ? in.tokens : 0, adapter.rank(), adapter.dropout_step());
+      saved.prepare(a.enabled ? in.tokens : 0, a.rank(), adapter.dropout_step());
     }
-    forward(x, y, memory, pool);
-    delta_forward(adapter, std::forward<X>(x), y, saved, memory, pool);
+    if (in.tokens == 0) return;
+    if (!a.enabled || (a.dropout == 0 && packs_deltas(in, true))) {
+      if (a.enabled) detail::keep_input(adapter, in, saved, pool);
+      base_product(true, in, result_in(out, frame), {&delta, 1}, frame, pool);
+      return;
+    }
+    const activation_view<scalar> sum = sum_of(out, frame);
+    base_product(true, in, {sum.data, sum.stride}, {}, frame, pool);
+    detail::train_delta(adapter, in, sum, saved, frame, pool);
+    finish(sum, out, pool);
   }
 
   /// dx = dy·W, through the frozen layer alone.
   template <class Dy, class Dx, class Executor = serial_executor>
   void backward(Dy&& dy, Dx&& dx, workspace& memory, Executor&& pool = Executor{}) const {
+    backward(dy, dx, std::span<const delta_type>(), memory, pool);
+  }
+
+  /// dx = dy·(W + ΔW₁ + ΔW₂ + …), without gradients: those are delta_backward(adapter, dy, no_dx, …).
+  template <class Dy, class Dx, class Executor = serial_executor>
+  void backward(Dy&& dy, Dx&& dx, std::span<const delta_type> deltas, workspace& memory,
+                Executor&& pool = Executor{}) const {
     detail::check_executor<Executor>();
-    const auto out = detail::as_activation<const scalar>(dy);
-    const auto in = detail::as_activation<scalar>(dx);
+    const auto out = detail::as_stored_activation<const scalar>(dy);
+    const auto in = detail::as_stored_activation<scalar>(dx);
     check_shapes(in.tokens, in.features, out.tokens, out.features);
-    if (out.tokens > 0) base_backward(out, in, memory, pool);
+    run(false, out, in, deltas, memory, pool);
   }
 
   /// gradient += the adapter's gradient; dx = dy·(W + s·B·A), or sbora::no_dx.
@@ -92,36 +128,69 @@ class linear {
             class Executor = serial_executor>
   void backward(Dy&& dy, Dx&& dx, Adapter& adapter, const Saved& saved, workspace& memory,
                 Executor&& pool = Executor{}) const {
+    check_scalar<Adapter>();
     detail::check_saved<Adapter, Saved>();
-    const auto out = detail::as_activation<const scalar>(dy);
-    prepare(adapter, out.tokens, memory);
-    detail::check_backward(adapter.view(), saved, out.tokens);
-    if constexpr (!std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) backward(dy, dx, memory, pool);
-    delta_backward(adapter, dy, dx, saved, memory, pool);
+    detail::check_executor<Executor>();
+    const auto a = adapter.view();
+    const delta_type delta = a;
+    const auto out = detail::as_stored_activation<const scalar>(dy);
+    check_delta(delta);
+    detail::check_backward(a, saved, out.tokens);
+    if constexpr (std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) {
+      delta_backward(adapter, out, no_dx, saved, memory, pool);
+    } else {
+      const auto in = detail::as_stored_activation<scalar>(dx);
+      check_shapes(in.tokens, in.features, out.tokens, out.features);
+      detail::workspace_frame frame(memory, workspace_bytes<Dx>(out.tokens, adapter));
+      if (out.tokens == 0) return;
+      if (a.dropout == 0 && packs_deltas(out, false)) {
+        base_product(false, out, result_in(in, frame), {&delta, 1}, frame, pool);
+      } else {
+        const activation_view<scalar> sum = sum_of(in, frame);
+        base_product(false, out, {sum.data, sum.stride}, {}, frame, pool);
+        const std::uint64_t step = saved.dropout_step();
+        if (a.enabled) detail::add_input_gradient(a, out, sum, &step, frame, pool);
+        finish(sum, in, pool);
+      }
+      if (a.enabled) detail::add_gradient(a, out, saved, frame, pool);
+    }
   }
 
-  /// Workspace that forward and backward of this many tokens need at most, with this adapter or without.
-  std::size_t workspace_bytes(index_t tokens) const {
-    return std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
-                    detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
+  /// Workspace that forward and backward of this many tokens need at most, with these adapters; with
+  /// Result = Eigen::bfloat16 where y or dx are that.
+  template <class Result = scalar>
+  std::size_t workspace_bytes(index_t tokens, std::span<const delta_type> deltas = {}) const {
+    std::size_t bytes = detail::frame_bytes<detail::panel_update<scalar>>(
+                            static_cast<index_t>(deltas.size())) +
+                        std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
+                                 detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
+    for (const delta_type& delta : deltas) {
+      bytes = std::max(bytes, detail::delta_bytes(delta, tokens));
+    }
+    return bytes + sum_bytes<Result>(tokens);
   }
-  template <detail::adapter_like Adapter>
+  /// And with this adapter in training mode.
+  template <class Result = scalar, detail::adapter_like Adapter>
   std::size_t workspace_bytes(index_t tokens, const Adapter& adapter) const {
     const auto a = adapter.view();
-    return std::max({workspace_bytes(tokens), detail::delta_forward_bytes(a, tokens),
-                     detail::delta_backward_bytes(a, tokens)});
+    const delta_type delta = a;
+    return std::max({workspace_bytes<Result>(tokens, {&delta, 1}),
+                     detail::delta_forward_bytes(a, tokens) + sum_bytes<Result>(tokens),
+                     detail::delta_backward_bytes(a, tokens) + sum_bytes<Result>(tokens)});
   }
 
  private:
-  /// All that can fail of a call with an adapter, before it writes.
   template <class Adapter>
-  void prepare(const Adapter& adapter, index_t tokens, workspace& memory) const {
+  static constexpr void check_scalar() {
     static_assert(std::is_same_v<typename Adapter::scalar, scalar>,
                   "sbora::linear: the adapter's scalar has to be what the weight computes in: float for "
                   "float, bfloat16 and half weights, double for double weights");
-    SBORA_ASSERT(adapter.d_out() == d_out() && adapter.d_in() == d_in(),
+  }
+
+  void check_delta(const delta_type& delta) const {
+    SBORA_ASSERT(delta.d_out == d_out() && delta.d_in == d_in(),
                  "the adapter was made for a weight of another shape");
-    memory.reserve(workspace_bytes(tokens, adapter));
+    static_cast<void>(delta);
   }
 
   void check_shapes(index_t in_tokens, index_t in_features, index_t out_tokens,
@@ -133,31 +202,96 @@ class linear {
     static_cast<void>(out_tokens), static_cast<void>(out_features);
   }
 
-  template <class Executor>
-  void base_forward(activation_view<const scalar> x, activation_view<scalar> y, workspace& memory,
-                    Executor& pool) const {
-    detail::workspace_frame frame(memory, detail::multiply_bytes<scalar>(x.tokens, d_in(), d_out()));
-    const bool row = weight_.order() == storage::out_by_in;
-    const detail::right_operand<typename Weight::storage_scalar> right = {
-        weight_.storage_data(), d_out(), row ? 1 : weight_.stride(), row ? weight_.stride() : 1};
-    detail::multiply<typename Weight::storage_scalar, scalar>(
-        {x.data, x.tokens, d_in(), x.stride, 1}, right,
-        {y.data, y.stride, scalar{1}, bias_.empty() ? nullptr : bias_.data(), false}, frame, pool);
+  /// Whether a call on this left operand adds ΔW on pack; see delta_path.
+  template <class Left>
+  bool packs_deltas(activation_view<const Left> left, bool forward) const {
+    if (path_ != delta_path::automatic) return path_ != delta_path::separate;
+    using storage_scalar = typename Weight::storage_scalar;
+    if (std::is_same_v<Left, bf16> && std::is_same_v<storage_scalar, bf16> &&
+        detail::pair_kernels_at(active_isa()) != nullptr) {
+      return false;  // pairs would round it
+    }
+    return !detail::is_streamed(left.tokens, detail::right_of(weight_, forward).depth_stride);
   }
 
-  template <class Executor>
-  void base_backward(activation_view<const scalar> dy, activation_view<scalar> dx, workspace& memory,
-                     Executor& pool) const {
-    detail::workspace_frame frame(memory, detail::multiply_bytes<scalar>(dy.tokens, d_out(), d_in()));
-    const bool row = weight_.order() == storage::out_by_in;
-    const detail::right_operand<typename Weight::storage_scalar> right = {
-        weight_.storage_data(), d_in(), row ? weight_.stride() : 1, row ? 1 : weight_.stride()};
+  /// Scratch for sums where the result is bf16.
+  template <class Result>
+  std::size_t sum_bytes(index_t tokens) const {
+    if constexpr (detail::is_bf16_result<Result>) {
+      return detail::frame_bytes<scalar>(tokens * std::max(d_in(), d_out()));
+    } else {
+      return 0;
+    }
+  }
+
+  /// Where sums are collected before they become `out`.
+  template <class Out>
+  activation_view<scalar> sum_of(activation_view<Out> out, detail::workspace_frame& frame) const {
+    if constexpr (std::is_same_v<Out, scalar>) return out;
+    else return {frame.take<scalar>(out.tokens * out.features), out.tokens, out.features};
+  }
+  template <class Out, class Executor>
+  static void finish(activation_view<scalar> sum, activation_view<Out> out, Executor& pool) {
+    if constexpr (!std::is_same_v<Out, scalar>) detail::narrow(sum, out, pool);
+  }
+  /// The same for one product.
+  template <class Out>
+  detail::product_result<scalar> result_in(activation_view<Out> out, detail::workspace_frame& frame) const {
+    const activation_view<scalar> sum = sum_of(out, frame);
+    detail::product_result<scalar> result = {sum.data, sum.stride};
+    if constexpr (!std::is_same_v<Out, scalar>) {
+      result.narrowed = out.data;
+      result.narrowed_stride = out.stride;
+    }
+    return result;
+  }
+
+  /// out = left·(W + deltas)ᵀ + bias or left·(W + deltas), in eval mode.
+  template <class Left, class Out, class Executor>
+  void run(bool forward, activation_view<const Left> left, activation_view<Out> out,
+           std::span<const delta_type> deltas, workspace& memory, Executor& pool) const {
+    for (const delta_type& delta : deltas) check_delta(delta);
+    detail::workspace_frame frame(memory, workspace_bytes<Out>(left.tokens, deltas));
+    if (left.tokens == 0) return;
+    if (deltas.empty() || packs_deltas(left, forward)) {
+      base_product(forward, left, result_in(out, frame), deltas, frame, pool);
+      return;
+    }
+    const activation_view<scalar> sum = sum_of(out, frame);
+    base_product(forward, left, {sum.data, sum.stride}, {}, frame, pool);
+    for (const delta_type& delta : deltas) {
+      if (!delta.enabled) continue;
+      detail::as_adapter(delta, [&](const auto& a) {
+        if (forward) detail::eval_delta(a, left, sum, frame, pool);
+        else detail::add_input_gradient(a, left, sum, nullptr, frame, pool);
+      });
+    }
+    finish(sum, out, pool);
+  }
+
+  /// result = left·(W + deltas)ᵀ + bias or left·(W + deltas), ΔW added on pack.
+  template <class Left, class Executor>
+  void base_product(bool forward, activation_view<const Left> left,
+                    detail::product_result<scalar> result, std::span<const delta_type> deltas,
+                    detail::workspace_frame frame, Executor& pool) const {
+    auto* const updates =
+        frame.take<detail::panel_update<scalar>>(static_cast<index_t>(deltas.size()));
+    std::size_t count = 0;
+    for (const delta_type& delta : deltas) {
+      if (!delta.enabled) continue;
+      updates[count++] = detail::update_of(delta, forward, path_ == delta_path::on_pack_rounded);
+    }
+    auto right = detail::right_of(weight_, forward);
+    right.updates = {updates, count};
+    if (forward && !bias_.empty()) result.bias = bias_.data();
     detail::multiply<typename Weight::storage_scalar, scalar>(
-        {dy.data, dy.tokens, d_out(), dy.stride, 1}, right, {dx.data, dx.stride}, frame, pool);
+        detail::left_operand<Left>{left.data, left.tokens, left.features, left.stride, 1}, right, result,
+        frame, pool);
   }
 
   Weight weight_;
   std::span<const scalar> bias_;
+  delta_path path_ = delta_path::automatic;
 };
 
 }  // namespace sbora::inline SBORA_ABI

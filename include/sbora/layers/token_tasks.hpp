@@ -14,9 +14,12 @@ namespace sbora::inline SBORA_ABI::detail {
 inline constexpr index_t task_tokens = 64;
 
 /// out[t, j] = source[t, target[j]], contiguous.
-template <class T, class Executor>
-void gather(activation_view<const T> source, const region& target, T* out, Executor& pool) {
-  const auto kernel = dense_kernels_now<T>().gather;
+template <class T, class X, class Executor>
+void gather(activation_view<const X> source, const region& target, T* out, Executor& pool) {
+  const auto kernel = [] {
+    if constexpr (std::is_same_v<X, T>) return dense_kernels_now<T>().gather;
+    else return dense_kernels_now<T>().gather_bf16;
+  }();
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(),
             begin, end});
@@ -47,6 +50,35 @@ void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale,
             begin, end});
+  });
+}
+
+/// The same of a source that may be bf16: all features of it.
+template <adapter_kind Kind, class T, class X, class Executor>
+void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t step,
+                            activation_view<const X> source, T* out, Executor& pool) {
+  if constexpr (std::is_same_v<X, T>) {
+    apply_dropout(adapter, step, source, nullptr, out, pool);
+  } else {
+    const auto kernel = conversion_kernels_at(active_isa()).widen_bf16;
+    for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
+      for (index_t t = begin; t < end; ++t) {
+        kernel(source.data + t * source.stride, out + t * source.features, source.features);
+      }
+    });
+    apply_dropout(adapter, step, activation_view<const T>(out, source.tokens, source.features), nullptr, out,
+                  pool);
+  }
+}
+
+/// out = bf16(source).
+template <class Executor>
+void narrow(activation_view<const float> source, activation_view<bf16> out, Executor& pool) {
+  const auto kernel = conversion_kernels_at(active_isa()).narrow_bf16;
+  for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
+    for (index_t t = begin; t < end; ++t) {
+      kernel(source.data + t * source.stride, out.data + t * out.stride, source.features);
+    }
   });
 }
 

@@ -18,7 +18,8 @@ struct adamw_options {
 /// Effect      t += 1; g *= gradient_scale; m = β1·m + (1 - β1)·g; v = β2·v + (1 - β2)·g²;
 ///             w = w·(1 - lr·decay) - lr·(m/(1 - β1ᵗ)) / (√v/√(1 - β2ᵗ) + ε)
 /// Shapes      parameters and gradient: parameter_count numbers each.
-/// Requires    sizes as at construction, options in range: checked.
+/// Requires    sizes as at construction, options in range, finite learning rates and gradient scales:
+///             checked. Gradients aren't: clip_scale() finds what isn't finite.
 /// Aliasing    parameters, gradient and state don't overlap.
 /// Lifetime    owns the two moments, 2·parameter_count numbers; refers to nothing.
 /// Cost        one pass: 28 bytes an element for float, 56 for double; no allocation in step().
@@ -49,34 +50,36 @@ class adamw {
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now,
             Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
-    detail::check_flat_sizes("sbora::adamw", count_, parameters.size(), gradient.size());
-    ++steps_;
-    const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
-    const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
-    detail::adamw_args<T> args = {parameters.data(),
-                                  gradient.data(),
-                                  moments_.get(),
-                                  moments_.get() + count_,
-                                  static_cast<T>(now.gradient_scale),
-                                  static_cast<T>(options_.beta1),
-                                  static_cast<T>(options_.beta2),
-                                  static_cast<T>(options_.epsilon),
-                                  static_cast<T>(1 - now.learning_rate * options_.weight_decay),
-                                  static_cast<T>(now.learning_rate / correction1),
-                                  static_cast<T>(1 / std::sqrt(correction2)),
-                                  0,
-                                  0};
-    const auto kernel = detail::dense_kernels_now<T>().adamw;
-    detail::for_ranges(count_, detail::task_elements, pool, [&](index_t begin, index_t end) {
-      detail::adamw_args<T> range = args;
-      range.begin = begin;
-      range.end = end;
-      kernel(range);
-    });
+    const auto range = start_step(parameters, gradient, now);
+    detail::for_ranges(count_, detail::task_elements, pool, range);
   }
 
   void step(std::span<T> parameters, std::span<const T> gradient) {
     step(parameters, gradient, {options_.learning_rate});
+  }
+
+  /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
+  /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
+  detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters,
+                                                    std::span<const T> gradient, step_options now) {
+    detail::check_step("sbora::adamw", count_, parameters.size(), gradient.size(), now);
+    ++steps_;
+    const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
+    const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
+    return {{parameters.data(),
+             gradient.data(),
+             moments_.get(),
+             moments_.get() + count_,
+             static_cast<T>(now.gradient_scale),
+             static_cast<T>(options_.beta1),
+             static_cast<T>(options_.beta2),
+             static_cast<T>(options_.epsilon),
+             static_cast<T>(1 - now.learning_rate * options_.weight_decay),
+             static_cast<T>(now.learning_rate / correction1),
+             static_cast<T>(1 / std::sqrt(correction2)),
+             0,
+             0},
+            detail::dense_kernels_now<T>().adamw};
   }
 
   const adamw_options& options() const noexcept { return options_; }

@@ -18,7 +18,8 @@ struct sgd_options {
 /// Effect      g = gradient_scale·g + decay·w; u = momentum·u + (1 - dampening)·g, at first u = g;
 ///             w -= lr·u, or lr·(g + momentum·u) with nesterov.
 /// Shapes      parameters and gradient: parameter_count numbers each.
-/// Requires    sizes as at construction, options in range: checked.
+/// Requires    sizes as at construction, options in range, finite learning rates and gradient scales:
+///             checked. Gradients aren't: clip_scale() finds what isn't finite.
 /// Aliasing    parameters, gradient and state don't overlap.
 /// Lifetime    owns the velocity, parameter_count numbers, where momentum > 0; refers to nothing.
 /// Cost        one pass: 20 bytes an element for float (12 without momentum); no allocation in step().
@@ -51,32 +52,34 @@ class sgd {
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now,
             Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
-    detail::check_flat_sizes("sbora::sgd", count_, parameters.size(), gradient.size());
-    // At the first step the velocity is the gradient itself, undampened.
-    const double gradient_weight = steps_ == 0 ? 1.0 : 1.0 - options_.dampening;
-    ++steps_;
-    const detail::sgd_args<T> args = {parameters.data(),
-                                      gradient.data(),
-                                      velocity_.get(),
-                                      static_cast<T>(now.gradient_scale),
-                                      static_cast<T>(now.learning_rate),
-                                      static_cast<T>(options_.momentum),
-                                      static_cast<T>(gradient_weight),
-                                      static_cast<T>(options_.weight_decay),
-                                      options_.nesterov,
-                                      0,
-                                      0};
-    const auto kernel = detail::dense_kernels_now<T>().sgd;
-    detail::for_ranges(count_, detail::task_elements, pool, [&](index_t begin, index_t end) {
-      detail::sgd_args<T> range = args;
-      range.begin = begin;
-      range.end = end;
-      kernel(range);
-    });
+    const auto range = start_step(parameters, gradient, now);
+    detail::for_ranges(count_, detail::task_elements, pool, range);
   }
 
   void step(std::span<T> parameters, std::span<const T> gradient) {
     step(parameters, gradient, {options_.learning_rate});
+  }
+
+  /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
+  /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
+  detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
+                                                  std::span<const T> gradient, step_options now) {
+    detail::check_step("sbora::sgd", count_, parameters.size(), gradient.size(), now);
+    // At the first step the velocity is the gradient itself, undampened.
+    const double gradient_weight = steps_ == 0 ? 1.0 : 1.0 - options_.dampening;
+    ++steps_;
+    return {{parameters.data(),
+             gradient.data(),
+             velocity_.get(),
+             static_cast<T>(now.gradient_scale),
+             static_cast<T>(now.learning_rate),
+             static_cast<T>(options_.momentum),
+             static_cast<T>(gradient_weight),
+             static_cast<T>(options_.weight_decay),
+             options_.nesterov,
+             0,
+             0},
+            detail::dense_kernels_now<T>().sgd};
   }
 
   const sgd_options& options() const noexcept { return options_; }

@@ -55,7 +55,7 @@ inline region sample_region(index_t dim, index_t rank, std::uint64_t seed) {
 /// block a multiple of a quantisation block or cache line, few blocks or lines are touched. The last
 /// group of an uneven dim is never drawn.
 ///
-/// Requires    block >= 1 and rank a multiple of it, at most dim/block groups: checked.
+/// Requires    block >= 1 and rank a multiple of it: checked. There are enough groups then.
 /// Cost        O(rank). Numerics as sample_region.
 /// Errors      region_error that names the value.
 inline region sample_block_region(index_t dim, index_t rank, index_t block, std::uint64_t seed) {
@@ -65,11 +65,6 @@ inline region sample_block_region(index_t dim, index_t rank, index_t block, std:
                        " is not a multiple of block = " + std::to_string(block));
   }
   const index_t groups = dim / block;
-  if (rank / block > groups) {
-    throw region_error("sbora::sample_block_region: " + std::to_string(rank / block) +
-                       " groups asked for, dim = " + std::to_string(dim) + " has " +
-                       std::to_string(groups) + " whole groups of " + std::to_string(block));
-  }
   std::vector<index_t> indices;
   indices.reserve(static_cast<std::size_t>(rank));
   for (const index_t group : detail::shuffled_prefix(groups, rank / block, seed)) {

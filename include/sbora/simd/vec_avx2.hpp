@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/simd/float16.hpp>
+#include <sbora/simd/opaque.hpp>
 #include <sbora/simd/target.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in 256-bit registers.
@@ -160,6 +161,31 @@ SBORA_FORCE_INLINE void transpose(vec<float> (&block)[8]) noexcept {
   for (int c = 0; c < 4; ++c) {
     block[c].v = _mm256_permute2f128_ps(quad[c], quad[c + 4], 0x20);
     block[c + 4].v = _mm256_permute2f128_ps(quad[c], quad[c + 4], 0x31);
+  }
+}
+
+/// The same of rows in memory: halves are joined by loads, so that 16 shuffles are left of 24.
+SBORA_FORCE_INLINE void load_transposed(const float* from, index_t stride, vec<float> (&block)[8]) noexcept {
+  __m256 row[8];  // row[4·h + i]: columns 4·h to 4·h + 3 of rows i and i + 4
+  SBORA_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    SBORA_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      row[4 * h + i] =
+          _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + i * stride + 4 * h)),
+                               _mm_loadu_ps(from + (i + 4) * stride + 4 * h), 1);
+    }
+  }
+  SBORA_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const __m256 low0 = _mm256_unpacklo_ps(row[4 * h], row[4 * h + 1]);
+    const __m256 high0 = _mm256_unpackhi_ps(row[4 * h], row[4 * h + 1]);
+    const __m256 low1 = _mm256_unpacklo_ps(row[4 * h + 2], row[4 * h + 3]);
+    const __m256 high1 = _mm256_unpackhi_ps(row[4 * h + 2], row[4 * h + 3]);
+    block[4 * h].v = _mm256_shuffle_ps(low0, low1, 0x44);
+    block[4 * h + 1].v = _mm256_shuffle_ps(low0, low1, 0xEE);
+    block[4 * h + 2].v = _mm256_shuffle_ps(high0, high1, 0x44);
+    block[4 * h + 3].v = _mm256_shuffle_ps(high0, high1, 0xEE);
   }
 }
 

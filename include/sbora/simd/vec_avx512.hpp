@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/simd/float16.hpp>
+#include <sbora/simd/opaque.hpp>
 #include <sbora/simd/target.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in 512-bit registers: AVX-512 F, BW, DQ, VL.

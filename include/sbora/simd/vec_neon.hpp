@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/simd/float16.hpp>
+#include <sbora/simd/opaque.hpp>
 #include <sbora/simd/target.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in AArch64 Advanced SIMD, part of every AArch64 baseline.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <sbora/simd/float16.hpp>
+#include <sbora/simd/opaque.hpp>
 
 /// The vector vocabulary at the scalar level. Every level defines the same two types, vec<float> and
 /// vec<double>, in a namespace of its own; kernels/body/ is written against it once.
@@ -12,23 +13,10 @@
 ///                           loads widen exactly, stores round to nearest even
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
 ///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA
+///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
 ///   all_finite(v)           no lane is NaN or infinite
 ///   transpose(block)        lanes vectors of lanes elements, transposed in place
 namespace sbora::inline SBORA_ABI::detail::scalar {
-
-/// Keeps the compiler from contracting a product and the sum that follows into one fma.
-template <class T>
-SBORA_FORCE_INLINE T opaque(T value) noexcept {
-#if defined(__x86_64__)
-  __asm__("" : "+x"(value));
-#elif defined(__aarch64__)
-  __asm__("" : "+w"(value));
-#else
-  volatile T kept = value;
-  value = kept;
-#endif
-  return value;
-}
 
 template <class T>
 struct vec {

@@ -155,5 +155,13 @@ auto fan_in_fan_out(Derived& weight) {
       weight.data(), weight.cols(), weight.rows(), weight.outerStride(),
       bool(Derived::IsRowMajor) ? storage::in_by_out : storage::out_by_in);
 }
+template <class Derived>
+  requires(detail::eigen_dense<Derived> && std::is_rvalue_reference_v<Derived &&>)
+auto fan_in_fan_out(Derived&& weight) {
+  static_assert(detail::is_eigen_map<std::remove_const_t<Derived>>::value,
+                "sbora::fan_in_fan_out: a view of a temporary would dangle; name the matrix first, or "
+                "pass an Eigen::Map of memory that stays");
+  return fan_in_fan_out(static_cast<Derived&>(weight));
+}
 
 }  // namespace sbora::inline SBORA_ABI

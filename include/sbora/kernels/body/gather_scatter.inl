@@ -1,12 +1,22 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 
+/// One element as what is computed in.
 template <class T>
-void gather(const gather_args<T>& a) noexcept {
+SBORA_FORCE_INLINE T widened(T value) noexcept {
+  return value;
+}
+template <class T>
+SBORA_FORCE_INLINE T widened(bf16 value) noexcept {
+  return widen(value);
+}
+
+template <class T, class Source>
+void gather(const gather_args<T, Source>& a) noexcept {
   for (index_t t = a.begin; t < a.end; ++t) {
-    const T* SBORA_RESTRICT row = a.source + t * a.source_stride;
+    const Source* SBORA_RESTRICT row = a.source + t * a.source_stride;
     T* SBORA_RESTRICT out = a.out + t * a.out_stride;
     // Scalar loads: each hits a cache line of its own, and vgatherdps is no faster at that on Zen.
-    for (index_t j = 0; j < a.rank; ++j) out[j] = row[a.index[j]];
+    for (index_t j = 0; j < a.rank; ++j) out[j] = widened<T>(row[a.index[j]]);
   }
 }
 

@@ -4,9 +4,10 @@
 
 template <class T>
 struct dense_table {
-  static constexpr dense_kernels<T> entries = {&gather<T>, &scatter_add<T>, &dropout<T>,
-                                               &adamw<T>,  &sgd<T>,         &pack<T>,
-                                               tile_rows,  tile_columns<T>};
+  static constexpr dense_kernels<T> entries = {&gather<T, T>, &gather<T, bf16>, &scatter_add<T>,
+                                               &dropout<T>,   &adamw<T>,        &sgd<T>,
+                                               &pack<T, T>,   &pack<T, bf16>,   tile_rows,
+                                               tile_columns<T>};
 };
 
 template <class Storage>
@@ -14,10 +15,10 @@ struct weight_table {
   using T = compute_of<Storage>;
   static constexpr weight_kernels<Storage, T> entries = {
       {&save_columns<Storage, T>, &check_columns<Storage, T>, &merge_columns<Storage, T>,
-       &restore_columns<Storage, T>},
+       &restore_columns<Storage, T>, &take_columns<Storage, T>},
       {&save_rows<Storage, T>, &check_rows<Storage, T>, &merge_rows<Storage, T>,
-       &restore_rows<Storage, T>},
-      &product<Storage, T>};
+       &restore_rows<Storage, T>, &take_rows<Storage, T>},
+      &product<Storage, T>, &stream<Storage, T>};
 };
 
 template <class T>

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include <sbora/config/index.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// Everything sbora hands to kernels starts on a cache line: whole-vector loads then never split one.
+inline constexpr std::size_t cache_line = 64;
+
+constexpr std::size_t round_to_cache_line(std::size_t bytes) {
+  return (bytes + cache_line - 1) / cache_line * cache_line;
+}
+
+struct aligned_delete {
+  void operator()(void* memory) const noexcept {
+    ::operator delete(memory, std::align_val_t{cache_line});
+  }
+};
+
+/// Uninitialised elements of a trivial type, aligned to a cache line.
+template <class T>
+using aligned_array = std::unique_ptr<T[], aligned_delete>;
+
+template <class T>
+aligned_array<T> make_aligned_array(index_t size) {
+  const std::size_t bytes = round_to_cache_line(static_cast<std::size_t>(size) * sizeof(T));
+  return aligned_array<T>(
+      static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));
+}
+
+/// A member that is T{} after a move: a span of memory that moved along.
+template <class T>
+struct reset_on_move {
+  T value{};
+
+  reset_on_move() = default;
+  reset_on_move(T value_) noexcept : value(value_) {}
+  reset_on_move(reset_on_move&& other) noexcept : value(std::exchange(other.value, T{})) {}
+  reset_on_move& operator=(reset_on_move&& other) noexcept {
+    value = std::exchange(other.value, T{});
+    return *this;
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -1,0 +1,132 @@
+// Included once per level, inside its namespace. No include guard, no includes.
+//
+// Products of few tokens: the right operand is read once, straight from where it lies, and the time is
+// that of reading it. Nothing is packed.
+
+/// Lanes summed as a tree, the same for every call.
+template <class T>
+SBORA_FORCE_INLINE T sum_lanes(vec<T> value) noexcept {
+  T lane[vec<T>::lanes];
+  vec<T>::store(lane, value);
+  for (int width = vec<T>::lanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+/// out[t, c] (+)= Σ_k left[t, k]·rhs[k, c] for Columns columns and Tokens tokens, over the whole depth.
+template <int Columns, int Tokens, class Storage, class T>
+SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t column, index_t token) noexcept {
+  using v = vec<T>;
+  const Storage* const rhs = a.rhs + column * a.rhs_column_stride;
+  const T* const left = a.left + token * a.left_stride;
+  v sum[Columns][Tokens];
+  SBORA_UNROLL
+  for (int c = 0; c < Columns; ++c) {
+    SBORA_UNROLL
+    for (int t = 0; t < Tokens; ++t) sum[c][t] = v::zero();
+  }
+  index_t k = 0;
+  for (; k + v::lanes <= a.depth; k += v::lanes) {
+    v x[Tokens];
+    SBORA_UNROLL
+    for (int t = 0; t < Tokens; ++t) x[t] = v::load(left + t * a.left_stride + k);
+    SBORA_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      const v w = v::load(rhs + c * a.rhs_column_stride + k);
+      SBORA_UNROLL
+      for (int t = 0; t < Tokens; ++t) sum[c][t] = multiply_add(x[t], w, sum[c][t]);
+    }
+  }
+  if (const index_t rest = a.depth - k; rest > 0) {
+    SBORA_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      const v w = v::load_n(rhs + c * a.rhs_column_stride + k, rest);
+      SBORA_UNROLL
+      for (int t = 0; t < Tokens; ++t) {
+        sum[c][t] = multiply_add(v::load_n(left + t * a.left_stride + k, rest), w, sum[c][t]);
+      }
+    }
+  }
+  SBORA_UNROLL
+  for (int t = 0; t < Tokens; ++t) {
+    T* const out = a.out + (token + t) * a.out_stride + column;
+    SBORA_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      const T before = a.accumulate ? out[c] : (a.bias != nullptr ? a.bias[column + c] : T{0});
+      out[c] = before + opaque(a.alpha * sum_lanes(sum[c][t]));
+    }
+  }
+}
+
+/// The tokens from `token` on, Tokens at a time, and what is left with fewer.
+template <int Columns, int Tokens, class Storage, class T>
+SBORA_FORCE_INLINE void dot_tokens(const stream_args<Storage, T>& a, index_t column, index_t token) noexcept {
+  for (; token + Tokens <= a.tokens; token += Tokens) dot_tile<Columns, Tokens>(a, column, token);
+  if constexpr (Tokens > 1) dot_tokens<Columns, Tokens - 1>(a, column, token);
+}
+
+/// Where rhs runs along the depth: dot products, four columns at a time. They come from memory for the
+/// first tokens and from the L2 cache for the others. (Shorter pieces, for the L1 cache, are slower: the
+/// hardware's prefetchers start anew with each.)
+template <class Storage, class T>
+void stream_dot(const stream_args<Storage, T>& a) noexcept {
+  index_t column = a.column_begin;
+  for (; column + 4 <= a.column_end; column += 4) dot_tokens<4, stream_tile_tokens>(a, column, 0);
+  for (; column < a.column_end; ++column) dot_tokens<1, 1>(a, column, 0);
+}
+
+/// out[t, n] (+)= Σ_i left[t, k + i]·rhs[k + i, n] for Tokens tokens and Depth values of k.
+template <int Depth, int Tokens, class Storage, class T>
+SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, index_t k, index_t t,
+                                  bool first) noexcept {
+  using v = vec<T>;
+  v x[Tokens][Depth];
+  for (int i = 0; i < Tokens; ++i) {
+    for (int d = 0; d < Depth; ++d) x[i][d] = v::set1(a.alpha * a.left[(t + i) * a.left_stride + k + d]);
+  }
+  const Storage* rhs = a.rhs + k * a.rhs_depth_stride;
+  for (index_t n = a.column_begin; n < a.column_end; n += v::lanes) {
+    const index_t left = a.column_end - n;
+    const bool whole = left >= v::lanes;
+    v w[Depth];
+    SBORA_UNROLL
+    for (int d = 0; d < Depth; ++d) {
+      const Storage* from = rhs + d * a.rhs_depth_stride + n;
+      w[d] = whole ? v::load(from) : v::load_n(from, left);
+    }
+    SBORA_UNROLL
+    for (int i = 0; i < Tokens; ++i) {
+      T* out = a.out + (t + i) * a.out_stride + n;
+      v sum = v::zero();
+      if (!first || a.accumulate) sum = whole ? v::load(out) : v::load_n(out, left);
+      else if (a.bias != nullptr) sum = whole ? v::load(a.bias + n) : v::load_n(a.bias + n, left);
+      SBORA_UNROLL
+      for (int d = 0; d < Depth; ++d) sum = multiply_add(x[i][d], w[d], sum);
+      if (whole) v::store(out, sum);
+      else v::store_n(out, sum, left);
+    }
+  }
+}
+
+template <int Depth, class Storage, class T>
+SBORA_FORCE_INLINE void axpy_tokens(const stream_args<Storage, T>& a, index_t k, bool first) noexcept {
+  index_t t = 0;
+  for (; t + 2 <= a.tokens; t += 2) axpy_tile<Depth, 2>(a, k, t, first);
+  if (t < a.tokens) axpy_tile<Depth, 1>(a, k, t, first);
+}
+
+/// Where rhs runs along the columns: four rows of it at a time are added up into out, whose part of these
+/// columns stays in the L1 cache.
+template <class Storage, class T>
+void stream_axpy(const stream_args<Storage, T>& a) noexcept {
+  index_t k = 0;
+  for (; k + 4 <= a.depth; k += 4) axpy_tokens<4>(a, k, k == 0);
+  for (; k < a.depth; ++k) axpy_tokens<1>(a, k, k == 0);
+}
+
+template <class Storage, class T>
+void stream(const stream_args<Storage, T>& a) noexcept {
+  if (a.rhs_depth_stride == 1) stream_dot(a);
+  else stream_axpy(a);
+}

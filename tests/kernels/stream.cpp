@@ -1,0 +1,140 @@
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/compare.hpp"
+#include "support/levels.hpp"
+#include "support/random_values.hpp"
+#include "support/running_error.hpp"
+#include "support/storage_formats.hpp"
+#include "support/guarded_buffer.hpp"
+
+using namespace sbora_tests;
+using sbora::isa;
+
+namespace {
+
+constexpr std::uint64_t seed = 112;
+
+template <class Storage>
+struct stream_case {
+  using T = sbora::detail::compute_of<Storage>;
+
+  isa level;
+  index_t tokens, depth, columns;
+  bool depth_contiguous;
+  T alpha = 1;
+  bool with_bias = false, accumulate = false;
+  guarded_matrix<T> left;
+  guarded_matrix<Storage> rhs;
+  guarded_matrix<T> out;
+  guarded_buffer<T> bias;
+
+  stream_case(isa level_, index_t tokens_, index_t depth_, index_t columns_, bool contiguous, guard side,
+              random_values& random)
+      : level(level_), tokens(tokens_), depth(depth_), columns(columns_), depth_contiguous(contiguous),
+        left(tokens, depth, depth + random.below(3), side),
+        rhs(contiguous ? columns : depth, contiguous ? depth : columns,
+            (contiguous ? depth : columns) + random.below(3), side),
+        out(tokens, columns, columns + random.below(3), side), bias(columns, side) {
+    left.fill([&] { return random.uniform<T>(); });
+    rhs.fill([&] { return stored_as<Storage>(random.uniform<T>()); });
+    for (index_t n = 0; n < columns; ++n) bias[n] = random.uniform<T>();
+  }
+
+  T right(index_t k, index_t n) const { return value_of(depth_contiguous ? rhs(n, k) : rhs(k, n)); }
+
+  void run(index_t begin, index_t end) const {
+    sbora::detail::weight_kernels_at<Storage>(level).stream(
+        {left.data(), left.stride(), tokens, depth, rhs.data(), depth_contiguous ? 1 : rhs.stride(),
+         depth_contiguous ? rhs.stride() : 1, out.data(), out.stride(), alpha,
+         with_bias ? bias.data() : nullptr, accumulate, begin, end});
+  }
+
+  /// Rounding: a term passes its product, with alpha before or after it, and at most depth + 2 additions;
+  /// what it is added to passes as many.
+  std::string check(random_values& random) const {
+    out.fill([&] { return accumulate ? random.uniform<T>() : padding<T>(); });
+    const std::vector<T> before = out.memory().image();
+    run(0, columns);
+    using real = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+    const auto u = static_cast<long double>(depth + 4);
+    const long double own = static_cast<long double>(std::numeric_limits<real>::epsilon()) * u;
+    within_bounds results;
+    std::vector<T> untouched = before;
+    for (index_t t = 0; t < tokens; ++t) {
+      for (index_t n = 0; n < columns; ++n) {
+        real sum = 0, magnitude = 0;
+        for (index_t k = 0; k < depth; ++k) {
+          const real term = real{left(t, k)} * real{right(k, n)};
+          sum += term;
+          magnitude += term < 0 ? -term : term;
+        }
+        const auto at = static_cast<std::size_t>(t * out.stride() + n);
+        const long double start = accumulate ? before[at] : (with_bias ? bias[n] : T(0));
+        const long double a = alpha;
+        results.add(t, n, out(t, n), start + a * static_cast<long double>(sum),
+                    (gamma_bound<T>(u) + own) *
+                        (std::fabs(a) * static_cast<long double>(magnitude) + std::fabs(start)));
+        untouched[at] = out(t, n);
+      }
+    }
+    return results.failures() + differing_bits(out.memory(), untouched);
+  }
+
+  std::string text() const {
+    return std::string(sbora::to_string(level)) + ", " + std::to_string(tokens) + " x " +
+           std::to_string(depth) + " x " + std::to_string(columns) +
+           (depth_contiguous ? ", columns" : ", rows") + " of rhs contiguous, alpha " +
+           std::to_string(alpha) + (with_bias ? ", bias" : "") + (accumulate ? ", accumulate" : "") +
+           ", seed " + std::to_string(seed);
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
+  using T = sbora::detail::compute_of<TestType>;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const index_t n = lanes<T>(level);
+  random_values random(seed);
+  for (index_t tokens = 1; tokens <= 14; ++tokens) {
+    for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{2 * 256 + 5}}) {
+      for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}}) {
+        for (const bool contiguous : {false, true}) {
+          const guard side = random.coin() ? guard::front : guard::back;
+          stream_case<TestType> c(level, tokens, depth, columns, contiguous, side, random);
+          c.accumulate = random.coin();
+          c.with_bias = random.coin();
+          c.alpha = random.coin() ? 1 : random.uniform<T>();
+          INFO(c.text());
+          CHECK(c.check(random) == "");
+        }
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns are cut", "[kernels]",
+                   float, double, sbora::bf16, sbora::f16) {
+  using T = sbora::detail::compute_of<TestType>;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const bool contiguous = GENERATE(false, true);
+  random_values random(seed);
+  for (const index_t tokens : {1, 2, 5}) {
+    const index_t columns = 37;
+    stream_case<TestType> c(level, tokens, 300, columns, contiguous, guard::back, random);
+    c.alpha = T(0.3);
+    c.with_bias = true;
+    c.run(0, columns);
+    const std::vector<T> whole = c.out.memory().image();
+    for (const index_t cut : {1, 7, 8, 36}) {
+      INFO(c.text() << ", cut at " << cut);
+      c.out.fill([] { return padding<T>(); });
+      c.run(0, cut);
+      c.run(cut, columns);
+      CHECK(differing_bits(c.out.memory(), whole) == "");
+    }
+  }
+}
