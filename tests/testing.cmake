@@ -32,9 +32,15 @@ function(sbora_register_test name suffix)
   endforeach()
 endfunction()
 
+# Catch2 and Eigen parsed once instead of once per file: a third of the time to build all tests.
+add_library(sbora_test_headers OBJECT support/precompiled.cpp)
+target_link_libraries(sbora_test_headers PRIVATE sbora_test_main sbora_dev_flags)
+target_precompile_headers(sbora_test_headers PRIVATE support/catch.hpp <Eigen/Core>)
+
 function(sbora_add_test name)
   add_library(sbora_${name}_tests_objects OBJECT ${ARGN})
   target_link_libraries(sbora_${name}_tests_objects PUBLIC sbora_test_main PRIVATE sbora_dev_flags)
+  target_precompile_headers(sbora_${name}_tests_objects REUSE_FROM sbora_test_headers)
   # An empty source list: the objects are shared with other executables, see the static kernel tests.
   add_executable(sbora_${name}_tests)
   target_link_libraries(sbora_${name}_tests PRIVATE sbora_${name}_tests_objects sbora_test_main)

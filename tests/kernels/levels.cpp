@@ -23,24 +23,24 @@ TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels
 }
 
 TEST_CASE("every level that this build has runs kernels of its own", "[kernels]") {
-  const auto dense = [](isa level) { return &sbora::detail::dense_kernels_at<float>(level); };
-  const auto weight = [](isa level) { return &sbora::detail::weight_kernels_at<float>(level); };
+  const auto packing = [](isa level) { return &sbora::detail::packing_kernels_at<float>(level); };
+  const auto weight = [](isa level) { return &sbora::detail::merge_kernels_at<float>(level); };
   const auto conversion = [](isa level) { return &sbora::detail::conversion_kernels_at(level); };
   const std::vector<isa> levels = tested_levels();
   for (const isa level : levels) {
     INFO(sbora::to_string(level));
-    CHECK(dense(level)->tile_columns % lanes<float>(level) == 0);
-    CHECK(dense(level)->tile_columns >= lanes<float>(level));
+    CHECK(packing(level)->tile_columns % lanes<float>(level) == 0);
+    CHECK(packing(level)->tile_columns >= lanes<float>(level));
     if (level == isa::scalar) continue;
-    CHECK(dense(level) != dense(isa::scalar));
+    CHECK(packing(level) != packing(isa::scalar));
     CHECK(weight(level) != weight(isa::scalar));
     CHECK(conversion(level) != conversion(isa::scalar));
   }
 #if defined(SBORA_HAS_AVX2) && defined(SBORA_HAS_AVX512)
-  CHECK(dense(isa::avx2) != dense(isa::avx512));
+  CHECK(packing(isa::avx2) != packing(isa::avx512));
   CHECK(weight(isa::avx2) != weight(isa::avx512));
 #endif
-  CHECK(dense(isa::avx512_bf16) == dense(isa::avx512));
+  CHECK(packing(isa::avx512_bf16) == packing(isa::avx512));
   CHECK(weight(isa::avx512_bf16) == weight(isa::avx512));
 }
 
@@ -51,8 +51,8 @@ TEST_CASE("force_isa picks supported levels and refuses others", "[kernels]") {
     if (sbora::is_supported(level)) {
       sbora::force_isa(level);
       CHECK(sbora::active_isa() == level);
-      CHECK(&sbora::detail::dense_kernels_now<float>() ==
-            &sbora::detail::dense_kernels_at<float>(level));
+      CHECK(&sbora::detail::packing_kernels_now<float>() ==
+            &sbora::detail::packing_kernels_at<float>(level));
     } else {
       const isa kept = sbora::active_isa();
       CHECK_THROWS_AS(sbora::force_isa(level), sbora::config_error);

@@ -8,7 +8,7 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::dense_kernels_at;
+using sbora::detail::packing_kernels_at;
 using sbora::detail::panel_depth;
 
 namespace {
@@ -24,7 +24,7 @@ constexpr order orders[] = {order::row_major, order::col_major, order::spread};
 TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto& kernels = dense_kernels_at<T>(level);
+  const auto& kernels = packing_kernels_at<T>(level);
   const index_t strip_rows = kernels.tile_rows;
   random_values random(seed);
   for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {

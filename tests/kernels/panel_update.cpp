@@ -69,7 +69,7 @@ template <class Storage, class Merged>
 void check(isa level, const shape& s, bool along_lines, random_values& random) {
   using T = sbora::detail::compute_of<Storage>;
   const guard side = random.coin() ? guard::front : guard::back;
-  const auto& dense = sbora::detail::dense_kernels_at<T>(level);
+  const auto& dense = sbora::detail::packing_kernels_at<T>(level);
   const index_t strips = (s.rows + dense.tile_rows - 1) / dense.tile_rows;
   const guarded_buffer<T> packed(strips * dense.tile_rows * s.depth, side);
   for (index_t i = 0; i < packed.size(); ++i) packed[i] = random.uniform<T>();
@@ -97,7 +97,7 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   const guarded_matrix<T> out(s.rows, s.columns, s.columns + random.below(3), side);
   const auto run = [&](const auto& right, auto storage, const auto& added) {
     out.fill([] { return padding<T>(); });
-    sbora::detail::weight_kernels_at<decltype(storage)>(level).product(
+    sbora::detail::product_kernels_at<decltype(storage)>(level).product(
         {packed.data(), s.rows, s.depth, right.data(), s.depth_contiguous ? 1 : stride,
          s.depth_contiguous ? stride : 1, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
          static_cast<index_t>(added.size()), 0, strips, 0, s.columns});
@@ -120,7 +120,7 @@ TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[ke
                    sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
-  const index_t tile = sbora::detail::dense_kernels_at<T>(level).tile_columns;
+  const index_t tile = sbora::detail::packing_kernels_at<T>(level).tile_columns;
   random_values random(seed);
   for (const bool contiguous : {false, true}) {
     for (const bool along_lines : {false, true}) {

@@ -33,7 +33,7 @@ struct pair_case {
 
   static index_t strips(index_t rows) { return (rows + tile_rows() - 1) / tile_rows(); }
   static index_t tile_rows() {
-    return sbora::detail::dense_kernels_at<float>(isa::avx512_bf16).tile_rows;
+    return sbora::detail::packing_kernels_at<float>(isa::avx512_bf16).tile_rows;
   }
 
   pair_case(index_t rows_, index_t depth_, index_t columns_, guard side, random_values& random)

@@ -245,7 +245,7 @@ class merger {
   }
 
   static const kernels& kernels_for(detail::region_form form) {
-    const auto& table = detail::weight_kernels_now<storage_scalar>();
+    const auto& table = detail::merge_kernels_now<storage_scalar>();
     return form == detail::region_form::columns ? table.columns : table.rows;
   }
 

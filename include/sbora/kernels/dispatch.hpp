@@ -27,7 +27,7 @@ namespace sbora::inline SBORA_ABI::detail {
 #define SBORA_IF_AVX2(code)
 #endif
 
-/// One kind of table (dense, weight, conversion) at a supported level. avx512_bf16 shares the avx512
+/// One kind of table at a supported level. avx512_bf16 shares the avx512
 /// kernels; what it adds are the pair_kernels.
 #define SBORA_TABLE_AT(level, kind)                                                           \
   SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)                        \
@@ -48,9 +48,24 @@ const dense_kernels<T>& dense_kernels_at(isa level) noexcept {
   SBORA_TABLE_AT(level, dense_table<T>);
 }
 
+template <class T>
+const optimiser_kernels<T>& optimiser_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, optimiser_table<T>);
+}
+
+template <class T>
+const packing_kernels<T>& packing_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, packing_table<T>);
+}
+
 template <class Storage>
-const weight_kernels<Storage, compute_of<Storage>>& weight_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, weight_table<Storage>);
+const merge_kernels<Storage, compute_of<Storage>>& merge_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, merge_table<Storage>);
+}
+
+template <class Storage>
+const product_kernels<Storage, compute_of<Storage>>& product_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, product_table<Storage>);
 }
 
 template <class T = float>
@@ -140,9 +155,24 @@ const dense_kernels<T>& dense_kernels_now() {
   return dense_kernels_at<T>(active_isa());
 }
 
+template <class T>
+const optimiser_kernels<T>& optimiser_kernels_now() {
+  return optimiser_kernels_at<T>(active_isa());
+}
+
+template <class T>
+const packing_kernels<T>& packing_kernels_now() {
+  return packing_kernels_at<T>(active_isa());
+}
+
 template <class Storage>
-const weight_kernels<Storage, compute_of<Storage>>& weight_kernels_now() {
-  return weight_kernels_at<Storage>(active_isa());
+const merge_kernels<Storage, compute_of<Storage>>& merge_kernels_now() {
+  return merge_kernels_at<Storage>(active_isa());
+}
+
+template <class Storage>
+const product_kernels<Storage, compute_of<Storage>>& product_kernels_now() {
+  return product_kernels_at<Storage>(active_isa());
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

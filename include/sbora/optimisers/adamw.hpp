@@ -79,7 +79,7 @@ class adamw {
              static_cast<T>(1 / std::sqrt(correction2)),
              0,
              0},
-            detail::dense_kernels_now<T>().adamw};
+            detail::optimiser_kernels_now<T>().adamw};
   }
 
   const adamw_options& options() const noexcept { return options_; }

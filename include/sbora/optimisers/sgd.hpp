@@ -79,7 +79,7 @@ class sgd {
              options_.nesterov,
              0,
              0},
-            detail::dense_kernels_now<T>().sgd};
+            detail::optimiser_kernels_now<T>().sgd};
   }
 
   const sgd_options& options() const noexcept { return options_; }

@@ -62,7 +62,7 @@ struct product_plan {
   index_t strips, column_blocks, block_columns, row_blocks, block_strips;
   index_t packed_size;
 
-  product_plan(const dense_kernels<T>& kernels, index_t rows, index_t depth, index_t columns)
+  product_plan(const packing_kernels<T>& kernels, index_t rows, index_t depth, index_t columns)
       : strips(ceil_div(rows, kernels.tile_rows)) {
     // Four panels a task: below a millisecond for hundreds of tokens, and 64 tasks at 4096 columns.
     block_columns = 4 * kernels.tile_columns;
@@ -120,8 +120,8 @@ template <class Packed, class Storage, class T, class Left, class Pack, class Pr
 void multiply_packed(const left_operand<Left>& left, const right_operand<Storage>& right,
                      const product_result<T>& result, Pack pack, Product product, workspace_frame& frame,
                      Executor& pool) {
-  const index_t tile_rows = dense_kernels_now<T>().tile_rows;
-  const product_plan<T> plan(dense_kernels_now<T>(), left.rows, left.depth, right.columns);
+  const index_t tile_rows = packing_kernels_now<T>().tile_rows;
+  const product_plan<T> plan(packing_kernels_now<T>(), left.rows, left.depth, right.columns);
   Packed* const packed = frame.take<Packed>(plan.packed_size);
   constexpr index_t pack_strips = 8;
   for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
@@ -151,7 +151,7 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
 template <class Storage, class T, class Left, class Executor>
 void multiply(const left_operand<Left>& left, const right_operand<Storage>& right,
               const product_result<T>& result, workspace_frame frame, Executor& pool) {
-  const weight_kernels<Storage, T>& kernels = weight_kernels_now<Storage>();
+  const product_kernels<Storage, T>& kernels = product_kernels_now<Storage>();
   if (is_streamed(left.rows, right.depth_stride) && right.updates.empty() && left.depth_stride == 1 &&
       left.row_index == nullptr && left.depth > 0) {
     const auto rows = widened_rows<T>(left, frame);
@@ -170,7 +170,7 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
       return;
     }
   }
-  const dense_kernels<T>& dense = dense_kernels_now<T>();
+  const packing_kernels<T>& dense = packing_kernels_now<T>();
   if constexpr (std::is_same_v<Left, T>) {
     multiply_packed<T>(left, right, result, dense.pack, kernels.product, frame, pool);
   } else {
@@ -181,7 +181,7 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
 /// Scratch that one multiply with these sizes takes at most.
 template <class T>
 std::size_t multiply_bytes(index_t rows, index_t depth, index_t columns) {
-  return frame_bytes<T>(product_plan<T>(dense_kernels_now<T>(), rows, depth, columns).packed_size);
+  return frame_bytes<T>(product_plan<T>(packing_kernels_now<T>(), rows, depth, columns).packed_size);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

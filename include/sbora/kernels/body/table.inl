@@ -1,24 +1,34 @@
 // Included once per level, inside its namespace, last. No include guard, no includes.
-//
-// Templates, so that a unit compiles the kernels of the types that it uses and no others.
 
 template <class T>
 struct dense_table {
-  static constexpr dense_kernels<T> entries = {&gather<T, T>, &gather<T, bf16>, &scatter_add<T>,
-                                               &dropout<T>,   &adamw<T>,        &sgd<T>,
-                                               &pack<T, T>,   &pack<T, bf16>,   tile_rows,
-                                               tile_columns<T>};
+  static constexpr dense_kernels<T> entries = {&gather<T, T>, &gather<T, bf16>, &scatter_add<T>, &dropout<T>};
+};
+
+template <class T>
+struct optimiser_table {
+  static constexpr optimiser_kernels<T> entries = {&adamw<T>, &sgd<T>};
+};
+
+template <class T>
+struct packing_table {
+  static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, tile_rows, tile_columns<T>};
 };
 
 template <class Storage>
-struct weight_table {
+struct merge_table {
   using T = compute_of<Storage>;
-  static constexpr weight_kernels<Storage, T> entries = {
+  static constexpr merge_kernels<Storage, T> entries = {
       {&save_columns<Storage, T>, &check_columns<Storage, T>, &merge_columns<Storage, T>,
        &restore_columns<Storage, T>, &take_columns<Storage, T>},
       {&save_rows<Storage, T>, &check_rows<Storage, T>, &merge_rows<Storage, T>,
-       &restore_rows<Storage, T>, &take_rows<Storage, T>},
-      &product<Storage, T>, &stream<Storage, T>};
+       &restore_rows<Storage, T>, &take_rows<Storage, T>}};
+};
+
+template <class Storage>
+struct product_table {
+  using T = compute_of<Storage>;
+  static constexpr product_kernels<Storage, T> entries = {&product<Storage, T>, &stream<Storage, T>};
 };
 
 template <class T>
