@@ -98,8 +98,7 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   const auto run = [&](const auto& right, auto storage, const auto& added) {
     out.fill([] { return padding<T>(); });
     sbora::detail::product_kernels_at<decltype(storage)>(level).product(
-        {packed.data(), s.rows, s.depth, right.data(), s.depth_contiguous ? 1 : stride,
-         s.depth_contiguous ? stride : 1, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
+        {packed.data(), s.rows, s.depth, {right.data(), stride}, s.depth_contiguous, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
          static_cast<index_t>(added.size()), 0, strips, 0, s.columns});
     return out.memory().image();
   };

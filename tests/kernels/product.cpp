@@ -61,8 +61,7 @@ struct product_case {
 
   void run(index_t strip_begin, index_t strip_end, index_t column_begin, index_t column_end) const {
     sbora::detail::product_kernels_at<Storage>(level).product(
-        {packed.data(), rows, depth, rhs.data(), depth_contiguous ? 1 : rhs.stride(),
-         depth_contiguous ? rhs.stride() : 1, out.data(), out.stride(), alpha,
+        {packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
          with_bias ? bias.data() : nullptr, accumulate, updates.data(), static_cast<index_t>(updates.size()),
          strip_begin, strip_end, column_begin, column_end});
   }

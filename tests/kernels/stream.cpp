@@ -46,8 +46,7 @@ struct stream_case {
 
   void run(index_t begin, index_t end) const {
     sbora::detail::product_kernels_at<Storage>(level).stream(
-        {left.data(), left.stride(), tokens, depth, rhs.data(), depth_contiguous ? 1 : rhs.stride(),
-         depth_contiguous ? rhs.stride() : 1, out.data(), out.stride(), alpha,
+        {left.data(), left.stride(), tokens, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
          with_bias ? bias.data() : nullptr, accumulate, begin, end});
   }
 

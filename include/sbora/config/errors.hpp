@@ -26,6 +26,12 @@ class shape_error : public error {
   using error::error;
 };
 
+/// Codes and scales of a quantised weight that don't fit together, or that no weight can have.
+class quantization_error : public error {
+ public:
+  using error::error;
+};
+
 /// An option outside its documented range, or an instruction set that this machine lacks.
 class config_error : public error {
  public:

@@ -11,10 +11,9 @@ namespace sbora::inline SBORA_ABI::detail::avx512 {
 
 #include <sbora/kernels/body/product_pairs.inl>
 
-/// A template, so that it is compiled where it is used.
-template <class T>
+template <class Storage>
 struct pair_table {
-  static constexpr pair_kernels entries = {&pack_pairs, &product_pairs};
+  static constexpr pair_kernels<Storage> entries = {&pack_pairs, &product_pairs<Storage>};
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx512

@@ -69,15 +69,25 @@ const product_kernels<Storage, compute_of<Storage>>& product_kernels_at(isa leve
 }
 
 template <class T = float>
+const quantise_kernels& quantise_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, quantise_table<T>);
+}
+
+template <class Storage>
+const decode_kernels<Storage>& decode_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, decode_table<Storage>);
+}
+
+template <class T = float>
 const conversion_kernels& conversion_kernels_at(isa level) noexcept {
   SBORA_TABLE_AT(level, conversion_table<T>);
 }
 
 /// Null at levels that have none.
-template <class T = float>
-const pair_kernels* pair_kernels_at(isa level) noexcept {
+template <class Storage>
+const pair_kernels<Storage>* pair_kernels_at(isa level) noexcept {
 #if defined(SBORA_HAS_AVX512_BF16)
-  if (level == isa::avx512_bf16) return &avx512::pair_table<T>::entries;
+  if (level == isa::avx512_bf16) return &avx512::pair_table<Storage>::entries;
 #endif
   static_cast<void>(level);
   return nullptr;

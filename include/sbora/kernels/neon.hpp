@@ -13,6 +13,8 @@ namespace sbora::inline SBORA_ABI::detail::neon {
 // 24 of 32 registers are sums, 3 hold the panel, 2 the broadcasts.
 inline constexpr int tile_rows = 8;
 inline constexpr int tile_vectors = 3;
+// Strips that each panel of a group is multiplied with before the next one: 192 KiB, for the L2 cache.
+inline constexpr index_t group_strips = 24;
 // Tokens that a streamed product does at a time, with four columns: sums, tokens and a column fit too.
 inline constexpr int stream_tile_tokens = 4;
 template <class T>
@@ -26,8 +28,10 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/optimiser.inl>
 #include <sbora/kernels/body/panel_update.inl>
 #include <sbora/kernels/body/line_prefetch.inl>
+#include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/stream.inl>
+#include <sbora/kernels/body/quantise.inl>
 #include <sbora/kernels/body/table.inl>
 
 }  // namespace sbora::inline SBORA_ABI::detail::neon

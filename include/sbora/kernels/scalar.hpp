@@ -11,6 +11,8 @@ namespace sbora::inline SBORA_ABI::detail::scalar {
 // 16 sums: what the compiler keeps in the registers of any 64-bit baseline.
 inline constexpr int tile_rows = 4;
 inline constexpr int tile_vectors = 4;
+// Strips that each panel of a group is multiplied with before the next one.
+inline constexpr index_t group_strips = 16;
 // Tokens that a streamed product does at a time, with four columns: sums, tokens and a column fit too.
 inline constexpr int stream_tile_tokens = 3;
 template <class T>
@@ -24,8 +26,10 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/optimiser.inl>
 #include <sbora/kernels/body/panel_update.inl>
 #include <sbora/kernels/body/line_prefetch.inl>
+#include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/stream.inl>
+#include <sbora/kernels/body/quantise.inl>
 #include <sbora/kernels/body/table.inl>
 
 }  // namespace sbora::inline SBORA_ABI::detail::scalar

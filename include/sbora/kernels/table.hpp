@@ -61,10 +61,27 @@ struct product_kernels {
   void (*stream)(const stream_args<Storage, T>&) noexcept;
 };
 
-/// Products of bf16 activations and weights without widening either.
+/// Products of bf16 activations with a weight that is bf16 or, where it is quantised, becomes bf16 on pack.
+template <class Storage>
 struct pair_kernels {
   void (*pack)(const pack_args<bf16_pair, bf16>&) noexcept;
-  void (*product)(const product_args<bf16, float, bf16_pair>&) noexcept;
+  void (*product)(const product_args<Storage, float, bf16_pair>&) noexcept;
+};
+
+/// The storages that have them.
+template <class Storage>
+inline constexpr bool has_pairs =
+    std::is_same_v<Storage, bf16> || std::is_same_v<Storage, four_bit> || std::is_same_v<Storage, int8>;
+
+/// To 4-bit codes; returns the first element that isn't finite, or -1.
+struct quantise_kernels {
+  index_t (*four_bit)(const quantise_args&) noexcept;
+};
+
+/// Back to floats.
+template <class Storage>
+struct decode_kernels {
+  void (*decode)(const decode_args<Storage>&) noexcept;
 };
 
 /// Conversions of `count` elements, to nearest even.

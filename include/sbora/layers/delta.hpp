@@ -53,7 +53,7 @@ template <class T, class Executor>
 void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, workspace_frame frame,
                   Executor& pool) {
   multiply<T, T>(left_operand<T>{gathered, y.tokens, a.rank(), a.rank(), 1},
-                 {a.parameters, a.d_out, 1, a.rank()}, {y.data, y.stride, a.scale, nullptr, true}, frame,
+                 transposed_operand(a.parameters, a.d_out, a.rank()), {y.data, y.stride, a.scale, nullptr, true}, frame,
                  pool);
 }
 
@@ -62,7 +62,7 @@ template <class T, class X, class Executor>
 void add_product(const fb_view<T>& a, activation_view<const X> x, activation_view<T> y,
                  const std::uint64_t* step, workspace_frame frame, Executor& pool) {
   T* const product = frame.take<T>(x.tokens * a.rank());
-  const right_operand<T> right = {a.parameters, a.rank(), 1, a.d_in};
+  const auto right = transposed_operand(a.parameters, a.rank(), a.d_in);
   if (step != nullptr && a.dropout > 0) {
     T* const dropped = frame.take<T>(x.tokens * a.d_in);
     apply_dropout_to_input(a, *step, x, dropped, pool);
@@ -82,7 +82,7 @@ template <class T, class Y, class Executor>
 void add_gradient(const fa_view<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
                   workspace_frame frame, Executor& pool) {
   multiply<T, T>(left_operand<Y>{dy.data, a.d_out, dy.tokens, 1, dy.stride},
-                 {saved.gathered().data(), a.rank(), a.rank(), 1},
+                 plain_operand(saved.gathered().data(), a.rank(), a.rank()),
                  {a.gradient, a.rank(), a.scale, nullptr, true}, frame, pool);
 }
 
@@ -96,9 +96,9 @@ void add_gradient(const fb_view<T>& a, activation_view<const Y> dy, const fb_sav
   if (a.dropout > 0) {
     T* const masked = frame.take<T>(dy.tokens * a.d_in);
     apply_dropout_to_input(a, saved.dropout_step(), x, masked, pool);
-    multiply<T, T>(left, {masked, a.d_in, a.d_in, 1}, result, frame, pool);
+    multiply<T, T>(left, plain_operand<T>(masked, a.d_in, a.d_in), result, frame, pool);
   } else {
-    multiply<stored_as<Input>, T>(left, {x.data, a.d_in, x.stride, 1}, result, frame, pool);
+    multiply<stored_as<Input>, T>(left, plain_operand(x.data, a.d_in, x.stride), result, frame, pool);
   }
 }
 
@@ -108,7 +108,7 @@ void add_input_gradient(const fa_view<T>& a, activation_view<const Y> dy, activa
                         const std::uint64_t* step, workspace_frame frame, Executor& pool) {
   T* const product = frame.take<T>(dy.tokens * a.rank());
   multiply<T, T>(left_operand<Y>{dy.data, dy.tokens, a.d_out, dy.stride, 1},
-                 {a.parameters, a.rank(), a.rank(), 1}, {product, a.rank()}, frame, pool);
+                 plain_operand(a.parameters, a.rank(), a.rank()), {product, a.rank()}, frame, pool);
   if (step != nullptr && a.dropout > 0) {
     apply_dropout(a, *step, activation_view<const T>(product, dy.tokens, a.rank()), a.target, product,
                   pool);
@@ -123,7 +123,7 @@ void add_input_gradient(const fb_view<T>& a, activation_view<const Y> dy, activa
   T* const gathered = frame.take<T>(dy.tokens * a.rank());
   gather(dy, *a.target, gathered, pool);
   const left_operand<T> left = {gathered, dy.tokens, a.rank(), a.rank(), 1};
-  const right_operand<T> right = {a.parameters, a.d_in, a.d_in, 1};
+  const auto right = plain_operand(a.parameters, a.d_in, a.d_in);
   if (step == nullptr || a.dropout == 0) {
     multiply<T, T>(left, right, {dx.data, dx.stride, a.scale, nullptr, true}, frame, pool);
     return;

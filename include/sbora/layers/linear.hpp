@@ -207,11 +207,10 @@ class linear {
   bool packs_deltas(activation_view<const Left> left, bool forward) const {
     if (path_ != delta_path::automatic) return path_ != delta_path::separate;
     using storage_scalar = typename Weight::storage_scalar;
-    if (std::is_same_v<Left, bf16> && std::is_same_v<storage_scalar, bf16> &&
-        detail::pair_kernels_at(active_isa()) != nullptr) {
-      return false;  // pairs would round it
+    if constexpr (std::is_same_v<Left, bf16> && detail::has_pairs<storage_scalar>) {
+      if (detail::pair_kernels_at<storage_scalar>(active_isa()) != nullptr) return false;  // pairs would round it
     }
-    return !detail::is_streamed(left.tokens, detail::right_of(weight_, forward).depth_stride);
+    return !detail::is_streamed(left.tokens, detail::right_of(weight_, forward).depth_along_lines);
   }
 
   /// Scratch for sums where the result is bf16.

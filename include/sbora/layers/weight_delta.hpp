@@ -53,9 +53,8 @@ panel_update<T> update_of(const weight_delta<T>& delta, bool forward, bool round
 /// W as the right operand of x·Wᵀ or dy·W.
 template <class Weight>
 right_operand<typename Weight::storage_scalar> right_of(const Weight& weight, bool forward) {
-  const bool along_depth = forward == (weight.order() == storage::out_by_in);
-  return {weight.storage_data(), forward ? weight.d_out() : weight.d_in(),
-          along_depth ? 1 : weight.stride(), along_depth ? weight.stride() : 1};
+  return {weight.source(), forward ? weight.d_out() : weight.d_in(),
+          forward == (weight.order() == storage::out_by_in)};
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -51,10 +51,13 @@ struct vec<float> {
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
+  static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
   static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
     return {_mm256_maskload_ps(p, first_lanes(n))};
   }
-  // AVX2 has no masked 16-bit loads.
+  // AVX2 has no masked loads of less than 32 bits.
   template <class Storage>
   static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
     Storage lane[lanes] = {};
@@ -199,6 +202,33 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[4]) noexcept {
   block[2].v = _mm256_permute2f128_pd(low0, low1, 0x31);
   block[3].v = _mm256_permute2f128_pd(high0, high1, 0x31);
 }
+
+SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+  return {_mm256_max_ps(_mm256_and_ps(a.v, magnitude), _mm256_and_ps(b.v, magnitude))};
+}
+SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<float> b) noexcept {
+  const __m256 one = _mm256_and_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ), _mm256_set1_ps(1.0F));
+  return {_mm256_add_ps(count.v, one)};
+}
+
+struct nibble_table {
+  __m256 low, high;
+
+  explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept
+      : low(_mm256_loadu_ps(table)), high(_mm256_loadu_ps(table + 8)) {}
+
+  /// The permutations look at the lowest three bits of a lane, the blend at the highest one, which is the
+  /// fourth bit of the code shifted there: no mask is needed.
+  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
+    int four;
+    __builtin_memcpy(&four, bytes, sizeof four);
+    const __m256i codes =
+        _mm256_srlv_epi32(_mm256_set1_epi32(four), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
+    return {_mm256_blendv_ps(_mm256_permutevar8x32_ps(low, codes), _mm256_permutevar8x32_ps(high, codes),
+                             _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)))};
+  }
+};
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx2
 SBORA_AVX2_END

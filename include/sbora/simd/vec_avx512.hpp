@@ -51,6 +51,9 @@ struct vec<float> {
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
+  static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
   static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
     return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
   }
@@ -59,6 +62,9 @@ struct vec<float> {
   }
   static SBORA_FORCE_INLINE vec load_n(const f16* p, index_t n) noexcept {
     return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p))};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const std::int8_t* p, index_t n) noexcept {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first_lanes(n), p)))};
   }
 
   static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm512_storeu_ps(p, a.v); }
@@ -188,6 +194,27 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[8]) noexcept {
     block[c + 6].v = _mm512_shuffle_f64x2(odd0, odd1, 0xDD);
   }
 }
+
+SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
+  return {_mm512_max_ps(_mm512_abs_ps(a.v), _mm512_abs_ps(b.v))};
+}
+SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<float> b) noexcept {
+  const __mmask16 above = _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ);
+  return {_mm512_mask_add_ps(count.v, above, count.v, _mm512_set1_ps(1.0F))};
+}
+
+struct nibble_table {
+  __m512 values;
+
+  explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept : values(_mm512_loadu_ps(table)) {}
+
+  /// The permutation looks at the lowest four bits of a lane: no mask is needed.
+  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
+    const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    const __m128i codes = _mm_unpacklo_epi8(_mm_srli_epi16(eight, 4), eight);
+    return {_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(codes), values)};
+  }
+};
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx512
 SBORA_AVX512_END

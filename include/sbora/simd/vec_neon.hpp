@@ -44,6 +44,11 @@ struct vec<float> {
     __builtin_memcpy(&half, p, sizeof half);
     return {vcvt_f32_f16(vreinterpret_f16_u16(half))};
   }
+  static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
+    std::uint32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four))))))};
+  }
   template <class Storage>
   static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
     Storage lane[lanes] = {};
@@ -143,6 +148,31 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[2]) noexcept {
   block[1].v = vtrn2q_f64(block[0].v, block[1].v);
   block[0].v = low;
 }
+
+SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
+  return {vmaxq_f32(vabsq_f32(a.v), vabsq_f32(b.v))};
+}
+SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<float> b) noexcept {
+  const uint32x4_t one = vandq_u32(vcgtq_f32(a.v, b.v), vreinterpretq_u32_f32(vdupq_n_f32(1.0F)));
+  return {vaddq_f32(count.v, vreinterpretq_f32_u32(one))};
+}
+
+struct nibble_table {
+  uint8x16x4_t bytes_of_values;
+
+  explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept
+      : bytes_of_values(vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(table))) {}
+
+  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
+    std::uint16_t two;
+    __builtin_memcpy(&two, bytes, sizeof two);
+    const int32x4_t shifts = {-4, 0, -12, -8};
+    const uint32x4_t codes =
+        vandq_u32(vshlq_u32(vdupq_n_u32(two), shifts), vdupq_n_u32(15));
+    const uint32x4_t at = vmlaq_n_u32(vdupq_n_u32(0x03020100), codes, 0x04040404);
+    return {vreinterpretq_f32_u8(vqtbl4q_u8(bytes_of_values, vreinterpretq_u8_u32(at)))};
+  }
+};
 
 }  // namespace sbora::inline SBORA_ABI::detail::neon
 

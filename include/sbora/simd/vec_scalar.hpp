@@ -14,6 +14,11 @@
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
 ///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA
 ///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
+///   load(p)                 p may also point to int8 codes
+///   nibble_table(p)         of 16 floats; look_up(bytes): lanes of them, by codes in lanes / 2 bytes, the
+///                           high nibble of each first (at the scalar level, by the first nibble)
+///   max_abs(a, b)           the greater of |a| and |b| in each lane; unspecified for NaN
+///   count_above(n, a, b)    n, plus 1 in lanes where a > b
 ///   all_finite(v)           no lane is NaN or infinite
 ///   transpose(block)        lanes vectors of lanes elements, transposed in place
 namespace sbora::inline SBORA_ABI::detail::scalar {
@@ -29,6 +34,7 @@ struct vec {
   static SBORA_FORCE_INLINE vec load(const T* p) noexcept { return {*p}; }
   static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept { return {widen(*p)}; }
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {widen(*p)}; }
+  static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept { return {static_cast<T>(*p)}; }
   template <class Storage>
   static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
     return n > 0 ? load(p) : zero();
@@ -89,5 +95,22 @@ template <class T>
 SBORA_FORCE_INLINE vec<T> round_product(vec<T> a, vec<T> b) noexcept {
   return {opaque(a.v * b.v)};
 }
+
+SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
+  const float x = std::fabs(a.v), y = std::fabs(b.v);
+  return {x > y ? x : y};
+}
+SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<float> b) noexcept {
+  return {count.v + (a.v > b.v ? 1.0F : 0.0F)};
+}
+
+struct nibble_table {
+  const float* values;
+
+  explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept : values(table) {}
+  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
+    return {values[*bytes >> 4]};
+  }
+};
 
 }  // namespace sbora::inline SBORA_ABI::detail::scalar

@@ -22,14 +22,27 @@ struct left_operand {
   const index_t* row_index = nullptr;
 };
 
-/// A depth × columns right operand, one stride of which is 1, with what is added to it on pack.
+/// A depth × columns right operand, its depth along the lines of its source or across them, with what is added
+/// to it on pack.
 template <class Storage>
 struct right_operand {
-  const Storage* data;
+  source_of<Storage> source;
   index_t columns;
-  index_t depth_stride, column_stride;
+  bool depth_along_lines;
   std::span<const panel_update<compute_of<Storage>>> updates = {};
 };
+
+/// depth × columns in rows `stride` apart.
+template <class Storage>
+right_operand<std::remove_const_t<Storage>> plain_operand(Storage* data, index_t columns, index_t stride) {
+  return {{data, stride}, columns, false};
+}
+
+/// The transpose of columns × depth in rows `stride` apart.
+template <class Storage>
+right_operand<std::remove_const_t<Storage>> transposed_operand(Storage* data, index_t columns, index_t stride) {
+  return {{data, stride}, columns, true};
+}
 
 /// Row-major result, and what happens to it: out = (accumulate ? out : bias or 0) + alpha·product, and where
 /// `narrowed` is given, narrowed = bf16(out).
@@ -84,8 +97,8 @@ struct product_plan {
 inline constexpr index_t stream_dot_rows = 16;
 inline constexpr index_t stream_axpy_rows = 4;
 
-inline bool is_streamed(index_t rows, index_t depth_stride) {
-  return rows <= (depth_stride == 1 ? stream_dot_rows : stream_axpy_rows);
+inline bool is_streamed(index_t rows, bool depth_along_lines) {
+  return rows <= (depth_along_lines ? stream_dot_rows : stream_axpy_rows);
 }
 
 /// Columns of a task that streams: a mebibyte of a 4096 wide f32 weight along the depth; along the columns
@@ -133,8 +146,7 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
     const index_t columns_to = std::min(right.columns, columns_from + plan.block_columns);
     const index_t strips_from = task / plan.column_blocks * plan.block_strips;
     const index_t strips_to = std::min(plan.strips, strips_from + plan.block_strips);
-    product({packed, left.rows, left.depth, right.data, right.depth_stride, right.column_stride,
-             result.data, result.stride, result.alpha, result.bias, result.accumulate,
+    product({packed, left.rows, left.depth, right.source, right.depth_along_lines, result.data, result.stride, result.alpha, result.bias, result.accumulate,
              right.updates.data(), static_cast<index_t>(right.updates.size()), strips_from, strips_to,
              columns_from, columns_to});
     result.narrow(strips_from * tile_rows, std::min(left.rows, strips_to * tile_rows), columns_from,
@@ -152,20 +164,20 @@ template <class Storage, class T, class Left, class Executor>
 void multiply(const left_operand<Left>& left, const right_operand<Storage>& right,
               const product_result<T>& result, workspace_frame frame, Executor& pool) {
   const product_kernels<Storage, T>& kernels = product_kernels_now<Storage>();
-  if (is_streamed(left.rows, right.depth_stride) && right.updates.empty() && left.depth_stride == 1 &&
+  if (is_streamed(left.rows, right.depth_along_lines) && right.updates.empty() && left.depth_stride == 1 &&
       left.row_index == nullptr && left.depth > 0) {
     const auto rows = widened_rows<T>(left, frame);
-    const index_t step = right.depth_stride == 1 ? stream_dot_columns : stream_axpy_columns;
+    const index_t step = right.depth_along_lines ? stream_dot_columns : stream_axpy_columns;
     for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
-      kernels.stream({rows.data, rows.row_stride, left.rows, left.depth, right.data, right.depth_stride,
-                      right.column_stride, result.data, result.stride, result.alpha, result.bias,
+      kernels.stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
+                      right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,
                       result.accumulate, begin, end});
       result.narrow(0, left.rows, begin, end);
     });
     return;
   }
-  if constexpr (std::is_same_v<Storage, bf16> && std::is_same_v<Left, bf16>) {
-    if (const pair_kernels* pairs = pair_kernels_at(active_isa()); pairs != nullptr && takes_pairs(right)) {
+  if constexpr (has_pairs<Storage> && std::is_same_v<Left, bf16>) {
+    if (const auto* pairs = pair_kernels_at<Storage>(active_isa()); pairs != nullptr && takes_pairs(right)) {
       multiply_packed<bf16_pair>(left, right, result, pairs->pack, pairs->product, frame, pool);
       return;
     }

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <sbora/config/errors.hpp>
+#include <sbora/kernels/sources.hpp>
 #include <sbora/weights/scalar_types.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -128,6 +129,7 @@ class weight_view {
     using pointer = std::conditional_t<writable, storage_scalar*, const storage_scalar*>;
     return reinterpret_cast<pointer>(data_);
   }
+  detail::dense_source<storage_scalar> source() const noexcept { return {storage_data(), stride_}; }
 
  private:
   Scalar* data_;

@@ -1,13 +1,12 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 
-/// Fetches, some lines with every call, what will be needed next: runs of elements at a stride. No
+/// Fetches, some lines with every call, what will be needed next: runs of bytes at a stride. No
 /// hardware prefetcher foresees the next block of rows that are used a kilobyte at a time.
 class line_prefetch {
  public:
-  template <class Storage>
-  SBORA_FORCE_INLINE line_prefetch(const Storage* run, index_t stride, index_t runs, index_t length) noexcept
-      : run_(reinterpret_cast<const char*>(run)), stride_(stride * static_cast<index_t>(sizeof(Storage))),
-        runs_(length > 0 ? runs : 0), length_(length * static_cast<index_t>(sizeof(Storage))) {}
+  /// Runs of `length` bytes, `stride` bytes apart.
+  SBORA_FORCE_INLINE line_prefetch(const void* run, index_t stride, index_t runs, index_t length) noexcept
+      : run_(static_cast<const char*>(run)), stride_(stride), runs_(length > 0 ? runs : 0), length_(length) {}
 
   SBORA_FORCE_INLINE index_t lines() const noexcept { return runs_ * ((length_ + line - 1) / line); }
 

@@ -44,44 +44,35 @@ void pack(const pack_args<T, Source>& a) noexcept {
   }
 }
 
-/// lanes × lanes elements, rows at a stride, transposed.
-template <class Storage, class T, std::size_t Lanes>
-SBORA_FORCE_INLINE void load_transposed(const Storage* from, index_t stride, vec<T> (&block)[Lanes]) noexcept {
-  SBORA_UNROLL
-  for (std::size_t i = 0; i < Lanes; ++i) block[i] = vec<T>::load(from + static_cast<index_t>(i) * stride);
-  transpose(block);
-}
-
-/// panel[k·columns + n] = rhs[k, n] for one tile's columns, n_valid of them real and the rest zero.
-template <class Storage, class T>
-SBORA_FORCE_INLINE void pack_panel(const Storage* rhs, index_t depth_stride, index_t column_stride,
-                                   index_t depth, index_t n_valid, T* SBORA_RESTRICT panel) noexcept {
+/// panel[k·columns + n] = rhs[k, n] for one tile's columns, n_valid of them real and the rest zero; rhs from
+/// where `from` reads on.
+template <class Reader, class T>
+SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, index_t depth,
+                                   index_t n_valid, T* SBORA_RESTRICT panel) noexcept {
   using v = vec<T>;
   constexpr index_t columns = tile_columns<T>;
-  if (column_stride == 1) {
+  if (!depth_along_lines) {
     for (index_t k = 0; k < depth; ++k) {
-      const Storage* row = rhs + k * depth_stride;
       for (index_t n = 0; n < columns; n += v::lanes) {
         const index_t left = n_valid - n;
-        const v value = left >= v::lanes ? v::load(row + n)
-                                         : (left > 0 ? v::load_n(row + n, left) : v::zero());
+        const v value =
+            left >= v::lanes ? from.load(k, n) : (left > 0 ? from.load_n(k, n, left) : v::zero());
         v::store(panel + k * columns + n, value);
       }
     }
     return;
   }
   for (index_t n = 0; n < columns; n += v::lanes) {
-    const Storage* SBORA_RESTRICT column = rhs + n * column_stride;
     for (index_t k = 0; k < depth; k += v::lanes) {
       const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
       const bool whole = here == v::lanes && n + v::lanes <= n_valid;
       v block[v::lanes];
       if (whole) {
-        load_transposed(column + k, column_stride, block);
+        from.load_block(n, k, block);
       } else {
         SBORA_UNROLL
         for (int i = 0; i < v::lanes; ++i) {
-          block[i] = n + i < n_valid ? v::load_n(column + i * column_stride + k, here) : v::zero();
+          block[i] = n + i < n_valid ? from.load_n(n + i, k, here) : v::zero();
         }
         transpose(block);
       }
@@ -94,23 +85,35 @@ SBORA_FORCE_INLINE void pack_panel(const Storage* rhs, index_t depth_stride, ind
   }
 }
 
-/// sum[i][n] = Σ_k strip[k, i]·panel[k, n] for one tile.
-template <class T>
-SBORA_FORCE_INLINE void sum_tile(const T* SBORA_RESTRICT strip, const T* SBORA_RESTRICT panel,
-                                 index_t depth, vec<T> (&sum)[tile_rows][tile_vectors]) noexcept {
-  using v = vec<T>;
-  SBORA_UNROLL
-  for (int i = 0; i < tile_rows; ++i) {
-    SBORA_UNROLL
-    for (int n = 0; n < tile_vectors; ++n) sum[i][n] = v::zero();
+/// Rows [k, k + depth) and a tile's columns from n on of rhs with the updates.
+template <class Storage, class T, class Packed>
+SBORA_FORCE_INLINE void pack_updated(const product_args<Storage, T, Packed>& a, index_t k, index_t depth, index_t n,
+                                     index_t n_valid, T* panel) noexcept {
+  using source_reader = reader<source_of<Storage>, T>;
+  const bool along = a.depth_along_lines;
+  pack_panel(along ? source_reader(a.rhs, n, k) : source_reader(a.rhs, k, n), along, depth, n_valid, panel);
+  for (index_t u = 0; u < a.update_count; ++u) {
+    const panel_update<T>& update = a.updates[u];
+    if (update.rounded) update_panel<rounding_of<Storage>>(update, k, depth, n, n_valid, panel);
+    else update_panel<T>(update, k, depth, n, n_valid, panel);
   }
+}
+
+template <class T, int Rows>
+using tile_sums = vec<T>[Rows][tile_vectors];
+
+/// sum[i][n] = Σ_k strip[k, i]·panel[k, n] for Rows rows of one tile.
+template <class T, int Rows>
+SBORA_FORCE_INLINE void sum_tile(const T* SBORA_RESTRICT strip, const T* SBORA_RESTRICT panel,
+                                 index_t depth, tile_sums<T, Rows>& sum) noexcept {
+  using v = vec<T>;
   SBORA_UNROLL_4  // counting costs 4 of 24 instructions a step, which a core shared with another thread feels
   for (index_t k = 0; k < depth; ++k) {
     v right[tile_vectors];
     SBORA_UNROLL
     for (int n = 0; n < tile_vectors; ++n) right[n] = v::load(panel + n * v::lanes);
     SBORA_UNROLL
-    for (int i = 0; i < tile_rows; ++i) {
+    for (int i = 0; i < Rows; ++i) {
       const v left = v::set1(strip[i]);
       SBORA_UNROLL
       for (int n = 0; n < tile_vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
@@ -120,7 +123,7 @@ SBORA_FORCE_INLINE void sum_tile(const T* SBORA_RESTRICT strip, const T* SBORA_R
   }
 }
 
-/// What strips against a panel do to their part of out.
+/// What a strip against a panel does to its part of out.
 template <class T>
 struct tile_result {
   T* out;
@@ -132,13 +135,12 @@ struct tile_result {
 };
 
 /// out = before + alpha·sum, whole vectors where they fit.
-template <class T>
-SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r,
-                                   const vec<T> (&sum)[tile_rows][tile_vectors]) noexcept {
+template <class T, int Rows>
+SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, Rows>& sum) noexcept {
   using v = vec<T>;
   const v scale = v::set1(r.alpha);
   SBORA_UNROLL
-  for (int i = 0; i < tile_rows; ++i) {
+  for (int i = 0; i < Rows; ++i) {
     if (i >= r.rows) break;
     T* row = r.out + i * r.stride;
     SBORA_UNROLL
@@ -160,83 +162,73 @@ SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r,
   }
 }
 
-/// Multiplies some strips with one panel.
-template <class T, class Packed>
-using multiply_function = void (*)(const Packed* strip, index_t strips, const T* panel, index_t depth,
-                                   tile_result<T> result, line_prefetch& next, index_t next_lines) noexcept;
-
-/// How a product goes through the depth: k by k. Products of bf16 go by pairs; see pair_steps.inl.
-template <class T>
+/// How a product goes through the depth: k by k. Products of bf16 go by pairs; see pair_panels.inl.
+template <class Storage, class T>
 struct single_steps {
   using packed = T;
+  static constexpr index_t block_depth = panel_depth;
+  static constexpr index_t panel_size = panel_depth * tile_columns<T>;
 
   static SBORA_FORCE_INLINE index_t count(index_t depth) noexcept { return depth; }
-  static SBORA_FORCE_INLINE void prepare(T*, index_t) noexcept {}
 
-  static void multiply(const T* strip, index_t strips, const T* panel, index_t depth, tile_result<T> result,
-                       line_prefetch& next, index_t next_lines) noexcept {
-    for (index_t done = 0; done < strips; ++done) {
-      next.fetch(next_lines);
-      vec<T> sum[tile_rows][tile_vectors];
-      sum_tile<T>(strip, panel, depth, sum);
-      store_tile<T>(result, sum);
-      strip += tile_rows * depth;
-      result.out += tile_rows * result.stride;
-      result.rows -= tile_rows;
+  static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, index_t k, index_t depth, index_t n,
+                                      index_t n_valid, T* panel) noexcept {
+    pack_updated(a, k, depth, n, n_valid, panel);
+  }
+
+  template <int Rows>
+  static void multiply(const T* strip, const T* panel, index_t depth, const tile_result<T>& result) noexcept {
+    tile_sums<T, Rows> sum;
+    SBORA_UNROLL
+    for (auto& row : sum) {
+      SBORA_UNROLL
+      for (vec<T>& value : row) value = vec<T>::zero();
     }
+    sum_tile<T, Rows>(strip, panel, depth, sum);
+    store_tile<T, Rows>(result, sum);
   }
 };
 
-/// Panels packed together, 64 KiB on the stack, and strips that they are multiplied with in turn,
-/// 192 KiB: both stay in a 512 KiB L2 cache while each panel stays in the L1 cache.
-template <class T>
-inline constexpr index_t group_panels =
-    65536 / (panel_depth * tile_columns<T> * static_cast<index_t>(sizeof(T)));
-template <class T>
-inline constexpr index_t group_strips =
-    196608 / (panel_depth * tile_rows * static_cast<index_t>(sizeof(T)));
+/// Panels that are packed together: those of one task, 128 KiB of stack at AVX-512.
+inline constexpr index_t group_panels = 4;
 
 template <class Steps, class Storage, class T>
-SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a,
-                                   multiply_function<T, typename Steps::packed> multiply) noexcept {
+SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a) noexcept {
+  using source_reader = reader<source_of<Storage>, T>;
   constexpr index_t columns = tile_columns<T>;
-  constexpr index_t group_columns = columns * group_panels<T>;
-  alignas(64) T panels[group_panels<T>][panel_depth * columns];
+  constexpr index_t block_depth = Steps::block_depth;
+  // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
+  constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
+  const bool along = a.depth_along_lines;
+  alignas(64) typename Steps::packed panels[group_panels][Steps::panel_size];
   const index_t total_strips = (a.rows + tile_rows - 1) / tile_rows;
-  for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += group_columns) {
-    const index_t n1 = a.column_end - n0 < group_columns ? a.column_end : n0 + group_columns;
-    for (index_t k = 0; k == 0 || k < a.depth; k += panel_depth) {
-      const index_t depth = a.depth - k < panel_depth ? a.depth - k : panel_depth;
+  for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += columns * group_panels) {
+    const index_t n1 = a.column_end - n0 < columns * group_panels ? a.column_end : n0 + columns * group_panels;
+    for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
+      const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
       for (index_t n = n0; n < n1; n += columns) {
-        const index_t n_valid = n1 - n < columns ? n1 - n : columns;
-        T* panel = panels[(n - n0) / columns];
-        pack_panel(a.rhs + k * a.rhs_depth_stride + n * a.rhs_column_stride, a.rhs_depth_stride,
-                   a.rhs_column_stride, depth, n_valid, panel);
-        for (index_t u = 0; u < a.update_count; ++u) {
-          const panel_update<T>& update = a.updates[u];
-          if (update.rounded) update_panel<Storage>(update, k, depth, n, n_valid, panel);
-          else update_panel<T>(update, k, depth, n, n_valid, panel);
-        }
-        Steps::prepare(panel, depth);
+        Steps::fill(a, k, depth, n, n1 - n < columns ? n1 - n : columns, panels[(n - n0) / columns]);
       }
-      const index_t next_depth = a.depth - k - depth < panel_depth ? a.depth - k - depth : panel_depth;
-      const Storage* next_rhs = a.rhs + (k + depth) * a.rhs_depth_stride + n0 * a.rhs_column_stride;
-      line_prefetch next = a.rhs_depth_stride == 1
-                               ? line_prefetch(next_rhs, a.rhs_column_stride, n1 - n0, next_depth)
-                               : line_prefetch(next_rhs, a.rhs_depth_stride, next_depth, n1 - n0);
+      const index_t next_depth = a.depth - k - depth < block_depth ? a.depth - k - depth : block_depth;
+      line_prefetch next = along ? source_reader(a.rhs, n0, k + depth).prefetch(n1 - n0, next_depth)
+                                 : source_reader(a.rhs, k + depth, n0).prefetch(next_depth, n1 - n0);
       const index_t tiles = (a.strip_end - a.strip_begin) * ((n1 - n0 + columns - 1) / columns);
       const index_t next_lines = next.lines() / (tiles + 1) + 1;
-      for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips<T>) {
-        const index_t strips = a.strip_end - from < group_strips<T> ? a.strip_end - from : group_strips<T>;
-        const index_t row = from * tile_rows;
+      for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
+        const index_t to = a.strip_end - from < group_strips ? a.strip_end : from + group_strips;
         for (index_t n = n0; n < n1; n += columns) {
-          multiply(
-              a.packed + (total_strips * Steps::count(k) + from * Steps::count(depth)) * tile_rows, strips,
-              panels[(n - n0) / columns], depth,
-              {a.out + row * a.out_stride + n, a.out_stride, a.rows - row,
-               n1 - n < columns ? n1 - n : columns, a.alpha, a.bias != nullptr ? a.bias + n : nullptr,
-               a.accumulate || k > 0},
-              next, next_lines);
+          const auto* panel = panels[(n - n0) / columns];
+          for (index_t s = from; s < to; ++s) {
+            const index_t row = s * tile_rows;
+            const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * tile_rows;
+            const tile_result<T> result = {a.out + row * a.out_stride + n, a.out_stride, a.rows - row,
+                                           n1 - n < columns ? n1 - n : columns, a.alpha,
+                                           a.bias != nullptr ? a.bias + n : nullptr, a.accumulate || k > 0};
+            next.fetch(next_lines);
+            if (result.rows > most_rows) Steps::template multiply<tile_rows>(strip, panel, depth, result);
+            else if (result.rows > few_rows) Steps::template multiply<most_rows>(strip, panel, depth, result);
+            else Steps::template multiply<few_rows>(strip, panel, depth, result);
+          }
         }
       }
     }
@@ -245,5 +237,5 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
 
 template <class Storage, class T>
 void product(const product_args<Storage, T>& a) noexcept {
-  product_by<single_steps<T>>(a, &single_steps<T>::multiply);
+  product_by<single_steps<Storage, T>>(a);
 }

@@ -4,22 +4,17 @@
 // bf16 by bf16, two k at a time: vdpbf16ps adds the products of pairs to float sums. It flushes denormals
 // and rounds each of its two additions to nearest even, whatever MXCSR says.
 
-/// sum[i][n] = Σ over pairs for one tile.
-SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip,
-                                  const float* SBORA_RESTRICT panel, index_t steps,
-                                  vec<float> (&sum)[tile_rows][tile_vectors]) noexcept {
-  SBORA_UNROLL
-  for (int i = 0; i < tile_rows; ++i) {
-    SBORA_UNROLL
-    for (int n = 0; n < tile_vectors; ++n) sum[i][n] = vec<float>::zero();
-  }
+/// sum[i][n] = Σ over pairs for Rows rows of one tile.
+template <int Rows>
+SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const bf16_pair* SBORA_RESTRICT panel,
+                                  index_t steps, tile_sums<float, Rows>& sum) noexcept {
   SBORA_UNROLL_4
   for (index_t k = 0; k < steps; ++k) {
     __m512i right[tile_vectors];
     SBORA_UNROLL
     for (int n = 0; n < tile_vectors; ++n) right[n] = _mm512_loadu_si512(panel + n * 16);
     SBORA_UNROLL
-    for (int i = 0; i < tile_rows; ++i) {
+    for (int i = 0; i < Rows; ++i) {
       const __m512i left = _mm512_set1_epi32(static_cast<int>(strip[i]));
       SBORA_UNROLL
       for (int n = 0; n < tile_vectors; ++n) {
@@ -32,22 +27,25 @@ SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip,
   }
 }
 
-/// As single_steps::multiply.
-inline void multiply_pairs(const bf16_pair* strip, index_t strips, const float* panel, index_t depth,
-                           tile_result<float> result, line_prefetch& next, index_t next_lines) noexcept {
-  const index_t steps = pair_steps::count(depth);
-  for (index_t done = 0; done < strips; ++done) {
-    next.fetch(next_lines);
-    vec<float> sum[tile_rows][tile_vectors];
-    sum_pairs(strip, panel, steps, sum);
-    store_tile<float>(result, sum);
-    strip += tile_rows * steps;
-    result.out += tile_rows * result.stride;
-    result.rows -= tile_rows;
+template <class Storage>
+struct pair_steps : pair_panels<Storage> {
+  template <int Rows>
+  static void multiply(const bf16_pair* strip, const bf16_pair* panel, index_t depth,
+                       const tile_result<float>& result) noexcept {
+    tile_sums<float, Rows> sum;
+    SBORA_UNROLL
+    for (auto& row : sum) {
+      SBORA_UNROLL
+      for (vec<float>& value : row) value = vec<float>::zero();
+    }
+    sum_pairs<Rows>(strip, panel, pair_count(depth), sum);
+    store_tile<float, Rows>(result, sum);
   }
-}
+};
 
-/// rhs with the updates, which have to be `rounded`: a panel of pairs holds bf16 only.
-inline void product_pairs(const product_args<bf16, float, bf16_pair>& a) noexcept {
-  product_by<pair_steps>(a, &multiply_pairs);
+/// rhs with the updates, rounded to bf16: a panel of pairs holds nothing else. Updates of a bf16 weight have to
+/// be `rounded`.
+template <class Storage>
+void product_pairs(const product_args<Storage, float, bf16_pair>& a) noexcept {
+  product_by<pair_steps<Storage>>(a);
 }

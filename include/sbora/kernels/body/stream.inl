@@ -18,7 +18,7 @@ SBORA_FORCE_INLINE T sum_lanes(vec<T> value) noexcept {
 template <int Columns, int Tokens, class Storage, class T>
 SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t column, index_t token) noexcept {
   using v = vec<T>;
-  const Storage* const rhs = a.rhs + column * a.rhs_column_stride;
+  const reader<source_of<Storage>, T> rhs(a.rhs, column, 0);
   const T* const left = a.left + token * a.left_stride;
   v sum[Columns][Tokens];
   SBORA_UNROLL
@@ -33,7 +33,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
     for (int t = 0; t < Tokens; ++t) x[t] = v::load(left + t * a.left_stride + k);
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
-      const v w = v::load(rhs + c * a.rhs_column_stride + k);
+      const v w = rhs.load(c, k);
       SBORA_UNROLL
       for (int t = 0; t < Tokens; ++t) sum[c][t] = multiply_add(x[t], w, sum[c][t]);
     }
@@ -41,7 +41,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
   if (const index_t rest = a.depth - k; rest > 0) {
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
-      const v w = v::load_n(rhs + c * a.rhs_column_stride + k, rest);
+      const v w = rhs.load_n(c, k, rest);
       SBORA_UNROLL
       for (int t = 0; t < Tokens; ++t) {
         sum[c][t] = multiply_add(v::load_n(left + t * a.left_stride + k, rest), w, sum[c][t]);
@@ -85,16 +85,13 @@ SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, index_t k, i
   for (int i = 0; i < Tokens; ++i) {
     for (int d = 0; d < Depth; ++d) x[i][d] = v::set1(a.alpha * a.left[(t + i) * a.left_stride + k + d]);
   }
-  const Storage* rhs = a.rhs + k * a.rhs_depth_stride;
+  const reader<source_of<Storage>, T> rhs(a.rhs, k, 0);
   for (index_t n = a.column_begin; n < a.column_end; n += v::lanes) {
     const index_t left = a.column_end - n;
     const bool whole = left >= v::lanes;
     v w[Depth];
     SBORA_UNROLL
-    for (int d = 0; d < Depth; ++d) {
-      const Storage* from = rhs + d * a.rhs_depth_stride + n;
-      w[d] = whole ? v::load(from) : v::load_n(from, left);
-    }
+    for (int d = 0; d < Depth; ++d) w[d] = whole ? rhs.load(d, n) : rhs.load_n(d, n, left);
     SBORA_UNROLL
     for (int i = 0; i < Tokens; ++i) {
       T* out = a.out + (t + i) * a.out_stride + n;
@@ -127,6 +124,6 @@ void stream_axpy(const stream_args<Storage, T>& a) noexcept {
 
 template <class Storage, class T>
 void stream(const stream_args<Storage, T>& a) noexcept {
-  if (a.rhs_depth_stride == 1) stream_dot(a);
+  if (a.depth_along_lines) stream_dot(a);
   else stream_axpy(a);
 }

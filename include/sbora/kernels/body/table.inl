@@ -32,6 +32,16 @@ struct product_table {
 };
 
 template <class T>
+struct quantise_table {
+  static constexpr quantise_kernels entries = {&quantise_four_bit<T>};
+};
+
+template <class Storage>
+struct decode_table {
+  static constexpr decode_kernels<Storage> entries = {&decode<Storage>};
+};
+
+template <class T>
 struct conversion_table {
   static constexpr conversion_kernels entries = {&convert<bf16, T>, &convert<f16, T>,
                                                  &convert<T, bf16>, &convert<T, f16>};

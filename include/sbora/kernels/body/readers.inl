@@ -1,0 +1,127 @@
+// Included once per level, inside its namespace. No include guard, no includes.
+//
+// reader(source, line, at) reads vectors of a source's elements from there on: load(i, j) those of line
+// line + i that begin with element at + j, load_n only the first n of them and zeros above.
+
+/// lanes × lanes elements, lines at a stride, transposed.
+template <class Storage, class T, std::size_t Lanes>
+SBORA_FORCE_INLINE void load_transposed(const Storage* from, index_t stride, vec<T> (&block)[Lanes]) noexcept {
+  SBORA_UNROLL
+  for (std::size_t i = 0; i < Lanes; ++i) block[i] = vec<T>::load(from + static_cast<index_t>(i) * stride);
+  transpose(block);
+}
+
+template <class Source, class T>
+class reader;
+
+template <class Storage, class T>
+class reader<dense_source<Storage>, T> {
+ public:
+  using v = vec<T>;
+
+  SBORA_FORCE_INLINE reader(const dense_source<Storage>& source, index_t line, index_t at) noexcept
+      : data_(source.data + line * source.stride + at), stride_(source.stride) {}
+
+  SBORA_FORCE_INLINE v load(index_t i, index_t j) const noexcept { return v::load(data_ + i * stride_ + j); }
+  SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
+    return v::load_n(data_ + i * stride_ + j, n);
+  }
+  /// As many lines as lanes, from line i and element j on, transposed.
+  template <std::size_t Lanes>
+  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
+    load_transposed(data_ + i * stride_ + j, stride_, block);
+  }
+  /// The memory of `lines` lines of `length` elements.
+  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+    constexpr auto size = static_cast<index_t>(sizeof(Storage));
+    return {data_, stride_ * size, lines, length * size};
+  }
+
+ private:
+  const Storage* data_;
+  index_t stride_;
+};
+
+/// What the readers that compute their values share.
+template <class Derived, class T>
+struct decoding_reader {
+  template <std::size_t Lanes>
+  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, vec<T> (&block)[Lanes]) const noexcept {
+    SBORA_UNROLL
+    for (std::size_t line = 0; line < Lanes; ++line) {
+      block[line] = static_cast<const Derived*>(this)->load(i + static_cast<index_t>(line), j);
+    }
+    transpose(block);
+  }
+};
+
+template <>
+class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_source, float>, float> {
+ public:
+  using v = vec<float>;
+
+  SBORA_FORCE_INLINE reader(const four_bit_source& source, index_t line, index_t at) noexcept
+      : source_(source), table_(source.table), first_(line * source.line_length + at) {}
+
+  SBORA_FORCE_INLINE v load(index_t i, index_t j) const noexcept {
+    const index_t element = first_ + i * source_.line_length + j;
+    const index_t block_mask = (index_t{1} << source_.block_shift) - 1;
+    if (v::lanes == 1 || (element & 1) != 0 || (element & block_mask) + v::lanes > block_mask + 1) {
+      return gathered(element, v::lanes);
+    }
+    return table_.look_up(source_.codes + element / 2) * v::set1(scale(element));
+  }
+  SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
+    return gathered(first_ + i * source_.line_length + j, n);
+  }
+  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+    return {source_.codes + first_ / 2, source_.line_length / 2, lines, length / 2};
+  }
+
+ private:
+  SBORA_FORCE_INLINE float scale(index_t element) const noexcept {
+    const index_t block = element >> source_.block_shift;
+    if (source_.absmax_codes == nullptr) return source_.absmax[block];
+    return opaque(source_.nested_table[source_.absmax_codes[block]] * source_.absmax[block >> 8]) +
+           source_.nested_offset;
+  }
+
+  /// One by one: across blocks, from the middle of a byte, at the end of the codes.
+  v gathered(index_t element, index_t n) const noexcept {
+    float values[v::lanes] = {};
+    for (index_t i = 0; i < n; ++i) {
+      const index_t e = element + i;
+      const unsigned byte = source_.codes[e >> 1];
+      values[i] = source_.table[(e & 1) != 0 ? byte & 15U : byte >> 4] * scale(e);
+    }
+    return v::load(values);
+  }
+
+  const four_bit_source& source_;
+  nibble_table table_;
+  index_t first_;
+};
+
+template <>
+class reader<int8_source, float> : public decoding_reader<reader<int8_source, float>, float> {
+ public:
+  using v = vec<float>;
+
+  SBORA_FORCE_INLINE reader(const int8_source& source, index_t line, index_t at) noexcept
+      : data_(source.data + line * source.stride + at), absmax_(source.absmax + line), stride_(source.stride) {}
+
+  SBORA_FORCE_INLINE v load(index_t i, index_t j) const noexcept {
+    return v::load(data_ + i * stride_ + j) * v::set1(absmax_[i]) * v::set1(int8_unit);
+  }
+  SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
+    return v::load_n(data_ + i * stride_ + j, n) * v::set1(absmax_[i]) * v::set1(int8_unit);
+  }
+  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+    return {data_, stride_, lines, length};
+  }
+
+ private:
+  const std::int8_t* data_;
+  const float* absmax_;
+  index_t stride_;
+};

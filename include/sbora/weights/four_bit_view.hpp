@@ -1,0 +1,158 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <sbora/config/errors.hpp>
+#include <sbora/kernels/sources.hpp>
+#include <sbora/weights/codebooks.hpp>
+#include <sbora/weights/weight_view.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// The 4-bit formats of bitsandbytes.
+enum class four_bit_type { nf4, fp4 };
+
+constexpr const char* to_string(four_bit_type type) noexcept {
+  return type == four_bit_type::nf4 ? "nf4" : "fp4";
+}
+
+/// The scales of a 4-bit weight's blocks: plain, `absmax`, one float a block; or nested (double quantisation),
+/// absmax of block b being nested_table[absmax_codes[b]]·nested_absmax[b / 256] + nested_offset. Spans of
+/// memory that somebody else owns.
+struct four_bit_scales {
+  index_t blocksize = 64;
+  std::span<const float> absmax = {};
+  std::span<const std::uint8_t> absmax_codes = {};
+  std::span<const float> nested_absmax = {};
+  std::span<const float> nested_table = {};  ///< 256
+  float nested_offset = 0;
+
+  bool nested() const noexcept { return !absmax_codes.empty(); }
+};
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+inline constexpr index_t nested_blocksize = 256;
+
+constexpr const four_bit_codebook& codebook_of(four_bit_type type) noexcept {
+  return type == four_bit_type::nf4 ? nf4_codebook : fp4_codebook;
+}
+
+constexpr bool is_blocksize(index_t blocksize) noexcept {
+  return blocksize >= 32 && blocksize <= 4096 && (blocksize & (blocksize - 1)) == 0;
+}
+
+inline void check_blocksize(const char* who, index_t blocksize) {
+  if (is_blocksize(blocksize)) return;
+  throw quantization_error(std::string(who) + ": blocksize = " + std::to_string(blocksize) +
+                           ", expected 32, 64, 128, 256, 512, 1024, 2048 or 4096");
+}
+
+inline void check_count(const char* who, const char* what, std::size_t got, index_t expected) {
+  if (static_cast<index_t>(got) == expected) return;
+  throw quantization_error(std::string(who) + ": " + what + " has " + std::to_string(got) +
+                           " elements, expected " + std::to_string(expected));
+}
+
+inline void check_scales_finite(const char* who, const char* what, std::span<const float> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!(std::fabs(values[i]) <= std::numeric_limits<float>::max())) {
+      throw quantization_error(std::string(who) + ": " + what + "[" + std::to_string(i) + "] = " +
+                               std::to_string(values[i]) + " isn't finite");
+    }
+  }
+}
+
+/// d_out·d_in of a quantised weight.
+inline index_t checked_element_count(const char* who, index_t d_out, index_t d_in) {
+  constexpr index_t most = std::numeric_limits<index_t>::max() / 64;
+  if (d_out < 1 || d_in < 1 || d_out > most / d_in) {
+    throw shape_error(std::string(who) + ": a weight of " + shape_text(d_out, d_in) +
+                      ", both must be at least 1 and their product must fit");
+  }
+  return d_out * d_in;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// A frozen d_out × d_in weight in 4-bit codes that somebody else owns: the bytes of a bitsandbytes checkpoint,
+/// in place.
+///
+/// Effect      element (o, i), e = o·d_in + i, is value[code e]·absmax[e / blocksize] rounded to float; code e is
+///             the high nibble of byte e / 2 where e is even, and the low one otherwise.
+/// Shapes      codes: ⌈d_out·d_in / 2⌉ bytes; scales for ⌈d_out·d_in / blocksize⌉ blocks.
+/// Requires    sizes and a blocksize that fit, finite scales: checked at construction. Always out_by_in: HF
+///             Conv1D weights are transposed before they are quantised.
+/// Lifetime    keeps pointers; the memory has to outlive the view.
+/// Cost        no copy, no allocation; construction reads all scales once.
+/// Thread      a value; its memory is only read.
+/// Errors      quantization_error, shape_error.
+/// Source      bitsandbytes functional.py and csrc/cpu_ops.cpp; QLoRA, arXiv 2305.14314.
+class four_bit_view {
+ public:
+  using storage_scalar = detail::four_bit;
+  using compute_scalar = float;
+  static constexpr bool writable = false;
+
+  four_bit_view(four_bit_type type, std::span<const std::uint8_t> codes, index_t d_out, index_t d_in,
+                const four_bit_scales& scales)
+      : type_(type), codes_(codes), d_out_(d_out), d_in_(d_in), scales_(scales) {
+    constexpr const char* who = "sbora::four_bit_view";
+    const index_t elements = detail::checked_element_count(who, d_out, d_in);
+    detail::check_blocksize(who, scales.blocksize);
+    const index_t blocks = detail::ceil_div(elements, scales.blocksize);
+    detail::check_count(who, "codes", codes.size(), detail::ceil_div(elements, 2));
+    if (scales.nested()) {
+      detail::check_count(who, "absmax_codes", scales.absmax_codes.size(), blocks);
+      detail::check_count(who, "nested_absmax", scales.nested_absmax.size(),
+                          detail::ceil_div(blocks, detail::nested_blocksize));
+      detail::check_count(who, "nested_table", scales.nested_table.size(), 256);
+      detail::check_count(who, "absmax beside nested scales", scales.absmax.size(), 0);
+      detail::check_scales_finite(who, "nested_absmax", scales.nested_absmax);
+      detail::check_scales_finite(who, "nested_table", scales.nested_table);
+      detail::check_scales_finite(who, "nested_offset", {&scales.nested_offset, 1});
+    } else {
+      detail::check_count(who, "absmax", scales.absmax.size(), blocks);
+      detail::check_scales_finite(who, "absmax", scales.absmax);
+    }
+  }
+
+  four_bit_type type() const noexcept { return type_; }
+  index_t d_out() const noexcept { return d_out_; }
+  index_t d_in() const noexcept { return d_in_; }
+  index_t blocksize() const noexcept { return scales_.blocksize; }
+  storage order() const noexcept { return storage::out_by_in; }
+  std::span<const std::uint8_t> codes() const noexcept { return codes_; }
+  const four_bit_scales& scales() const noexcept { return scales_; }
+
+  /// Bytes of codes and scales, the nested table included.
+  std::size_t bytes() const noexcept {
+    return codes_.size() + scales_.absmax_codes.size() +
+           sizeof(float) * (scales_.absmax.size() + scales_.nested_absmax.size() + scales_.nested_table.size());
+  }
+
+  detail::four_bit_source source() const noexcept {
+    int shift = 5;
+    while ((index_t{1} << shift) < scales_.blocksize) ++shift;
+    return {codes_.data(), detail::codebook_of(type_).value.data(), d_in_, shift,
+            scales_.nested() ? scales_.nested_absmax.data() : scales_.absmax.data(),
+            scales_.nested() ? scales_.absmax_codes.data() : nullptr, scales_.nested_table.data(),
+            scales_.nested_offset};
+  }
+
+ private:
+  four_bit_type type_;
+  std::span<const std::uint8_t> codes_;
+  index_t d_out_;
+  index_t d_in_;
+  four_bit_scales scales_;
+};
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <sbora/weights/four_bit_view.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// A frozen d_out × d_in weight in LLM.int8's row-wise codes, in memory that somebody else owns.
+///
+/// Effect      element (o, i) is (codes[o·d_in + i]·absmax[o])·(1/127), rounded after each product; absmax is
+///             what checkpoints call SCB.
+/// Requires    as many codes and scales as the shape says, finite scales: checked at construction.
+/// Lifetime    keeps pointers; the memory has to outlive the view.
+/// Cost        no copy, no allocation; construction reads the scales once.
+/// Thread      a value; its memory is only read.
+/// Errors      quantization_error, shape_error.
+/// Source      bitsandbytes, int8_vectorwise_dequant; LLM.int8, arXiv 2208.07339.
+class int8_view {
+ public:
+  using storage_scalar = detail::int8;
+  using compute_scalar = float;
+  static constexpr bool writable = false;
+
+  int8_view(std::span<const std::int8_t> codes, std::span<const float> absmax, index_t d_out, index_t d_in)
+      : codes_(codes), absmax_(absmax), d_out_(d_out), d_in_(d_in) {
+    constexpr const char* who = "sbora::int8_view";
+    detail::check_count(who, "codes", codes.size(), detail::checked_element_count(who, d_out, d_in));
+    detail::check_count(who, "absmax", absmax.size(), d_out);
+    detail::check_scales_finite(who, "absmax", absmax);
+  }
+
+  index_t d_out() const noexcept { return d_out_; }
+  index_t d_in() const noexcept { return d_in_; }
+  storage order() const noexcept { return storage::out_by_in; }
+  std::span<const std::int8_t> codes() const noexcept { return codes_; }
+  std::span<const float> absmax() const noexcept { return absmax_; }
+  std::size_t bytes() const noexcept { return codes_.size() + sizeof(float) * absmax_.size(); }
+
+  detail::int8_source source() const noexcept { return {codes_.data(), d_in_, absmax_.data()}; }
+
+ private:
+  std::span<const std::int8_t> codes_;
+  std::span<const float> absmax_;
+  index_t d_out_;
+  index_t d_in_;
+};
+
+}  // namespace sbora::inline SBORA_ABI
