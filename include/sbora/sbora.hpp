@@ -6,6 +6,7 @@
 #include <sbora/adapters/adapter.hpp>
 #include <sbora/adapters/merged_step.hpp>
 #include <sbora/adapters/merger.hpp>
+#include <sbora/adapters/overlay.hpp>
 #include <sbora/adapters/step_memory.hpp>
 #include <sbora/layers/delta_only.hpp>
 #include <sbora/layers/linear.hpp>

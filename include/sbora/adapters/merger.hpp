@@ -1,7 +1,7 @@
 #pragma once
 
+#include <sbora/adapters/merge_rules.hpp>
 #include <sbora/adapters/region_memory.hpp>
-#include <sbora/regions/set_operations.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -46,7 +46,7 @@ class merger {
   void merge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
     check_adapter(adapter);
     detail::check_executor<Executor>();
-    check_free(Kind, adapter.target(), nullptr);
+    detail::check_region_free<entry>(name, entries_, nullptr, Kind, adapter.target());
     entry added = make_entry(Kind, adapter.target());
     entries_.reserve(entries_.size() + 1);
     const detail::region_layout layout = layout_of(added);
@@ -69,7 +69,7 @@ class merger {
   void unmerge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
     check_adapter(adapter);
     detail::check_executor<Executor>();
-    const auto merged = require_merged(Kind, adapter.target());
+    const auto merged = detail::require_merged(name, entries_, Kind, adapter.target());
     restore(*merged, pool);
     keep_spare(std::move(*merged));
     entries_.erase(merged);
@@ -83,8 +83,8 @@ class merger {
     check_adapter(out);
     check_adapter(in);
     detail::check_executor<Executor>();
-    const auto merged = require_merged(KindOut, out.target());
-    check_free(KindIn, in.target(), &*merged);
+    const auto merged = detail::require_merged(name, entries_, KindOut, out.target());
+    detail::check_region_free<entry>(name, entries_, &*merged, KindIn, in.target());
     if (KindOut == KindIn && out.target() == in.target()) {
       const detail::region_layout layout = layout_of(*merged);
       const arguments args = arguments_for(*merged, in);
@@ -128,7 +128,7 @@ class merger {
   void rewrite(const basic_adapter<Kind, T>& adapter, Before&& before, Executor&& pool = Executor{}) {
     check_adapter(adapter);
     detail::check_executor<Executor>();
-    const auto merged = require_merged(Kind, adapter.target());
+    const auto merged = detail::require_merged(name, entries_, Kind, adapter.target());
     const detail::region_layout layout = layout_of(*merged);
     const arguments args = arguments_for(*merged, adapter);
     const kernels& kernel = kernels_for(layout.form);
@@ -158,58 +158,26 @@ class merger {
   index_t merged_count() const noexcept { return static_cast<index_t>(entries_.size()); }
 
  private:
+  static constexpr const char* name = "sbora::merger";
+
   struct entry {
     adapter_kind kind;
     region target;
     detail::aligned_array<storage_scalar> originals;
     index_t capacity;
 
+    const region& where() const { return target; }
     bool is(adapter_kind other_kind, const region& other) const {
       return kind == other_kind && target == other;
     }
   };
-  using iterator = typename std::vector<entry>::iterator;
 
   template <adapter_kind Kind, class T>
   void check_adapter(const basic_adapter<Kind, T>& adapter) const {
     static_assert(std::is_same_v<T, compute>,
                   "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
                   "float, bfloat16 and half weights, double for double weights");
-    if (adapter.d_out() != weight_.d_out() || adapter.d_in() != weight_.d_in()) {
-      throw shape_error("sbora::merger: the adapter is for a weight of " +
-                        detail::shape_text(adapter.d_out(), adapter.d_in()) + ", the weight is " +
-                        detail::shape_text(weight_.d_out(), weight_.d_in()));
-    }
-  }
-
-  /// No merged region but `leaving` may meet the new one.
-  void check_free(adapter_kind kind, const region& target, const entry* leaving) const {
-    for (const entry& merged : entries_) {
-      if (&merged == leaving) continue;
-      if (merged.is(kind, target)) {
-        throw merge_error("sbora::merger: an adapter on this region is merged already");
-      }
-      if (merged.kind != kind) {
-        throw merge_error(
-            "sbora::merger: an adapter of the other kind is merged, and FA columns cross FB rows");
-      }
-      const std::vector<index_t> shared = shared_indices(merged.target, target);
-      if (!shared.empty()) {
-        throw merge_error("sbora::merger: the region shares " + std::to_string(shared.size()) +
-                          (shared.size() == 1 ? " index" : " indices") +
-                          " with one that is merged, the first is " + std::to_string(shared.front()));
-      }
-    }
-  }
-
-  iterator require_merged(adapter_kind kind, const region& target) {
-    const auto found = std::find_if(entries_.begin(), entries_.end(),
-                                    [&](const entry& e) { return e.is(kind, target); });
-    if (found == entries_.end()) {
-      throw merge_error("sbora::merger: no adapter on this region is merged, " +
-                        std::to_string(entries_.size()) + " on others are");
-    }
-    return found;
+    detail::check_merge_shape(name, adapter, weight_.d_out(), weight_.d_in());
   }
 
   detail::region_layout layout_of(const entry& e) const {

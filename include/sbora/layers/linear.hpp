@@ -45,6 +45,20 @@ class linear {
   index_t d_in() const noexcept { return weight_.d_in(); }
   const Weight& weight() const noexcept { return weight_; }
 
+  /// Has every product of this layer use W + the deltas of `list` for W, or W again for null. What an overlay
+  /// merges (overlay.hpp). Lifetime: keeps the pointer; the list may change between calls.
+  void set_overlay(const delta_list<scalar>* list) {
+    if (list != nullptr) {
+      for (const delta_type& delta : *list) {
+        if (delta.d_out == d_out() && delta.d_in == d_in()) continue;
+        throw shape_error("sbora::linear: the overlay is for a weight of " +
+                          detail::shape_text(delta.d_out, delta.d_in) + ", the weight is " +
+                          detail::shape_text(d_out(), d_in()));
+      }
+    }
+    overlay_ = list;
+  }
+
   delta_path path() const noexcept { return path_; }
   void set_delta_path(delta_path path) noexcept { path_ = path; }
 
@@ -97,11 +111,11 @@ class linear {
     if (in.tokens == 0) return;
     if (!a.enabled || (a.dropout == 0 && packs_deltas(in, true))) {
       if (a.enabled) detail::keep_input(adapter, in, saved, pool);
-      base_product(true, in, result_in(out, frame), {&delta, 1}, frame, pool);
+      apply(true, in, out, {&delta, 1}, frame, pool);
       return;
     }
     const activation_view<scalar> sum = sum_of(out, frame);
-    base_product(true, in, {sum.data, sum.stride}, {}, frame, pool);
+    apply(true, in, sum, {}, frame, pool);
     detail::train_delta(adapter, in, sum, saved, frame, pool);
     finish(sum, out, pool);
   }
@@ -144,10 +158,10 @@ class linear {
       detail::workspace_frame frame(memory, workspace_bytes<Dx>(out.tokens, adapter));
       if (out.tokens == 0) return;
       if (a.dropout == 0 && packs_deltas(out, false)) {
-        base_product(false, out, result_in(in, frame), {&delta, 1}, frame, pool);
+        apply(false, out, in, {&delta, 1}, frame, pool);
       } else {
         const activation_view<scalar> sum = sum_of(in, frame);
-        base_product(false, out, {sum.data, sum.stride}, {}, frame, pool);
+        apply(false, out, sum, {}, frame, pool);
         const std::uint64_t step = saved.dropout_step();
         if (a.enabled) detail::add_input_gradient(a, out, sum, &step, frame, pool);
         finish(sum, in, pool);
@@ -160,12 +174,13 @@ class linear {
   /// Result = Eigen::bfloat16 where y or dx are that.
   template <class Result = scalar>
   std::size_t workspace_bytes(index_t tokens, std::span<const delta_type> deltas = {}) const {
+    const std::span<const delta_type> merged = overlay();
     std::size_t bytes = detail::frame_bytes<detail::panel_update<scalar>>(
-                            static_cast<index_t>(deltas.size())) +
+                            static_cast<index_t>(merged.size() + deltas.size())) +
                         std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
                                  detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
-    for (const delta_type& delta : deltas) {
-      bytes = std::max(bytes, detail::delta_bytes(delta, tokens));
+    for (const auto& list : {merged, deltas}) {
+      for (const delta_type& delta : list) bytes = std::max(bytes, detail::delta_bytes(delta, tokens));
     }
     return bytes + sum_bytes<Result>(tokens);
   }
@@ -245,40 +260,53 @@ class linear {
     return result;
   }
 
-  /// out = left·(W + deltas)ᵀ + bias or left·(W + deltas), in eval mode.
+  std::span<const delta_type> overlay() const {
+    return overlay_ != nullptr ? std::span<const delta_type>(*overlay_) : std::span<const delta_type>();
+  }
+
   template <class Left, class Out, class Executor>
   void run(bool forward, activation_view<const Left> left, activation_view<Out> out,
            std::span<const delta_type> deltas, workspace& memory, Executor& pool) const {
     for (const delta_type& delta : deltas) check_delta(delta);
     detail::workspace_frame frame(memory, workspace_bytes<Out>(left.tokens, deltas));
-    if (left.tokens == 0) return;
-    if (deltas.empty() || packs_deltas(left, forward)) {
-      base_product(forward, left, result_in(out, frame), deltas, frame, pool);
+    if (left.tokens > 0) apply(forward, left, out, deltas, frame, pool);
+  }
+
+  /// out = left·(W + overlay + deltas)ᵀ + bias or left·(W + overlay + deltas).
+  template <class Left, class Out, class Executor>
+  void apply(bool forward, activation_view<const Left> left, activation_view<Out> out,
+             std::span<const delta_type> deltas, detail::workspace_frame frame, Executor& pool) const {
+    if ((overlay().empty() && deltas.empty()) || packs_deltas(left, forward)) {
+      base_product(forward, left, result_in(out, frame), overlay(), deltas, frame, pool);
       return;
     }
     const activation_view<scalar> sum = sum_of(out, frame);
-    base_product(forward, left, {sum.data, sum.stride}, {}, frame, pool);
-    for (const delta_type& delta : deltas) {
-      if (!delta.enabled) continue;
-      detail::as_adapter(delta, [&](const auto& a) {
-        if (forward) detail::eval_delta(a, left, sum, frame, pool);
-        else detail::add_input_gradient(a, left, sum, nullptr, frame, pool);
-      });
+    base_product(forward, left, {sum.data, sum.stride}, {}, {}, frame, pool);
+    for (const auto& list : {overlay(), deltas}) {
+      for (const delta_type& delta : list) {
+        if (!delta.enabled) continue;
+        detail::as_adapter(delta, [&](const auto& a) {
+          if (forward) detail::eval_delta(a, left, sum, frame, pool);
+          else detail::add_input_gradient(a, left, sum, nullptr, frame, pool);
+        });
+      }
     }
     finish(sum, out, pool);
   }
 
-  /// result = left·(W + deltas)ᵀ + bias or left·(W + deltas), ΔW added on pack.
+  /// The same for one product, ΔW added on pack.
   template <class Left, class Executor>
-  void base_product(bool forward, activation_view<const Left> left,
-                    detail::product_result<scalar> result, std::span<const delta_type> deltas,
+  void base_product(bool forward, activation_view<const Left> left, detail::product_result<scalar> result,
+                    std::span<const delta_type> merged, std::span<const delta_type> deltas,
                     detail::workspace_frame frame, Executor& pool) const {
     auto* const updates =
-        frame.take<detail::panel_update<scalar>>(static_cast<index_t>(deltas.size()));
+        frame.take<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size()));
     std::size_t count = 0;
-    for (const delta_type& delta : deltas) {
-      if (!delta.enabled) continue;
-      updates[count++] = detail::update_of(delta, forward, path_ == delta_path::on_pack_rounded);
+    for (const auto& list : {merged, deltas}) {
+      for (const delta_type& delta : list) {
+        if (!delta.enabled) continue;
+        updates[count++] = detail::update_of(delta, forward, path_ == delta_path::on_pack_rounded);
+      }
     }
     auto right = detail::right_of(weight_, forward);
     right.updates = {updates, count};
@@ -290,6 +318,7 @@ class linear {
 
   Weight weight_;
   std::span<const scalar> bias_;
+  const delta_list<scalar>* overlay_ = nullptr;
   delta_path path_ = delta_path::automatic;
 };
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include <sbora/layers/adapter_view.hpp>
 #include <sbora/weights/product.hpp>
 #include <sbora/weights/weight_view.hpp>
@@ -37,6 +39,10 @@ struct weight_delta {
       : kind(Kind), target(a.target), parameters(a.parameters), d_out(a.d_out), d_in(a.d_in),
         scale(a.scale), enabled(a.enabled) {}
 };
+
+/// Several, as an overlay keeps what is merged.
+template <class T>
+using delta_list = std::vector<weight_delta<T>>;
 
 }  // namespace sbora::inline SBORA_ABI
 

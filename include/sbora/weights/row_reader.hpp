@@ -8,6 +8,10 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
+/// What one task of an export does: rows, in pieces.
+inline constexpr index_t export_rows = 16;
+inline constexpr index_t export_piece = 1024;
+
 /// The elements of a weight of any kind as floats, whatever its storage.
 template <class Weight>
 class row_reader {

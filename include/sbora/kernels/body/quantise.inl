@@ -24,7 +24,8 @@ index_t quantise_four_bit(const quantise_args& a) noexcept {
   const float divisor = absmax > least ? absmax : least;
   *a.absmax = a.ragged ? divisor : absmax;
   const v scale = v::set1(a.ragged ? divisor : 1.0F / divisor);
-  for (index_t i = 0; i < a.count; i += v::lanes) {
+  const index_t nibbles = (a.count + 1) / 2 * 2;
+  for (index_t i = 0; i < nibbles; i += v::lanes) {
     const v x = v::load(a.values + i);
     const v scaled = a.ragged ? x / scale : x * scale;  // beyond 1 by a rounding: no boundary is there
     v below = v::zero();

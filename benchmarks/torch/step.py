@@ -1,0 +1,106 @@
+"""Prints "ratio NAME VALUE": PyTorch's time for a training step of the official SBoRA layer over sbora's, in
+one process, alternating, with the same threads. usage: step.py NAME KIND TYPE LIBRARY"""
+
+import argparse
+import ctypes
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+D_OUT, D_IN, TOKENS, RANK = 4096, 4096, 512, 64
+ALPHA, LEARNING_RATE = 128.0, 1e-3
+ARM_SECONDS, PAIRS = 0.5, 11
+
+
+def official_step(kind, w, x, index, half, dy, optimiser):
+    """The arithmetic of the paper's code, layer.py: gather and thin product, or thin product and index_add."""
+    scaling = ALPHA / RANK
+    y = F.linear(x, w)
+    if kind == "fa":
+        y = y + F.linear(x[..., index], half) * scaling
+    else:
+        y.index_add_(-1, index, F.linear(x, half) * scaling)
+    y.backward(dy)
+    optimiser.step()
+    optimiser.zero_grad()
+    return y
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("kind", choices=["fa", "fb"])
+    parser.add_argument("type", choices=["f32", "bf16"])
+    parser.add_argument("library", help="libbench_torch_step.so")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.type]
+    w = ((torch.rand(D_OUT, D_IN) - 0.5) * 0.1).to(dtype)
+    x = (torch.rand(TOKENS, D_IN) * 2 - 1).to(dtype).requires_grad_()
+    dy = (torch.rand(TOKENS, D_OUT) * 2 - 1).to(dtype)
+    index = torch.randperm(D_IN if args.kind == "fa" else D_OUT)[:RANK].contiguous()
+    half = torch.zeros((D_OUT, RANK) if args.kind == "fa" else (RANK, D_IN), dtype=dtype, requires_grad=True)
+    optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE, fused=True)
+
+    library = ctypes.CDLL(args.library)
+    library.step_make.restype = ctypes.c_void_p
+    library.step_parameters.restype = ctypes.POINTER(ctypes.c_float)
+    pointer = lambda tensor: ctypes.c_void_p(tensor.data_ptr())
+    own_y, own_dx = torch.empty(TOKENS, D_OUT, dtype=dtype), torch.empty(TOKENS, D_IN, dtype=dtype)
+    size = ctypes.c_int64
+    ours = library.step_make(args.kind.encode(), args.type.encode(), size(D_OUT), size(D_IN), size(TOKENS),
+                             size(RANK), pointer(index), ctypes.c_double(ALPHA),
+                             ctypes.c_double(LEARNING_RATE), args.threads, pointer(w), pointer(x),
+                             pointer(own_y), pointer(dy), pointer(own_dx))
+    if not ours:
+        sys.exit(2)
+    ours = ctypes.c_void_p(ours)
+
+    def torch_step():
+        x.grad = None
+        return official_step(args.kind, w, x, index, half, dy, optimiser)
+
+    def own_step():
+        library.step_run(ours)
+
+    # Two steps of each must agree before anything is timed: y and dx of the second see the first's update.
+    bound = 2e-3 if args.type == "f32" else 4e-2
+    for _ in range(2):
+        y = torch_step()
+        own_step()
+    parameters = torch.tensor(library.step_parameters(ours)[: half.numel()]).view_as(half)
+    for what, theirs, own in (("y", y, own_y), ("dx", x.grad, own_dx), ("trained half", half, parameters)):
+        theirs = theirs.detach().float()
+        worst = (theirs - own.float()).abs().max() / theirs.abs().max()
+        if not worst < bound:
+            sys.exit(f"step.py: {what} differs from PyTorch's by {worst:.2g} of its largest element")
+
+    def arm(step):
+        count, begin = 0, time.perf_counter()
+        while True:
+            step()
+            count += 1
+            passed = time.perf_counter() - begin
+            if passed >= ARM_SECONDS:
+                return passed / count
+
+    theirs, own = [], []
+    for _ in range(PAIRS):
+        theirs.append(arm(torch_step))
+        own.append(arm(own_step))
+    ratios = [a / b for a, b in zip(theirs, own)]
+    ratio = statistics.median(ratios)
+    spread = statistics.median(abs(r - ratio) for r in ratios)
+    print(f"  PyTorch {torch.__version__}: {1e3 * statistics.median(theirs):.4g} ms, "
+          f"sbora: {1e3 * statistics.median(own):.4g} ms, spread of the ratio {spread:.2g}", file=sys.stderr)
+    print(f"ratio {args.name} {ratio:.4g}")
+
+
+if __name__ == "__main__":
+    main()
