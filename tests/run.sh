@@ -12,6 +12,7 @@ usage: sh tests/run.sh [OPTION...]
   --build-type TYPE           default Debug: assertions on, -O1; without it with a sanitizer
   --sanitize address|thread   address includes undefined behaviour
   --march FLAG                compile with -march=FLAG, such as native
+  --single-target             with SBORA_SINGLE_TARGET: the baseline's kernels only, in half the time
   --label LABEL               build and run only: unit (all on Catch2), a folder of tests/, or headers
   --no-install                never call apt-get; also SBORA_NO_INSTALL=1
 
@@ -20,11 +21,12 @@ anything failed, 2 if the tests could not be built or run for lack of a tool.
 END
 }
 
-compiler=g++ build_type=Debug sanitize= march= label=
+compiler=g++ build_type=Debug sanitize= march= single= label=
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --no-install) SBORA_NO_INSTALL=1; shift; continue ;;
+    --single-target) single=single; shift; continue ;;
     --compiler | --build-type | --sanitize | --march | --label) [ $# -ge 2 ] || die "$1 needs a value" ;;
     *) usage >&2; die "unknown option $1" ;;
     esac
@@ -58,10 +60,11 @@ thread) flags="-fsanitize=thread -g1" debug=-O0 ;;
 *) die "--sanitize takes address or thread" ;;
 esac
 [ -z "$march" ] || flags="$flags -march=$march"
+[ -z "$single" ] || flags="$flags -DSBORA_SINGLE_TARGET"
 
 # One build directory per choice, so that changing between them doesn't rebuild everything.
 default_dir=$root/build/tests
-for choice in "${compiler#g++}" "${build_type#Debug}" "$sanitize" "$march"; do
+for choice in "${compiler#g++}" "${build_type#Debug}" "$sanitize" "$march" "$single"; do
     [ -z "$choice" ] || default_dir=$default_dir-$(basename "$choice")
 done
 build=${SBORA_BUILD_DIR:-$default_dir}

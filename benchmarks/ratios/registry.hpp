@@ -42,6 +42,11 @@ double forward_overhead_fb_n1();
 double step_overhead_fa();
 double step_overhead_fb();
 double threads2_speedup();
+double gemm_nf4_vs_f32();
+double gemm_nf4_bf16_of_peak();
+double gemv_nf4_of_bw();
+double step_overhead_fa_nf4();
+double step_overhead_fb_nf4();
 double compile_cost();
 
 /// A line on stderr, indented.

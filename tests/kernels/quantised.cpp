@@ -10,6 +10,7 @@
 #include "support/compare.hpp"
 #include "support/levels.hpp"
 #include "support/random_values.hpp"
+#include "support/running_error.hpp"
 
 using namespace sbora_tests;
 using sbora::isa;
@@ -182,6 +183,47 @@ TEST_CASE("quantising counts the boundaries below a value", "[kernels]") {
                     {values.data(), count, book->boundary.data(), book->code.data(), ragged, codes.data(),
                      &absmax}) == count - 1);
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("products of few tokens in groups of codes are the sums within their roundings", "[kernels]") {
+  const isa level = GENERATE(from_range(tested_levels()));
+  const auto* kernels = sbora::detail::code_kernels_at(level);
+  if (kernels == nullptr) return;
+  random_values random(seed + 5);
+  for (const index_t depth : {kernels->group, 3 * kernels->group}) {
+    for (const index_t columns : {1, 4, 9}) {
+      for (index_t tokens = 1; tokens <= 7; ++tokens) {
+        const quantised_case<four_bit> c(columns, depth, guard::back, random);
+        INFO(text(level, c) << ", " << tokens << " tokens, block shift " << c.block_shift);
+        std::vector<float> left(static_cast<std::size_t>(tokens * depth));
+        for (float& value : left) value = random.uniform<float>();
+        std::vector<float> arranged = left;
+        kernels->arrange(arranged.data(), tokens * depth);
+        const guarded_buffer<float> out(tokens * columns, guard::back), bias(columns, guard::back);
+        for (index_t n = 0; n < columns; ++n) bias[n] = random.uniform<float>();
+        kernels->stream({arranged.data(), depth, tokens, depth, c.source(), true, out.data(), columns, 0.5F,
+                         bias.data(), false, 0, columns});
+        within_bounds results;
+        for (index_t t = 0; t < tokens; ++t) {
+          for (index_t n = 0; n < columns; ++n) {
+            double sum = 0, magnitude = 0;
+            for (index_t k = 0; k < depth; ++k) {
+              const double term = static_cast<double>(left[static_cast<std::size_t>(t * depth + k)]) *
+                                  static_cast<double>(c.value(n, k));
+              sum += term;
+              magnitude += std::fabs(term);
+            }
+            // A term: 8 additions in a group, its scale, one for every group, 4 of lanes, alpha, bias.
+            const auto roundings = static_cast<long double>(8 + 2 + depth / kernels->group + 4 + 2);
+            results.add(t, n, out[t * columns + n], static_cast<double>(bias[n]) + 0.5 * sum,
+                        gamma_bound<float>(roundings) * (std::fabs(bias[n]) + magnitude));
+          }
+        }
+        CHECK(results.failures() == "");
+        CHECK(out.intact());
       }
     }
   }

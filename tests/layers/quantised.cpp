@@ -12,9 +12,19 @@ using sbora::adapter_kind;
 
 namespace {
 
+/// Empty where both hold the same bits, or numbers that differ by roundings where those may.
 template <class T>
-std::string difference(const padded_matrix<T>& got, const padded_matrix<T>& expected) {
-  return same_bits(got.memory(), expected.memory()) ? "" : "results differ";
+std::string difference(const padded_matrix<T>& got, const padded_matrix<T>& expected, bool exact = true) {
+  if (exact) return same_bits(got.memory(), expected.memory()) ? "" : "results differ";
+  for (index_t i = 0; i < got.rows(); ++i) {
+    for (index_t j = 0; j < got.cols(); ++j) {
+      const auto a = static_cast<float>(got(i, j)), b = static_cast<float>(expected(i, j));
+      // Sums of 128 terms of at most 1, in another order, and a bf16's rounding.
+      const float bound = 128 * 130 * 0x1p-24F + (sizeof(T) == 2 ? 0x1p-7F * std::abs(b) : 0);
+      if (!(std::abs(a - b) <= bound)) return std::to_string(a) + " instead of " + std::to_string(b);
+    }
+  }
+  return "";
 }
 
 /// Forward and backward in eval and training mode over both weights.
@@ -40,14 +50,17 @@ void check_layers(const layer_case& size, const Quantised& codes, const sbora::w
     const auto gradient = adapter.gradient();
     return std::tuple(eval_y, eval_dx, y, dx, std::vector<float>(gradient.begin(), gradient.end()));
   };
+  // Few tokens are multiplied in groups of 128 codes where the machine can, in an order of its own.
+  const bool grouped = std::is_same_v<Quantised, sbora::four_bit_view> && size.tokens <= 16 &&
+                       size.d_in % 128 == 0 && sbora::detail::code_kernels_at(sbora::active_isa()) != nullptr;
   for (const sbora::delta_path path :
        {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack}) {
     CAPTURE(static_cast<int>(path));
     const auto got = run(codes, path);
     const auto expected = run(values, path);
-    CHECK(difference(std::get<0>(got), std::get<0>(expected)) == "");
+    CHECK(difference(std::get<0>(got), std::get<0>(expected), !grouped) == "");
     CHECK(difference(std::get<1>(got), std::get<1>(expected)) == "");
-    CHECK(difference(std::get<2>(got), std::get<2>(expected)) == "");
+    CHECK(difference(std::get<2>(got), std::get<2>(expected), !grouped) == "");
     CHECK(difference(std::get<3>(got), std::get<3>(expected)) == "");
     CHECK(std::get<4>(got) == std::get<4>(expected));
   }
@@ -85,6 +98,7 @@ void check_weight(const layer_case& size, const Quantised& codes) {
 TEST_CASE("a layer over quantised weights is one over their values") {
   const layer_case cases[] = {{37, 29, 5, 1, sbora::storage::out_by_in, 0, true, 0},
                               {64, 128, 8, 3, sbora::storage::out_by_in, 0, true, 0.2},
+                              {23, 128, 4, 7, sbora::storage::out_by_in, 0, true, 0},
                               {40, 300, 8, 37, sbora::storage::out_by_in, 0, true, 0},
                               {24, 31, 3, 20, sbora::storage::out_by_in, 0, true, 0.1}};
   for (const layer_case& size : cases) {

@@ -34,8 +34,14 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/pair_panels.inl>
 #include <sbora/kernels/body/stream.inl>
+#include <sbora/kernels/body/stream_four_bit.inl>
 #include <sbora/kernels/body/quantise.inl>
 #include <sbora/kernels/body/table.inl>
+
+template <class T>
+struct code_table {
+  static constexpr code_kernels entries = {&arrange_for_codes<T>, &stream_codes<T>, code_group};
+};
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx512
 SBORA_AVX512_END

@@ -84,6 +84,16 @@ const conversion_kernels& conversion_kernels_at(isa level) noexcept {
 }
 
 /// Null at levels that have none.
+template <class T = float>
+const code_kernels* code_kernels_at(isa level) noexcept {
+#if defined(SBORA_HAS_AVX512)
+  if (level == isa::avx512 || level == isa::avx512_bf16) return &avx512::code_table<T>::entries;
+#endif
+  static_cast<void>(level);
+  return nullptr;
+}
+
+/// Null at levels that have none.
 template <class Storage>
 const pair_kernels<Storage>* pair_kernels_at(isa level) noexcept {
 #if defined(SBORA_HAS_AVX512_BF16)

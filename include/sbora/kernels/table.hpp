@@ -61,6 +61,13 @@ struct product_kernels {
   void (*stream)(const stream_args<Storage, T>&) noexcept;
 };
 
+/// The same of few tokens over 4-bit codes, rearranged for it: see stream_four_bit.inl. At levels that have it.
+struct code_kernels {
+  void (*arrange)(float* rows, index_t count) noexcept;
+  void (*stream)(const stream_args<four_bit, float>&) noexcept;
+  index_t group;  ///< of which depth and line length have to be multiples
+};
+
 /// Products of bf16 activations with a weight that is bf16 or, where it is quantised, becomes bf16 on pack.
 template <class Storage>
 struct pair_kernels {

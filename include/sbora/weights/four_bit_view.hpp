@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 
 #include <sbora/config/errors.hpp>
+#include <sbora/config/executor.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/codebooks.hpp>
 #include <sbora/weights/weight_view.hpp>

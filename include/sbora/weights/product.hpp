@@ -121,6 +121,29 @@ left_operand<T> widened_rows(const left_operand<Left>& left, workspace_frame& fr
   }
 }
 
+/// The kernels that take such a weight's codes in groups, where this machine has them.
+inline const code_kernels* code_kernels_for(const right_operand<four_bit>& right, index_t depth) {
+  const code_kernels* const kernels = code_kernels_at(active_isa());
+  const bool fits = kernels != nullptr && right.depth_along_lines && depth % kernels->group == 0 &&
+                    right.source.line_length % kernels->group == 0;
+  return fits ? kernels : nullptr;
+}
+
+/// The rows in the order of those kernels: widened rows in place, the caller's as a copy.
+inline left_operand<float> arranged_rows(const left_operand<float>& rows, const code_kernels& kernels,
+                                         workspace_frame& frame, bool own) {
+  left_operand<float> arranged = rows;
+  if (!own) {
+    float* const copy = frame.take<float>(rows.rows * rows.depth);
+    for (index_t row = 0; row < rows.rows; ++row) {
+      std::copy_n(rows.data + row * rows.row_stride, rows.depth, copy + row * rows.depth);
+    }
+    arranged = {copy, rows.rows, rows.depth, rows.depth, 1};
+  }
+  kernels.arrange(const_cast<float*>(arranged.data), rows.rows * rows.depth);
+  return arranged;
+}
+
 /// Whether what is added on pack leaves the panel bf16, so that it can be one of pairs.
 template <class Storage>
 bool takes_pairs(const right_operand<Storage>& right) {
@@ -166,10 +189,17 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
   const product_kernels<Storage, T>& kernels = product_kernels_now<Storage>();
   if (is_streamed(left.rows, right.depth_along_lines) && right.updates.empty() && left.depth_stride == 1 &&
       left.row_index == nullptr && left.depth > 0) {
-    const auto rows = widened_rows<T>(left, frame);
+    auto rows = widened_rows<T>(left, frame);
+    auto stream = kernels.stream;
+    if constexpr (std::is_same_v<Storage, four_bit>) {
+      if (const code_kernels* codes = code_kernels_for(right, left.depth); codes != nullptr) {
+        rows = arranged_rows(rows, *codes, frame, !std::is_same_v<Left, T>);
+        stream = codes->stream;
+      }
+    }
     const index_t step = right.depth_along_lines ? stream_dot_columns : stream_axpy_columns;
     for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
-      kernels.stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
+      stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
                       right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,
                       result.accumulate, begin, end});
       result.narrow(0, left.rows, begin, end);

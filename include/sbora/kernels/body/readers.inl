@@ -77,8 +77,7 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
   SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
     return {source_.codes + first_ / 2, source_.line_length / 2, lines, length / 2};
   }
-
- private:
+  /// Of an element of the flattened matrix.
   SBORA_FORCE_INLINE float scale(index_t element) const noexcept {
     const index_t block = element >> source_.block_shift;
     if (source_.absmax_codes == nullptr) return source_.absmax[block];
@@ -86,6 +85,7 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
            source_.nested_offset;
   }
 
+ private:
   /// One by one: across blocks, from the middle of a byte, at the end of the codes.
   v gathered(index_t element, index_t n) const noexcept {
     float values[v::lanes] = {};
