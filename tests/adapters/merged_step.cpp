@@ -2,6 +2,7 @@
 
 #include <sbora/adapters/merged_step.hpp>
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/optimisers/adamw_8bit.hpp>
 
 #include "support/merge_problem.hpp"
 #include "support/message.hpp"
@@ -49,6 +50,7 @@ TEMPLATE_TEST_CASE("a merged step is unmerge, step and merge, bit for bit", "", 
     check_step<adapter_kind::fa, TestType, sbora::adamw<T>>(order);
     check_step<adapter_kind::fb, TestType, sbora::adamw<T>>(order);
     check_step<adapter_kind::fa, TestType, sbora::sgd<T>>(order);
+    if constexpr (std::is_same_v<T, float>) check_step<adapter_kind::fb, TestType, sbora::adamw_8bit<T>>(order);
   }
 }
 

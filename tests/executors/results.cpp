@@ -1,6 +1,9 @@
 // Results don't depend on the executor: a training step, merges and swaps give the same bits on all of
 // them, and on a pool of the user's own. Under ThreadSanitizer this is the test of the layers' tasks.
 
+#include <optional>
+
+#include <sbora/quantized.hpp>
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
@@ -32,32 +35,66 @@ struct own_pool {
 static_assert(sbora::executor<own_pool>);
 static_assert(!sbora::executor<int>);
 
+/// How a weight is kept: as numbers of a type, or as their codes.
+template <class Scalar>
+struct dense {
+  using scalar = Scalar;
+  template <adapter_kind Kind>
+  static auto layer_of(const layer_problem<Kind, Scalar>& p) {
+    return p.layer();
+  }
+};
+template <class Quantised>
+struct quantised {
+  using scalar = float;
+  std::optional<Quantised> codes;
+  template <adapter_kind Kind>
+  auto layer_of(const layer_problem<Kind, float>& p) {
+    codes.emplace(p.layer().weight());
+    return sbora::linear(codes->view(), std::span<const float>(p.bias));
+  }
+};
+
+struct training {
+  index_t tokens;
+  double dropout;
+};
+
 /// Everything that a few training steps write, as one run of numbers.
-template <adapter_kind Kind, class Scalar, class Executor>
-std::vector<float> train(Executor& pool) {
+template <adapter_kind Kind, class Weight, class Activation, class Executor>
+std::vector<float> train(const training& how, Executor& pool) {
+  using saved_type = std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>,
+                                        sbora::fb_saved<float, Activation>>;
   // Several tasks everywhere: rows (tokens), columns, narrow products, gathers, merges.
-  layer_problem<Kind, Scalar> p(
-      {.d_out = 301, .d_in = 290, .rank = 9, .tokens = 150, .padding = 1, .bias = true, .dropout = 0.3});
-  const auto layer = p.layer();
-  typename decltype(p)::adapter_type::saved_type saved;
+  layer_problem<Kind, typename Weight::scalar> p({.d_out = 140,
+                                                  .d_in = 290,
+                                                  .rank = 9,
+                                                  .tokens = how.tokens,
+                                                  .padding = 1,
+                                                  .bias = true,
+                                                  .dropout = how.dropout});
+  Weight weight;
+  const auto layer = weight.layer_of(p);
+  padded_matrix<Activation> x(how.tokens, 290, 1), dy(how.tokens, 140), y(how.tokens, 140, 2), dx(x);
+  x.randomise(11);
+  dy.randomise(12);
+  saved_type saved;
   sbora::workspace memory;
   sbora::adamw<float> optimiser(p.adapter.parameter_count(), {.learning_rate = 0.01});
-  auto y = p.empty_y();
-  auto dx = p.empty_dx();
   std::vector<float> all;
   const auto keep = [&all](const auto& values) {
-    for (const float value : values) all.push_back(value);
+    for (const auto value : values) all.push_back(static_cast<float>(value));
   };
   for (int step = 0; step < 2; ++step) {
-    layer.forward(activation(p.x), activation(y), p.adapter, saved, memory, pool);
+    layer.forward(activation(std::as_const(x)), activation(y), p.adapter, saved, memory, pool);
     p.adapter.zero_gradient();
-    layer.backward(activation(p.dy), activation(dx), p.adapter, saved, memory, pool);
+    layer.backward(activation(std::as_const(dy)), activation(dx), p.adapter, saved, memory, pool);
     keep(p.adapter.gradient());
     optimiser.step(p.adapter.parameters(), p.adapter.gradient(), {.learning_rate = 0.01}, pool);
     keep(y.memory());
     keep(dx.memory());
   }
-  layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), memory, pool);
+  layer.forward(activation(std::as_const(x)), activation(y), std::as_const(p.adapter), memory, pool);
   keep(y.memory());
   keep(p.adapter.parameters());
   return all;
@@ -92,13 +129,15 @@ class merges {
   merge_problem<Scalar> p;
 };
 
-/// `run(pool)` gives the same on every executor.
+constexpr std::initializer_list<int> few = {2, 5}, all_counts = {1, 2, 3, 4, 5, 6, 7, 8};
+
+/// `run(pool)` gives the same on every executor with each number of threads.
 template <class Run>
-void check_executors(Run&& run) {
+void check_executors(std::initializer_list<int> counts, Run&& run) {
   sbora::serial_executor serial;
   const auto expected = run(serial);
   using values = std::span<const typename std::remove_cvref_t<decltype(expected)>::value_type>;
-  for (const int threads : {1, 2, 3, 8}) {
+  for (const int threads : counts) {
     CAPTURE(threads);
     sbora::thread_pool pool(threads);
     CHECK(same_bits(values(run(pool)), values(expected)));
@@ -111,10 +150,14 @@ void check_executors(Run&& run) {
   CHECK(same_bits(values(run(own)), values(expected)));
 }
 
-template <class Scalar>
-void check_training() {
-  check_executors([](auto& pool) { return train<adapter_kind::fa, Scalar>(pool); });
-  check_executors([](auto& pool) { return train<adapter_kind::fb, Scalar>(pool); });
+/// Streamed, packed with ΔW, and with dropout as two products.
+template <class Weight, class Activation>
+void check_training(std::initializer_list<int> counts = few) {
+  for (const training& how : {training{3, 0}, {150, 0}, {150, 0.3}}) {
+    CAPTURE(how.tokens, how.dropout);
+    check_executors(counts, [&](auto& pool) { return train<adapter_kind::fa, Weight, Activation>(how, pool); });
+    check_executors(counts, [&](auto& pool) { return train<adapter_kind::fb, Weight, Activation>(how, pool); });
+  }
 }
 
 template <class Scalar>
@@ -122,14 +165,24 @@ void check_merging() {
   for (const sbora::storage order : both_orders) {
     merges<adapter_kind::fa, Scalar> fa(order);
     merges<adapter_kind::fb, Scalar> fb(order);
-    check_executors([&](auto& pool) { return fa.run(pool); });
-    check_executors([&](auto& pool) { return fb.run(pool); });
+    check_executors(all_counts, [&](auto& pool) { return fa.run(pool); });
+    check_executors(all_counts, [&](auto& pool) { return fb.run(pool); });
   }
 }
 
 }  // namespace
 
-TEST_CASE("training on float weights gives the same bits on every executor") { check_training<float>(); }
+TEST_CASE("training on float weights gives the same bits on every executor") {
+  check_training<dense<float>, float>(all_counts);
+}
+TEST_CASE("training on bfloat16 weights gives the same bits on every executor") {
+  check_training<dense<Eigen::bfloat16>, float>();
+  check_training<dense<Eigen::bfloat16>, Eigen::bfloat16>();
+}
+TEST_CASE("training on quantised weights gives the same bits on every executor") {
+  check_training<quantised<sbora::four_bit_weight>, float>();
+  check_training<quantised<sbora::int8_weight>, Eigen::bfloat16>();
+}
 TEST_CASE("merging into float weights gives the same bits on every executor") { check_merging<float>(); }
 TEST_CASE("merging into bfloat16 weights gives the same bits on every executor") {
   check_merging<Eigen::bfloat16>();

@@ -36,8 +36,8 @@ struct optimiser_case {
   void reset() const { w.assign(w0), g.assign(g0), m.assign(m0), s.assign(s0); }
 
   sbora::detail::adamw_args<T> adamw(index_t begin, index_t end) const {
-    return {w.data(), g.data(), m.data(), s.data(), T(0.3),  T(0.9), T(0.999),
-            T(1e-6),  T(0.99),  T(0.02),  T(5),     begin,   end};
+    return {w.data(), g.data(), m.data(), s.data(),
+            {T(0.3), T(0.9), T(0.999), T(1e-6), T(0.99), T(0.02), T(5)}, begin, end};
   }
   sbora::detail::sgd_args<T> sgd(bool momentum, bool nesterov, index_t begin, index_t end) const {
     return {w.data(), g.data(), momentum ? m.data() : nullptr, T(0.3), T(0.05), T(0.9),
@@ -88,11 +88,11 @@ TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", flo
         for (index_t i = begin; i < end; ++i) {
           const auto at = static_cast<std::size_t>(i);
           const real one{1};
-          const real g = real{c.g0[at]} * real{a.gradient_scale};
-          const real m = real{c.m0[at]} + (one - real{a.beta1}) * (g - real{c.m0[at]});
-          const real s = real{a.beta2} * real{c.s0[at]} + (one - real{a.beta2}) * g * g;
-          const real denominator = sqrt(s) * real{a.inverse_root_correction} + real{a.epsilon};
-          const real w = real{c.w0[at]} * real{a.decay} - real{a.step_size} * (m / denominator);
+          const real g = real{c.g0[at]} * real{a.rates.gradient_scale};
+          const real m = real{c.m0[at]} + (one - real{a.rates.beta1}) * (g - real{c.m0[at]});
+          const real s = real{a.rates.beta2} * real{c.s0[at]} + (one - real{a.rates.beta2}) * g * g;
+          const real denominator = sqrt(s) * real{a.rates.inverse_root_correction} + real{a.rates.epsilon};
+          const real w = real{c.w0[at]} * real{a.rates.decay} - real{a.rates.step_size} * (m / denominator);
           results.add(i, 0, c.w[i], w.value, w.error);
           results.add(i, 1, c.m[i], m.value, m.error);
           results.add(i, 2, c.s[i], s.value, s.error);
@@ -120,7 +120,7 @@ TEMPLATE_TEST_CASE("adamw of zeros only decays, and a NaN stays in its element",
     INFO(sbora::to_string(level) << ", element " << i << " of " << size);
     const bool is_nan = !(c.w[i] == c.w[i]);
     CHECK(is_nan == (i == poisoned));
-    const T decayed = c.w0[static_cast<std::size_t>(i)] * a.decay;
+    const T decayed = c.w0[static_cast<std::size_t>(i)] * a.rates.decay;
     if (i != poisoned) CHECK(c.w[i] == decayed);
   }
 }

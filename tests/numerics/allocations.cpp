@@ -3,6 +3,7 @@
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/quantized.hpp>
 
 #include <atomic>
 #include <cstdlib>
@@ -86,6 +87,7 @@ void check_training_step(double dropout) {
   using T = typename decltype(p)::T;
   sbora::adamw<T> adamw(p.adapter.parameter_count());
   sbora::sgd<T> sgd(p.adapter.parameter_count(), {.momentum = 0.9});
+  sbora::adamw_8bit<float> adamw_8bit(p.adapter.parameter_count());
   auto y = p.empty_y();
   auto dx = p.empty_dx();
   sbora::thread_pool threads(2);
@@ -101,6 +103,7 @@ void check_training_step(double dropout) {
     const double scale = sbora::clip_scale(sbora::gradient_norm(gradient), 1);
     adamw.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
     sgd.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
+    if constexpr (std::is_same_v<T, float>) adamw_8bit.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
   };
   sbora::serial_executor serial;
   CHECK(allocations_after_warm_up([&] { step(serial); }) == 0);
@@ -192,6 +195,26 @@ void check_step_memory() {
 }
 
 }  // namespace
+
+TEST_CASE("a step over 4-bit codes allocates little beside them, and nothing after the first") {
+  layer_problem<adapter_kind::fa, float> p({.d_out = 512, .d_in = 640, .rank = 8, .tokens = 24});
+  const sbora::four_bit_weight codes(sbora::weight_view<const float>(p.weight.data(), 512, 640), {.nested = true});
+  const sbora::linear layer(codes.view());
+  sbora::workspace memory;
+  sbora::fa_saved<float> saved;
+  auto y = p.empty_y();
+  auto dx = p.empty_dx();
+  const auto step = [&] {
+    layer.forward(activation(std::as_const(p.x)), activation(y), p.adapter, saved, memory);
+    layer.backward(activation(std::as_const(p.dy)), activation(dx), p.adapter, saved, memory);
+  };
+  allocated_bytes.store(0);
+  counting.store(true);
+  step();
+  counting.store(false);
+  CHECK(allocated_bytes.load() < 512 * 640 / 2);  // less than the codes
+  CHECK(allocations_after_warm_up(step) == 0);
+}
 
 TEST_CASE("memory_of_step is what a step allocates") {
   check_step_memory<adapter_kind::fa>();

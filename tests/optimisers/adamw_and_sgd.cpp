@@ -169,6 +169,23 @@ TEST_CASE("a step rejects what would make the parameters not finite, before writ
   check(sgd<float>(2));
 }
 
+TEST_CASE("an optimiser takes its state along in a move, and what is left rejects steps") {
+  const std::vector<float> gradient = {1, 1};
+  const auto check = [&](auto optimiser, auto same) {
+    std::vector<float> parameters = {1, 2}, expected = {1, 2};
+    for (int step = 0; step < 3; ++step) same.step(expected, gradient);
+    optimiser.step(parameters, gradient);
+    auto moved = std::move(optimiser);
+    moved.step(parameters, gradient);
+    CHECK_ERROR(shape_error, "made for 0 parameters, got 2", optimiser.step(parameters, gradient));
+    optimiser = std::move(moved);
+    optimiser.step(parameters, gradient);
+    CHECK(parameters == expected);
+  };
+  check(adamw<float>(2), adamw<float>(2));
+  check(sgd<float>(2, {.momentum = 0.5}), sgd<float>(2, {.momentum = 0.5}));
+}
+
 TEST_CASE("sgd rejects options by their values") {
   const auto make = [](sgd_options options) { return sgd<float>(3, options); };
   CHECK_ERROR(config_error, "sbora::sgd: learning_rate must be positive, got -1.0",

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -21,11 +22,11 @@ template <class T>
 T padding() {
   std::uint64_t bits = 0x7FF4ABABABABABAB;
   if constexpr (std::is_same_v<T, float>) bits = 0x7FABABAB;
-  if constexpr (std::is_same_v<T, sbora::bf16>) bits = 0x7FAB;
+  if constexpr (sizeof(T) == 2 && !std::is_integral_v<T>) bits = 0x7FAB;  // bfloat16, and Eigen's types
   if constexpr (std::is_same_v<T, sbora::f16>) bits = 0x7DAB;
   T value;
   static_assert(sizeof value <= sizeof bits);
-  std::memcpy(&value, &bits, sizeof value);  // little endian, as every machine with a level
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof value);  // little endian, as every machine with a level
   return value;
 }
 
@@ -54,6 +55,11 @@ class guarded_buffer {
     slack_ = touching == guard::front ? data_ + size_ : data_ - slack;
     for (std::size_t i = 0; i < size_; ++i) data_[i] = padding<T>();
     for (std::size_t i = 0; i < slack; ++i) slack_[i] = padding<T>();
+  }
+  /// A copy of somebody's.
+  guarded_buffer(std::span<const T> values, guard touching)
+      : guarded_buffer(static_cast<index_t>(values.size()), touching) {
+    if (!values.empty()) std::memcpy(data_, values.data(), values.size_bytes());
   }
   ~guarded_buffer() { munmap(base_, mapped_); }
   guarded_buffer(const guarded_buffer&) = delete;

@@ -64,7 +64,7 @@ TEST_CASE("codes and scales are those of bitsandbytes 0.50.2 on the CPU") {
 }
 
 TEST_CASE("the mean error of normal weights is that of bitsandbytes") {
-  // Its test's means, per blocksize, over 1024 x 1024; ours within ten of its standard deviations.
+  // Its test's means, per blocksize, over 1024 x 1024, and its bound: seven of its standard deviations.
   const std::vector<float> weight = normal(1024 * 1024, 7);
   const sbora::weight_view<const float> source(weight.data(), 1024, 1024);
   const double means[][3] = {{32, 0.067746, 6.9e-5},   {64, 0.072798, 7.4e-5},   {128, 0.076831, 9.1e-5},
@@ -73,10 +73,10 @@ TEST_CASE("the mean error of normal weights is that of bitsandbytes") {
   for (const auto& [blocksize, mean, deviation] : means) {
     const sbora::four_bit_weight codes(source, {four_bit_type::nf4, static_cast<index_t>(blocksize)});
     INFO(blocksize);
-    CHECK(std::abs(mean_error(values_of(codes.view()), weight) - mean) < 10 * deviation);
+    CHECK(std::abs(mean_error(values_of(codes.view()), weight) - mean) < 7 * deviation);
   }
   const sbora::four_bit_weight fp4(source, {four_bit_type::fp4});
-  CHECK(std::abs(mean_error(values_of(fp4.view()), weight) - 0.096543) < 10 * 1.11e-4);
+  CHECK(std::abs(mean_error(values_of(fp4.view()), weight) - 0.096543) < 7 * 1.11e-4);
   const sbora::four_bit_weight nested(source, {.nested = true});
   CHECK(mean_error(values_of(nested.view()), weight) < 0.11);
 }
@@ -164,4 +164,13 @@ TEST_CASE("a view refuses codes and scales that don't fit") {
   CHECK(sbora::int8_view(bytes, rows, 3, 4).bytes() == 24);
   CHECK_ERROR(sbora::quantization_error, "absmax has 3 elements, expected 4", sbora::int8_view(bytes, rows, 4, 3));
   CHECK_ERROR(sbora::quantization_error, "codes has 12 elements, expected 15", sbora::int8_view(bytes, rows, 3, 5));
+}
+
+TEST_CASE("a large weight in nested 4-bit codes takes 0.52 bytes an element") {
+  const index_t d_out = 4096, d_in = 11008, blocks = d_out * d_in / 64;
+  const std::vector<std::uint8_t> codes(static_cast<std::size_t>(d_out * d_in / 2)),
+      absmax_codes(static_cast<std::size_t>(blocks));
+  const std::vector<float> nested(static_cast<std::size_t>(blocks / 256)), table(256);
+  const sbora::four_bit_view view(four_bit_type::nf4, codes, d_out, d_in, {64, {}, absmax_codes, nested, table, 0.0F});
+  CHECK(static_cast<double>(view.bytes()) <= 0.52 * static_cast<double>(d_out * d_in));
 }

@@ -14,7 +14,8 @@ namespace sbora::inline SBORA_ABI {
 /// Shapes      the optimiser is one of this adapter's parameters alone.
 /// Requires    the adapter is merged by `into`, the gradient is finite: checked.
 /// Cost        the step's pass and a write of the region: each task's parameters are still in the cache
-///             when their columns or rows are written. One pass over the gradient before. No allocation.
+///             when their columns or rows are written (not with adamw_8bit, whose blocks aren't cut that way). One
+///             pass over the gradient before. No allocation.
 /// Numerics    as adamw (or sgd) and merger: equal bits for any executor.
 /// Thread      as merger.
 /// Errors      merge_error, shape_error, config_error, not_finite_error, before anything is written.
@@ -25,7 +26,12 @@ void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimise
   if (!std::isfinite(gradient_norm(std::span<const T>(adapter.gradient())))) {
     throw not_finite_error("sbora::merged_step: the gradient isn't finite", -1, -1);
   }
-  into.rewrite(adapter, optimiser.start_step(adapter.parameters(), adapter.gradient(), now), pool);
+  if constexpr (requires { optimiser.start_step(adapter.parameters(), adapter.gradient(), now); }) {
+    into.rewrite(adapter, optimiser.start_step(adapter.parameters(), adapter.gradient(), now), pool);
+  } else {
+    optimiser.step(adapter.parameters(), adapter.gradient(), now, pool);
+    into.rewrite(adapter, [](index_t, index_t) {}, pool);
+  }
 }
 
 }  // namespace sbora::inline SBORA_ABI

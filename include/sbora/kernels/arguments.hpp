@@ -58,18 +58,56 @@ struct dropout_args {
   index_t begin, end;
 };
 
-/// One fused AdamW step over a flat range; moment corrections folded into step_size and denominator.
+/// What an AdamW step does to every element; moment corrections folded into step_size and denominator.
+template <class T>
+struct adamw_rates {
+  T gradient_scale;
+  T beta1, beta2, epsilon;
+  T decay;                        ///< 1 - learning_rate·weight_decay
+  T step_size;                    ///< learning_rate / (1 - beta1^step)
+  T inverse_root_correction;      ///< 1 / sqrt(1 - beta2^step)
+};
+
+/// One fused AdamW step over a flat range.
 template <class T>
 struct adamw_args {
   T* parameter;
   const T* gradient;
   T* first_moment;
   T* second_moment;
-  T gradient_scale;
-  T beta1, beta2, epsilon;
-  T decay;                        ///< 1 - learning_rate·weight_decay
-  T step_size;                    ///< learning_rate / (1 - beta1^step)
-  T inverse_root_correction;      ///< 1 / sqrt(1 - beta2^step)
+  adamw_rates<T> rates;
+  index_t begin, end;
+};
+
+/// Elements that share a scale in moments of 8 bits.
+inline constexpr index_t moment_block = 256;
+
+/// An 8-bit map, and how magnitudes x in [0, 1] are rounded to it: the upper 16 bits of x choose a step, by how far
+/// they are above those of the first; the nearest entry is step >> 16, one more where the lower 16 bits of x are
+/// above step's. Entries count from the code of zero, away from it, downward for negative numbers.
+struct moment_map {
+  const float* value;          ///< of a code: 256
+  const std::uint32_t* steps;  ///< of the upper 16 bits from first_step to last_step
+  int code_of_zero;
+
+  static constexpr int first_step = 0x3400;  // 2^-23: below half the least entry
+  static constexpr int last_step = 0x3F80;   // 1
+};
+
+/// The moments of adamw_8bit: element i of block b = i / moment_block is value[code[i]]·absmax[b].
+struct moment_codes {
+  std::uint8_t* code;  ///< whole blocks: beyond the last element the code of zero
+  float* absmax;
+  moment_map map;
+};
+
+/// The same step with moments in 8 bits, decoded and rounded anew on the way. begin is a multiple of moment_block;
+/// the last block may be a part.
+struct adamw_8bit_args {
+  float* parameter;
+  const float* gradient;
+  moment_codes first, second;
+  adamw_rates<float> rates;
   index_t begin, end;
 };
 

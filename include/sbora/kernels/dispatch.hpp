@@ -53,6 +53,11 @@ const optimiser_kernels<T>& optimiser_kernels_at(isa level) noexcept {
   SBORA_TABLE_AT(level, optimiser_table<T>);
 }
 
+template <class T = float>
+const adamw_8bit_kernels& adamw_8bit_kernels_at(isa level) noexcept {
+  SBORA_TABLE_AT(level, adamw_8bit_table<T>);
+}
+
 template <class T>
 const packing_kernels<T>& packing_kernels_at(isa level) noexcept {
   SBORA_TABLE_AT(level, packing_table<T>);

@@ -26,6 +26,11 @@ struct optimiser_kernels {
   void (*sgd)(const sgd_args<T>&) noexcept;
 };
 
+/// The same with moments in 8 bits.
+struct adamw_8bit_kernels {
+  void (*step)(const adamw_8bit_args&) noexcept;
+};
+
 /// What a product's left operand is packed with, and for which tiles.
 template <class T>
 struct packing_kernels {

@@ -33,7 +33,7 @@ class sgd {
   explicit sgd(index_t parameter_count, sgd_options options = {})
       : options_(options), count_(parameter_count) {
     constexpr const char* who = "sbora::sgd";
-    if (count_ < 1) throw shape_error("sbora::sgd: no parameters");
+    if (count_.value < 1) throw shape_error("sbora::sgd: no parameters");
     detail::check_option(options.learning_rate > 0, who, "learning_rate must be positive",
                          options.learning_rate);
     detail::check_option(options.momentum >= 0 && options.momentum < 1, who,
@@ -45,7 +45,7 @@ class sgd {
     if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
       throw config_error("sbora::sgd: nesterov needs momentum and no dampening");
     }
-    if (options.momentum > 0) velocity_ = detail::make_zeroed_array<T>(count_);
+    if (options.momentum > 0) velocity_ = detail::make_zeroed_array<T>(count_.value);
   }
 
   template <class Executor = serial_executor>
@@ -53,7 +53,7 @@ class sgd {
             Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
     const auto range = start_step(parameters, gradient, now);
-    detail::for_ranges(count_, detail::task_elements, pool, range);
+    detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }
 
   void step(std::span<T> parameters, std::span<const T> gradient) {
@@ -64,7 +64,7 @@ class sgd {
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
   detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
                                                   std::span<const T> gradient, step_options now) {
-    detail::check_step("sbora::sgd", count_, parameters.size(), gradient.size(), now);
+    detail::check_step("sbora::sgd", count_.value, parameters.size(), gradient.size(), now);
     // At the first step the velocity is the gradient itself, undampened.
     const double gradient_weight = steps_ == 0 ? 1.0 : 1.0 - options_.dampening;
     ++steps_;
@@ -88,15 +88,15 @@ class sgd {
   void set_steps(index_t steps) noexcept { steps_ = steps; }
   /// Empty without momentum.
   std::span<T> velocity() noexcept {
-    return {velocity_.get(), velocity_ != nullptr ? static_cast<std::size_t>(count_) : 0};
+    return {velocity_.get(), velocity_ != nullptr ? static_cast<std::size_t>(count_.value) : 0};
   }
   std::size_t state_bytes() const noexcept {
-    return velocity_ != nullptr ? static_cast<std::size_t>(count_) * sizeof(T) : 0;
+    return velocity_ != nullptr ? static_cast<std::size_t>(count_.value) * sizeof(T) : 0;
   }
 
  private:
   sgd_options options_;
-  index_t count_;
+  detail::reset_on_move<index_t> count_;
   index_t steps_ = 0;
   detail::aligned_array<T> velocity_;
 };

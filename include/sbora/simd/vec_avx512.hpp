@@ -203,6 +203,30 @@ SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<fl
   return {_mm512_mask_add_ps(count.v, above, count.v, _mm512_set1_ps(1.0F))};
 }
 
+SBORA_FORCE_INLINE vec<float> look_up(const float* table, const std::uint8_t* codes) noexcept {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes));
+  return {_mm512_i32gather_ps(_mm512_cvtepu8_epi32(bytes), table, 4)};
+}
+SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, int last, vec<float> a) noexcept {
+  const __m512i bits = _mm512_castps_si512(a.v), low = _mm512_set1_epi32(0xFFFF);
+  const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
+  const __m512i least = _mm512_set1_epi32(first);
+  const __m512i upper = _mm512_min_epi32(_mm512_max_epi32(_mm512_srli_epi32(magnitude, 16), least),
+                                         _mm512_set1_epi32(last));
+  const __m512i step = _mm512_i32gather_epi32(_mm512_sub_epi32(upper, least), steps, 4);
+  const __mmask16 above = _mm512_cmpgt_epi32_mask(_mm512_and_si512(magnitude, low), _mm512_and_si512(step, low));
+  const __m512i below = _mm512_srli_epi32(step, 16);
+  const __m512i entry = _mm512_mask_add_epi32(below, above, below, _mm512_set1_epi32(1));
+  const __mmask16 negative = _mm512_movepi32_mask(bits);
+  const __m512i magnitude_entry = _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(magnitude, magnitude), entry);
+  return _mm512_mask_sub_epi32(magnitude_entry, negative, _mm512_setzero_si512(), magnitude_entry);
+}
+SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m512i entry) noexcept {
+  const __m512i code = _mm512_add_epi32(entry, _mm512_set1_epi32(offset));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(codes),
+                   _mm512_cvtepi32_epi8(_mm512_max_epi32(code, _mm512_setzero_si512())));
+}
+
 struct nibble_table {
   __m512 values;
 

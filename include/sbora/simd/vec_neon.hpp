@@ -157,6 +157,31 @@ SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<fl
   return {vaddq_f32(count.v, vreinterpretq_f32_u32(one))};
 }
 
+SBORA_FORCE_INLINE vec<float> look_up(const float* table, const std::uint8_t* codes) noexcept {
+  const float lane[4] = {table[codes[0]], table[codes[1]], table[codes[2]], table[codes[3]]};
+  return {vld1q_f32(lane)};
+}
+SBORA_FORCE_INLINE int32x4_t round_to_map(const std::uint32_t* steps, int first, int last, vec<float> a) noexcept {
+  const uint32x4_t bits = vreinterpretq_u32_f32(a.v), low = vdupq_n_u32(0xFFFF);
+  const uint32x4_t magnitude = vandq_u32(bits, vdupq_n_u32(0x7FFFFFFF));
+  const uint32x4_t least = vdupq_n_u32(static_cast<unsigned>(first));
+  const uint32x4_t upper =
+      vminq_u32(vmaxq_u32(vshrq_n_u32(magnitude, 16), least), vdupq_n_u32(static_cast<unsigned>(last)));
+  std::uint32_t lane[4];
+  vst1q_u32(lane, vsubq_u32(upper, least));
+  for (std::uint32_t& at : lane) at = steps[at];
+  const uint32x4_t step = vld1q_u32(lane);
+  const uint32x4_t above = vcgtq_u32(vandq_u32(magnitude, low), vandq_u32(step, low));
+  const uint32x4_t entry = vbicq_u32(vsubq_u32(vshrq_n_u32(step, 16), above), vceqzq_u32(magnitude));
+  const int32x4_t sign = vshrq_n_s32(vreinterpretq_s32_u32(bits), 31);
+  return vsubq_s32(veorq_s32(vreinterpretq_s32_u32(entry), sign), sign);
+}
+SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, int32x4_t entry) noexcept {
+  const uint16x4_t words = vqmovun_s32(vaddq_s32(entry, vdupq_n_s32(offset)));
+  const std::uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(words, words))), 0);
+  __builtin_memcpy(codes, &four, sizeof four);
+}
+
 struct nibble_table {
   uint8x16x4_t bytes_of_values;
 

@@ -19,6 +19,9 @@
 ///                           high nibble of each first (at the scalar level, by the first nibble)
 ///   max_abs(a, b)           the greater of |a| and |b| in each lane; unspecified for NaN
 ///   count_above(n, a, b)    n, plus 1 in lanes where a > b
+///   look_up(table, codes)   table[code] of lanes codes of 8 bits
+///   round_to_map(steps, first, last, v)  lanes of ints, signed as v in [-1, 1]; see moment_map in arguments.hpp
+///   store_codes(p, offset, ints)         offset + int in bytes; 0 where that is negative
 ///   all_finite(v)           no lane is NaN or infinite
 ///   transpose(block)        lanes vectors of lanes elements, transposed in place
 namespace sbora::inline SBORA_ABI::detail::scalar {
@@ -102,6 +105,22 @@ SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
 }
 SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<float> b) noexcept {
   return {count.v + (a.v > b.v ? 1.0F : 0.0F)};
+}
+
+SBORA_FORCE_INLINE vec<float> look_up(const float* table, const std::uint8_t* codes) noexcept {
+  return {table[*codes]};
+}
+SBORA_FORCE_INLINE int round_to_map(const std::uint32_t* steps, int first, int last, vec<float> a) noexcept {
+  const std::uint32_t bits = float_bits(a.v), magnitude = bits & 0x7FFFFFFFU;
+  if (magnitude == 0) return 0;
+  const int upper = static_cast<int>(magnitude >> 16);
+  const std::uint32_t step = steps[(upper < first ? first : upper > last ? last : upper) - first];
+  const int entry = static_cast<int>(step >> 16) + ((magnitude & 0xFFFFU) > (step & 0xFFFFU) ? 1 : 0);
+  return bits != magnitude ? -entry : entry;
+}
+SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, int entry) noexcept {
+  const int code = offset + entry;
+  *codes = static_cast<std::uint8_t>(code < 0 ? 0 : code);
 }
 
 struct nibble_table {

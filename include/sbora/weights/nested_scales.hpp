@@ -60,7 +60,9 @@ inline nested_scales nest(const std::vector<float>& absmax, std::optional<float>
     const float inverse = 1.0F / greatest;
     for (index_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      nested.codes[at] = nearest_by_steps(midpoints, (absmax[at] - nested.offset) * inverse);
+      const float difference = absmax[at] - nested.offset;
+      nested.codes[at] =
+          nearest_by_steps(midpoints, std::isinf(inverse) ? difference / greatest : difference * inverse);
     }
   }
   return nested;

@@ -243,7 +243,7 @@ class int8_weight {
     }
     absmax_[static_cast<std::size_t>(row)] = greatest;
     if (greatest == 0) return -1;
-    const float scale = 127.0F / greatest;
+    const float scale = 1.0F / greatest * 127.0F;  // as PyTorch divides a number by a tensor
     std::int8_t* const codes = &codes_[static_cast<std::size_t>(row * d_in_)];
     for (index_t begin = 0; begin < d_in_; begin += piece) {
       const index_t count = read(begin);

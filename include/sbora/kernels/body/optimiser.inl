@@ -8,7 +8,7 @@ struct adamw_step {
   using v = vec<T>;
   v gradient_scale, beta1, beta2, rest1, rest2, epsilon, decay, step_size, correction;
 
-  explicit SBORA_FORCE_INLINE adamw_step(const adamw_args<T>& a) noexcept
+  explicit SBORA_FORCE_INLINE adamw_step(const adamw_rates<T>& a) noexcept
       : gradient_scale(v::set1(a.gradient_scale)), beta1(v::set1(a.beta1)), beta2(v::set1(a.beta2)),
         rest1(v::set1(T{1} - a.beta1)), rest2(v::set1(T{1} - a.beta2)), epsilon(v::set1(a.epsilon)),
         decay(v::set1(a.decay)), step_size(v::set1(a.step_size)),
@@ -26,7 +26,7 @@ struct adamw_step {
 template <class T>
 void adamw(const adamw_args<T>& a) noexcept {
   using v = vec<T>;
-  const adamw_step<T> step(a);
+  const adamw_step<T> step(a.rates);
   index_t i = a.begin;
   for (; i + v::lanes <= a.end; i += v::lanes) {
     v w = v::load(a.parameter + i);

@@ -225,6 +225,11 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
                                            n1 - n < columns ? n1 - n : columns, a.alpha,
                                            a.bias != nullptr ? a.bias + n : nullptr, a.accumulate || k > 0};
             next.fetch(next_lines);
+            if constexpr (fetches_results) {
+              for (index_t i = 0; i < tile_rows && i < result.rows; ++i) {
+                __builtin_prefetch(result.out + i * result.stride, 1);
+              }
+            }
             if (result.rows > most_rows) Steps::template multiply<tile_rows>(strip, panel, depth, result);
             else if (result.rows > few_rows) Steps::template multiply<most_rows>(strip, panel, depth, result);
             else Steps::template multiply<few_rows>(strip, panel, depth, result);

@@ -11,6 +11,11 @@ struct optimiser_table {
 };
 
 template <class T>
+struct adamw_8bit_table {
+  static constexpr adamw_8bit_kernels entries = {&adamw_8bit<T>};
+};
+
+template <class T>
 struct packing_table {
   static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, tile_rows, tile_columns<T>};
 };
