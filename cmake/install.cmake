@@ -15,9 +15,12 @@ write_basic_package_version_file(sboraConfigVersion.cmake
 file(RELATIVE_PATH sbora_pc_to_include
   "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig" "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
 configure_file(cmake/sbora.pc.in sbora.pc @ONLY)
+configure_file(cmake/sbora-io.pc.in sbora-io.pc @ONLY)
 
 install(TARGETS sbora EXPORT sboraTargets FILE_SET HEADERS FILE_SET kernel_bodies)
 install(EXPORT sboraTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
+install(TARGETS sbora_io EXPORT sboraIoTargets)
+install(EXPORT sboraIoTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
 install(FILES "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake"
   DESTINATION "${package_dir}")
-install(FILES "${PROJECT_BINARY_DIR}/sbora.pc" DESTINATION "${pkgconfig_dir}")
+install(FILES "${PROJECT_BINARY_DIR}/sbora.pc" "${PROJECT_BINARY_DIR}/sbora-io.pc" DESTINATION "${pkgconfig_dir}")

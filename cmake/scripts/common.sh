@@ -49,3 +49,21 @@ need_packages() {
     $apt_install install -y --no-install-recommends $missing >/dev/null ||
         die "apt-get could not install them: $hint"
 }
+
+# python_environment FOLDER REQUIREMENTS: sets $python to a Python that has the packages of that file, in a virtual
+# environment that is made anew where the file has changed.
+python_environment() {
+    python=$1/bin/python
+    if ! cmp -s "$2" "$1/requirements.txt"; then
+        need_packages python3 python3-venv
+        say "installing $(tr '\n' ' ' <"$2")in $1"
+        rm -rf "$1"
+        python3 -m venv "$1" && "$1/bin/pip" install -q --disable-pip-version-check -r "$2" &&
+            cp "$2" "$1/requirements.txt" || die "cannot install the packages that $2 lists"
+    fi
+}
+
+# want_packages PKG...: the same for what there is a way to do without.
+want_packages() {
+    (need_packages "$@") || say "going on without some of: $*"
+}

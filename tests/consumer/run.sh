@@ -25,6 +25,7 @@ build_consumer() {
         -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "$@" >/dev/null
     "$cmake" --build "$scratch/build"
     "$scratch/build/consumer"
+    "$scratch/build/consumer_io"
     # The user's warning flags are not for our headers.
     grep -q -e '-isystem [^ ]*/include' "$scratch/build/compile_commands.json"
     if grep -E 'command.*(-march|-mavx|-DSBORA|-DEIGEN)' "$scratch/build/compile_commands.json"; then
@@ -60,6 +61,11 @@ pkg_config)
     $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora) "$project/main.cpp" -o "$scratch/consumer" \
         $(pkg-config --libs sbora)
     "$scratch/consumer"
+    pkg-config --print-errors --exists "sbora-io >= 0.1"
+    # shellcheck disable=SC2046
+    $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora-io) "$project/io.cpp" -o "$scratch/consumer_io" \
+        $(pkg-config --libs sbora-io)
+    "$scratch/consumer_io"
     ;;
 eigen_versions)
     configure_with_eigen 3.4.0

@@ -39,11 +39,19 @@ int main() {
   expect(!without_checks.asserts, "SBORA_ASSERT does nothing under NDEBUG");
   compare(reference, without_checks, "release");
 
+  // SBORA_SINGLE_TARGET: the baseline's level, whatever the machine could do.
+  const unit_report one_level = single::report();
+  compare(reference, one_level, "single");
+
 #if defined(SBORA_TEST_HAS_V3)
+  expect(one_level.isa == "scalar", "single uses " + one_level.isa + " over x86-64");
   if (__builtin_cpu_supports("x86-64-v3")) {
     compare(reference, v3::report(), "v3");
+    const unit_report one_level_v3 = single_v3::report();
+    compare(reference, one_level_v3, "single_v3");
+    expect(one_level_v3.isa == "avx2", "single_v3 uses " + one_level_v3.isa);
   } else {
-    std::cout << "no x86-64-v3 here, unit v3 is linked but not run\n";
+    std::cout << "no x86-64-v3 here, units v3 and single_v3 are linked but not run\n";
   }
 #endif
   return failures == 0 ? 0 : 1;

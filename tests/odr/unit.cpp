@@ -86,5 +86,6 @@ unit_report UNIT::report() {
   train<sbora::fa_adapter<float>, sbora::fa_saved<float>>(columns, report);
   train<sbora::fb_adapter<float>, sbora::fb_saved<float>>(rows, report);
   report.asserts = asserts();
+  report.isa = sbora::to_string(sbora::active_isa());
   return report;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 /// What a unit tells about itself. No sbora or Eigen type: those must not cross units with other flags.
@@ -7,6 +8,7 @@ struct unit_report {
   std::vector<double> exact;    // small integers all the way, so equal under any rounding
   std::vector<double> rounded;  // equal but for the order of rounding
   bool asserts = false;         // whether SBORA_ASSERT throws
+  std::string isa;              // the level that it uses
 };
 
 namespace checked {
@@ -19,5 +21,11 @@ namespace release {
 unit_report report();
 }
 namespace v3 {
+unit_report report();
+}
+namespace single {
+unit_report report();
+}
+namespace single_v3 {
 unit_report report();
 }

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sbora/layers/adapter_view.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// Whether a file that holds more or other things than can be honoured is refused, with everything that is
+/// wrong listed, or read as far as it goes, with everything that was left out listed.
+enum class strictness { strict, lenient };
+
+/// Modules by name as PEFT chooses them: a list of suffixes, or one regular expression over the whole name.
+struct module_filter {
+  std::vector<std::string> names = {};
+  std::optional<std::string> regex = {};
+
+  bool empty() const noexcept { return names.empty() && !regex; }
+  bool operator==(const module_filter&) const = default;
+};
+
+/// A regular expression over module names, and what it sets where it matches. The first of several counts.
+template <class Value>
+using module_pattern = std::pair<std::string, Value>;
+
+/// What sbora's own files say of a module beyond PEFT's keys.
+struct recorded_module {
+  std::string name;
+  index_t d_out;
+  index_t d_in;
+  std::optional<std::uint64_t> base_fingerprint = {};  ///< of the region of the weight it was trained on
+
+  bool operator==(const recorded_module&) const = default;
+};
+
+/// What sbora's own files add to an adapter_config.json, under the key `sbora`, which others ignore.
+struct sbora_record {
+  std::string version = {};                   ///< of sbora, that wrote it
+  std::optional<std::uint64_t> seed = {};     ///< that regions and dropout come from
+  std::optional<std::uint64_t> save = {};     ///< of the two files that were written together
+  std::vector<recorded_module> modules = {};  ///< in the order of the flat parameters
+
+  bool operator==(const sbora_record&) const = default;
+};
+
+/// An adapter_config.json: PEFT's LoraConfig and the official SBoRA code's SBoRAConfig, under their names, as
+/// far as they say what an adapter computes. adapter_config_json.hpp reads and writes it.
+///
+/// Effect      A value. An adapter of module m has rank rank_pattern's first match or r, alpha alpha_pattern's
+///             first match or lora_alpha, and scale alpha/rank, or alpha/√rank with use_rslora.
+struct adapter_config {
+  std::string peft_type = "SBORA";           ///< SBORA or LORA
+  std::optional<adapter_kind> kind = {};     ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
+  index_t r = 8;
+  double lora_alpha = 8;
+  bool use_rslora = false;
+  double lora_dropout = 0;
+  bool fan_in_fan_out = false;               ///< the weights lie d_in × d_out
+  module_filter target_modules = {};
+  module_filter exclude_modules = {};
+  std::vector<index_t> layers_to_transform = {};
+  std::vector<std::string> layers_pattern = {};
+  std::vector<module_pattern<index_t>> rank_pattern = {};
+  std::vector<module_pattern<double>> alpha_pattern = {};
+  std::optional<std::string> base_model_name_or_path = {};
+  std::optional<std::string> revision = {};
+  std::optional<std::string> task_type = {};
+  bool inference_mode = true;
+  std::optional<sbora_record> sbora = {};    ///< in sbora's own files
+
+  bool operator==(const adapter_config&) const = default;
+};
+
+/// A config, and what of its file was left out: keys that nobody knows, as PEFT ignores them, and, read
+/// leniently, what sbora can't honour.
+struct read_config {
+  adapter_config config;
+  std::vector<std::string> skipped;
+};
+
+constexpr const char* to_string(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "FA" : "FB"; }
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,216 @@
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <regex>
+#include <string_view>
+
+#include <sbora/config/errors.hpp>
+#include <sbora/io/adapter_config.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// What a regular expression can cost, by its text: upper bounds, whatever it means.
+struct regex_cost {
+  double size = 0;                ///< length with every {n} and {n,m} written out, as compiling does
+  std::size_t nesting = 0;        ///< groups in groups
+  std::size_t lookaheads = 0;     ///< lookaheads in lookaheads: each tries the rest of the name anew
+  bool back_reference = false;
+  bool posix_class = false;       ///< a '[' in a class: [[:alpha:]] and the like, which Python doesn't have
+};
+
+inline regex_cost cost_of_regex(std::string_view text) {
+  regex_cost cost{static_cast<double>(text.size())};
+  std::vector<bool> open;  // groups, and whether each is a lookahead
+  double count = 0;
+  bool counting = false, in_class = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool digit = c >= '0' && c <= '9';
+    if (counting && digit) count = 10 * count + (c - '0');
+    if (counting && !digit) {
+      cost.size *= std::max(1.0, count);
+      count = 0;
+      counting = c == ',';
+    }
+    if (c == '{') counting = true;
+    if (in_class) {
+      in_class = c != ']';
+      cost.posix_class = cost.posix_class || c == '[';
+    } else {
+      in_class = c == '[';
+      if (c == '(') open.push_back(text.substr(i + 1, 2) == "?=" || text.substr(i + 1, 2) == "?!");
+      if (c == ')' && !open.empty()) open.pop_back();
+    }
+    cost.nesting = std::max(cost.nesting, open.size());
+    cost.lookaheads = std::max(cost.lookaheads, static_cast<std::size_t>(std::count(open.begin(), open.end(), true)));
+    if (c != '\\') continue;
+    ++i;  // what is escaped opens and closes nothing
+    cost.back_reference = cost.back_reference || (i < text.size() && text[i] >= '1' && text[i] <= '9');
+  }
+  return cost;
+}
+
+/// A regular expression from a file, as far as ECMAScript's and Python's rules agree.
+class name_regex {
+ public:
+  /// Errors: config_error for what isn't one, has a back-reference, or would take much stack or time to be matched.
+  name_regex(const char* key, const std::string& text, const std::string& before = {}, const std::string& after = {}) {
+    const auto refuse = [&](const std::string& why) {
+      throw config_error("sbora: " + std::string(key) + ": '" + text.substr(0, 200) +
+                         "' is no usable regular expression: " + why);
+    };
+    const regex_cost cost = cost_of_regex(text);
+    if (cost.back_reference) refuse("it has a back-reference");
+    if (cost.posix_class) refuse("it has a '[' in a '[...]'");
+    if (cost.nesting > 64) refuse("more than 64 nested groups");
+    if (cost.lookaheads > 2) refuse("more than 2 nested lookaheads");
+    if (cost.size > 4096) refuse("longer than 4096 characters with its repetitions written out");
+    // libstdc++'s default matcher recurses for every character and can take exponential time; its other one, which
+    // has no back-references, does neither.
+    auto flags = std::regex::ECMAScript;
+#ifdef __GLIBCXX__
+    flags |= std::regex_constants::__polynomial;
+#endif
+    try {
+      regex_.assign(before + text + after, flags);
+    } catch (const std::regex_error& error) {
+      refuse(error.what());
+    }
+  }
+
+  bool matches_all_of(std::string_view name) const { return std::regex_match(name.begin(), name.end(), regex_); }
+
+  bool search(std::string_view name, std::match_results<std::string_view::const_iterator>& found) const {
+    return std::regex_search(name.begin(), name.end(), found, regex_);
+  }
+
+ private:
+  std::regex regex_;
+};
+
+inline bool is_name_or_suffix(std::string_view name, std::string_view key) {
+  return name == key || (name.size() > key.size() && name.ends_with(key) && name[name.size() - key.size() - 1] == '.');
+}
+
+/// The number that `digits` are; nothing where it doesn't fit.
+inline std::optional<index_t> layer_number(std::string_view digits) {
+  index_t value = 0;
+  for (const char digit : digits) {
+    if (value > std::numeric_limits<index_t>::max() / 10 - 1) return std::nullopt;
+    value = 10 * value + (digit - '0');
+  }
+  return value;
+}
+
+/// The first all-digit part of a dotted name that has two parts before it and one after: PEFT's layer index where
+/// no layers_pattern is given.
+inline std::optional<index_t> first_layer_number(std::string_view name) {
+  int part = 0;
+  for (std::size_t begin = 0; begin <= name.size(); ++part) {
+    const std::size_t end = name.find('.', begin);
+    if (end == std::string_view::npos) break;
+    const std::string_view text = name.substr(begin, end - begin);
+    if (part >= 2 && !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos) {
+      return layer_number(text);
+    }
+    begin = end + 1;
+  }
+  return std::nullopt;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// Which modules a config's adapter is for, and with which rank and alpha: PEFT's rules.
+///
+/// Effect      exclude_modules first. target_modules: a list names modules exactly or by a suffix that starts after
+///             a dot, and layers_to_transform then keeps those whose layer number it has (not asked of modules that
+///             are named exactly); a string is a regular expression over the whole name. "all-linear" is every
+///             module that it is asked about. The layer number is the first part of only digits with two parts
+///             before it and one after, or what follows the first match of layers_pattern. rank_pattern and
+///             alpha_pattern: the first key that matches the name from its start or from after a dot.
+/// Cost        compiles the regular expressions once; a name costs a few matches.
+/// Errors      config_error that names a regular expression that can't be used.
+/// Source      PEFT's tuners_utils.py and get_pattern_key.
+class target_rules {
+ public:
+  explicit target_rules(const adapter_config& config)
+      : target_(config.target_modules, "target_modules"), exclude_(config.exclude_modules, "exclude_modules"),
+        layers_(config.layers_to_transform), r_(config.r), lora_alpha_(config.lora_alpha) {
+    for (const std::string& pattern : config.layers_pattern) {
+      layer_patterns_.emplace_back("layers_pattern", pattern, "^.*?\\.(?:", ")\\.([0-9]+)\\.");
+    }
+    for (const auto& [key, rank] : config.rank_pattern) {
+      ranks_.emplace_back(detail::name_regex("rank_pattern", key, "(?:.*\\.)?(?:", ")"), rank);
+    }
+    for (const auto& [key, alpha] : config.alpha_pattern) {
+      alphas_.emplace_back(detail::name_regex("alpha_pattern", key, "(?:.*\\.)?(?:", ")"), alpha);
+    }
+  }
+
+  bool matches(std::string_view module) const {
+    if (exclude_.matches(module)) return false;
+    if (target_.regex) return target_.all || target_.regex->matches_all_of(module);
+    if (target_.has(module)) return true;
+    return target_.has_suffix(module) && (layers_.empty() || has_layer(module));
+  }
+
+  index_t rank_of(std::string_view module) const { return first_match(ranks_, module, r_); }
+  double alpha_of(std::string_view module) const { return first_match(alphas_, module, lora_alpha_); }
+
+ private:
+  struct filter {
+    filter(const module_filter& from, const char* key) : names(from.names) {
+      if (!from.regex) return;
+      all = *from.regex == "all-linear";
+      regex.emplace(key, *from.regex);
+    }
+
+    bool has(std::string_view module) const { return std::find(names.begin(), names.end(), module) != names.end(); }
+    bool has_suffix(std::string_view module) const {
+      return std::any_of(names.begin(), names.end(),
+                         [&](const std::string& key) { return detail::is_name_or_suffix(module, key); });
+    }
+    bool matches(std::string_view module) const {
+      return regex ? regex->matches_all_of(module) : has_suffix(module);
+    }
+
+    std::vector<std::string> names;
+    std::optional<detail::name_regex> regex;
+    bool all = false;
+  };
+
+  bool has_layer(std::string_view module) const {
+    std::optional<index_t> layer;
+    if (layer_patterns_.empty()) layer = detail::first_layer_number(module);
+    for (const detail::name_regex& pattern : layer_patterns_) {
+      std::match_results<std::string_view::const_iterator> found;
+      if (!pattern.search(module, found)) continue;
+      layer = detail::layer_number({found[found.size() - 1].first, found[found.size() - 1].second});
+      break;
+    }
+    return layer && std::find(layers_.begin(), layers_.end(), *layer) != layers_.end();
+  }
+
+  template <class Value>
+  static Value first_match(const std::vector<std::pair<detail::name_regex, Value>>& patterns, std::string_view module,
+                           Value otherwise) {
+    for (const auto& [pattern, value] : patterns) {
+      if (pattern.matches_all_of(module)) return value;
+    }
+    return otherwise;
+  }
+
+  filter target_;
+  filter exclude_;
+  std::vector<index_t> layers_;
+  std::vector<detail::name_regex> layer_patterns_;
+  std::vector<std::pair<detail::name_regex, index_t>> ranks_;
+  std::vector<std::pair<detail::name_regex, double>> alphas_;
+  index_t r_;
+  double lora_alpha_;
+};
+
+}  // namespace sbora::inline SBORA_ABI

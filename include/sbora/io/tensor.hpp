@@ -1,0 +1,107 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <sbora/io/dtype.hpp>
+#include <sbora/io/errors.hpp>
+#include <sbora/weights/weight_view.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+static_assert(std::endian::native == std::endian::little, "sbora/io: files are little-endian and read in place");
+
+inline std::string shape_text(std::span<const index_t> shape) {
+  std::string text = "[";
+  for (const index_t size : shape) text += (text.size() == 1 ? "" : ", ") + std::to_string(size);
+  return text + "]";
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+/// A named tensor in memory that somebody else owns, row-major without gaps.
+///
+/// Requires    shape × bits_of(type) is the size of data: what readers return is so, what writers are given is
+///             checked by them.
+/// Lifetime    data belongs to the file or the memory it was read from; name and shape are copies.
+/// Thread      a value; its memory is only read.
+/// Errors      format_error (wrong_type, unaligned_data), shape_error; each names the tensor.
+struct tensor_view {
+  std::string name;
+  dtype type = dtype::f32;
+  std::vector<index_t> shape;  ///< empty for a scalar
+  std::span<const std::byte> data;
+
+  index_t elements() const noexcept {
+    index_t count = 1;
+    for (const index_t size : shape) count *= size;
+    return count;
+  }
+
+  /// All elements in place. Old files have tensors at any byte, which copy() reads.
+  /// Cost: none; for bool a pass over all, since another byte than 0 or 1 is no bool.
+  template <class Scalar>
+  std::span<const Scalar> values() const {
+    require_type<Scalar>();
+    if (reinterpret_cast<std::uintptr_t>(data.data()) % alignof(Scalar) != 0) {
+      throw format_error(safetensors_fault::unaligned_data, {},
+                         "tensor '" + name + "' does not lie at a multiple of " + std::to_string(alignof(Scalar)) +
+                             " bytes in memory; copy() reads it");
+    }
+    if constexpr (std::is_same_v<Scalar, bool>) {
+      for (const std::byte byte : data) {
+        if (byte > std::byte{1}) {
+          throw format_error(safetensors_fault::wrong_type, {},
+                             "tensor '" + name + "' is BOOL and has bytes other than 0 and 1");
+        }
+      }
+    }
+    return {reinterpret_cast<const Scalar*>(data.data()), data.size() / sizeof(Scalar)};
+  }
+
+  /// All elements, wherever they lie.
+  template <class Scalar>
+  std::vector<Scalar> copy() const {
+    static_assert(!std::is_same_v<Scalar, bool>, "sbora::tensor_view: std::vector<bool> keeps bits; take values()");
+    require_type<Scalar>();
+    std::vector<Scalar> copied(data.size() / sizeof(Scalar));
+    if (!copied.empty()) std::memcpy(static_cast<void*>(copied.data()), data.data(), copied.size() * sizeof(Scalar));
+    return copied;
+  }
+
+  /// A weight in place, d_out × d_in as the tensor's shape.
+  template <class Scalar>
+  weight_view<const Scalar> as_weight() const {
+    require_matrix();
+    return {values<Scalar>().data(), shape[0], shape[1]};
+  }
+
+  /// A row-major matrix in place.
+  template <class Scalar>
+  Eigen::Map<const Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> as_matrix() const {
+    require_matrix();
+    return {values<Scalar>().data(), shape[0], shape[1]};
+  }
+
+ private:
+  template <class Scalar>
+  void require_type() const {
+    if (type == dtype_of<Scalar>) return;
+    throw format_error(safetensors_fault::wrong_type, {},
+                       "tensor '" + name + "' is " + to_string(type) + ", expected " + to_string(dtype_of<Scalar>));
+  }
+
+  void require_matrix() const {
+    if (shape.size() == 2) return;
+    throw shape_error("sbora::tensor_view: tensor '" + name + "' has shape " + detail::shape_text(shape) +
+                      ", expected two dimensions");
+  }
+};
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Builds the fuzz targets and runs them. `sh tests/fuzz/run.sh --help` says what can be chosen.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/cmake/scripts/common.sh"
+
+usage() {
+    cat <<'END'
+usage: sh tests/fuzz/run.sh [OPTION...] [TARGET...]
+
+  --runs N        inputs for each target, default 200000
+  --seed N        of the mutations, default 1
+  --no-install    never call apt-get; also SBORA_NO_INSTALL=1
+
+A target is tests/fuzz/TARGET.cpp; without one, all of them. libFuzzer with AddressSanitizer and
+UndefinedBehaviorSanitizer, by clang. Inputs start from tests/fuzz/corpus/TARGET and grow in build/fuzz, where
+what is found is kept as TARGET-crash-...; copy that to tests/fuzz/corpus/TARGET once it is mended.
+The last line is "N passed, M failed"; exit status 1 if anything failed, 2 if nothing could be built.
+END
+}
+
+runs=200000 seed=1 targets=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help | -h) usage; exit 0 ;;
+    --no-install) SBORA_NO_INSTALL=1 ;;
+    --runs | --seed)
+        [ $# -ge 2 ] || die "$1 needs a value"
+        case $2 in '' | *[!0-9]*) die "$1 takes a number, not $2" ;; esac
+        if [ "$1" = --runs ]; then runs=$2; else seed=$2; fi
+        shift
+        ;;
+    -*) usage >&2; die "unknown option $1" ;;
+    *)
+        [ -f "$root/tests/fuzz/$1.cpp" ] || die "no target $1"
+        targets="$targets $1"
+        ;;
+    esac
+    shift
+done
+if [ -z "$targets" ]; then
+    for source in "$root"/tests/fuzz/*.cpp; do targets="$targets $(basename "$source" .cpp)"; done
+fi
+
+need_packages clang libclang-rt-dev pkg-config libeigen3-dev nlohmann-json3-dev
+build=${SBORA_BUILD_DIR:-$root/build/fuzz}
+mkdir -p "$build"
+
+# One level of kernels: instrumented ones take long to compile.
+build_target() {
+    # shellcheck disable=SC2046
+    clang++ -std=c++20 -O2 -g1 -march=native -DSBORA_SINGLE_TARGET -fsanitize=fuzzer,address,undefined \
+        -fno-sanitize-recover=all -I"$root/include" $(pkg-config --cflags eigen3 nlohmann_json) \
+        "$root/tests/fuzz/$1.cpp" -o "$build/$1"
+}
+
+run_target() {
+    set -- "$1" "$build/$1-corpus" "$root/tests/fuzz/corpus/$1"
+    mkdir -p "$2"
+    dictionary=$root/tests/fuzz/$1.dict
+    [ ! -f "$dictionary" ] || set -- "$@" "-dict=$dictionary"
+    target=$1
+    shift
+    "$build/$target" -runs="$runs" -seed="$seed" -max_len=1024 -timeout=600 -rss_limit_mb=2048 \
+        -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/$target-" "$@"
+}
+
+passed=0 failed=0
+for target in $targets; do
+    say "$target: $runs inputs"
+    if build_target "$target" && run_target "$target" 2>"$build/$target.log"; then
+        grep -E 'number_of_executed_units|average_exec_per_sec|peak_rss_mb' "$build/$target.log"
+        passed=$((passed + 1))
+    else
+        [ ! -f "$build/$target.log" ] || tail -n 60 "$build/$target.log"
+        failed=$((failed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
