@@ -1,0 +1,66 @@
+#include <cstdio>
+
+#include "base_model.hpp"
+#include "commands.hpp"
+#include "progress.hpp"
+
+namespace sbora_tool {
+
+namespace {
+
+sbora::weight_changes changes_of(const sbora::model_adapter<float>& adapter) {
+  sbora::weight_changes changes;
+  for (const std::string& module : adapter.modules()) {
+    changes[module + ".weight"] = {{adapter.delta(module)}, adapter.config().fan_in_fan_out
+                                                                ? sbora::storage::in_by_out
+                                                                : sbora::storage::out_by_in};
+  }
+  return changes;
+}
+
+/// Where the adapter says which weights it was trained on, these have to be the ones.
+void check_base(const base_model& base, const sbora::model_adapter<float>& adapter) {
+  bool recorded = false;
+  for (const std::string& module : adapter.modules()) recorded = recorded || adapter.base_fingerprint(module);
+  if (!recorded) return;
+  sbora::require_same_base(adapter, [&](const std::string& module) { return base.fingerprint(adapter, module); });
+}
+
+/// What would be replaced.
+fs::path first_output(const merge_options& set, const sbora::checkpoint& base) {
+  const bool is_file = set.output.extension() == ".safetensors";
+  if (!set.whole && !is_file) throw usage_error("--output: a name that ends with .safetensors is needed, or --whole");
+  if (is_file && set.whole && base.shards().size() > 1) {
+    throw usage_error("--output: the base has " + std::to_string(base.shards().size()) + " files; name a folder");
+  }
+  return is_file ? set.output : set.output / base.shards().front().filename();
+}
+
+}  // namespace
+
+int merge(const merge_options& set) {
+  const base_model base(set.base);
+  sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
+  adapter.set_multiplier(set.multiplier);
+  if (!set.any_base) check_base(base, adapter);
+  const fs::path output = first_output(set, base.checkpoint());
+  std::error_code status;
+  if (!set.force && fs::exists(output, status)) {
+    throw usage_error(output.string() + " is there already; --force replaces it");
+  }
+  progress shown("merging");
+  std::uint64_t bytes = 0;
+  const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update(done, bytes = total); };
+  const sbora::weight_changes changes = changes_of(adapter);
+  if (set.whole) {
+    if (output != set.output) fs::create_directories(set.output);  // else it is the file
+    write_merged_checkpoint(base.checkpoint(), changes, set.output, show);
+  } else {
+    write_merged_tensors(base.checkpoint(), changes, set.output, {{"format", "pt"}}, show);
+  }
+  std::printf("%zu tensors merged, %s bytes in %s\n", changes.size(), grouped(static_cast<index_t>(bytes)).c_str(),
+              set.output.string().c_str());
+  return 0;
+}
+
+}  // namespace sbora_tool

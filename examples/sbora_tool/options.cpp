@@ -1,0 +1,115 @@
+#include "options.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <sbora/version.hpp>
+
+#include "usage_error.hpp"
+
+namespace sbora_tool {
+
+namespace {
+
+CLI::App* command(CLI::App& app, const char* name, const char* what) {
+  CLI::App* const made = app.add_subcommand(name, what);
+  made->get_formatter()->column_width(28);
+  return made;
+}
+
+void add_path(CLI::App* app, const char* name, fs::path& into, const char* what, bool required) {
+  CLI::Option* const option = app->add_option(name, into, what)->type_name("PATH")->check([](const std::string& path) {
+    return path.empty() ? std::string("the path is empty") : std::string();
+  });
+  if (required) option->required();
+}
+
+/// CLI11's own ranges let NaN pass.
+std::string check_finite(const std::string& given) {
+  double value = 0;
+  const bool good = CLI::detail::lexical_cast(given, value) && std::isfinite(value);
+  return good ? std::string() : given + " isn't a finite number";
+}
+
+}  // namespace
+
+options parse_options(int argc, char** argv) {
+  CLI::App app(
+      "Looks at, converts, merges and compares SBoRA adapters and safetensors checkpoints.\n"
+      "An adapter is a folder with adapter_config.json and adapter_model.safetensors: sbora's own (native), the\n"
+      "official SBoRA code's (official), or a PEFT LoRA one half of which is one-hot (peft). A checkpoint is a\n"
+      ".safetensors file, an *.index.json, or a folder that has one of them.\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong input or usage; of diff: 0 same, 1 different, 2 trouble.");
+  app.name("sbora_tool");
+  app.get_formatter()->column_width(28);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::to_string(SBORA_VERSION_MAJOR) + "." + std::to_string(SBORA_VERSION_MINOR) +
+                                        "." + std::to_string(SBORA_VERSION_PATCH));
+
+  inspect_options inspect;
+  CLI::App* const inspecting = command(app, "inspect", "Says what an adapter or a checkpoint is.");
+  add_path(inspecting, "path", inspect.path, "adapter or checkpoint", true);
+  add_path(inspecting, "--base", inspect.base, "checkpoint of the base model; needed for official adapters", false);
+  inspecting->add_flag("--list", inspect.list, "every module or tensor too");
+
+  convert_options convert;
+  CLI::App* const converting = command(app, "convert", "Writes an adapter in another layout.");
+  add_path(converting, "input", convert.input, "adapter", true);
+  add_path(converting, "output", convert.output, "folder to write", true);
+  std::string to;
+  converting->add_option("--to", to, "sbora's own, the official code's, or a PEFT LoRA")
+      ->required()
+      ->type_name("LAYOUT")
+      ->check(CLI::IsMember({"native", "official", "peft"}));
+  add_path(converting, "--base", convert.base, "checkpoint of the base model; needed for official adapters", false);
+  converting->add_flag("--lenient", convert.lenient, "leave out what is broken or unsupported, and say so");
+  converting->add_flag("--rslora-flag", convert.rslora_flag, "peft: write use_rslora instead of folding it into alpha");
+  converting->add_flag("--record-base", convert.record_base,
+                       "native: record which weights the adapter belongs to; needs --base");
+  converting->add_flag("--force", convert.force, "replace an adapter in the output folder");
+
+  merge_options merge;
+  CLI::App* const merging = command(app, "merge", "Writes a base model's weights with an adapter merged into them.");
+  add_path(merging, "adapter", merge.adapter, "adapter", true);
+  add_path(merging, "--base", merge.base, "checkpoint of the base model", true);
+  add_path(merging, "--output", merge.output, "safetensors file, or with --whole of several shards a folder", true);
+  merging->add_option("--multiplier", merge.multiplier, "scales the update")->type_name("X")->check(check_finite);
+  merging->add_flag("--whole", merge.whole, "all tensors; otherwise only those that change");
+  merging->add_flag("--any-base", merge.any_base, "also where the adapter was trained on other weights");
+  merging->add_flag("--force", merge.force, "replace the output");
+
+  diff_options diff;
+  CLI::App* const diffing =
+      command(app, "diff", "Says which columns and rows of which tensors differ between two checkpoints or adapters.");
+  add_path(diffing, "a", diff.a, "adapter or checkpoint", true);
+  add_path(diffing, "b", diff.b, "another", true);
+  add_path(diffing, "--base", diff.base, "checkpoint of the base model; needed for official adapters", false);
+  diffing->add_flag("--all", diff.all, "every index instead of the first few");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    return std::monostate();
+  } catch (const CLI::CallForVersion& version) {
+    std::printf("sbora_tool %s\n", version.what());
+    return std::monostate();
+  } catch (const CLI::ParseError& error) {
+    throw usage_error(std::string(error.what()) + " (see --help)");
+  }
+  if (inspecting->parsed()) return inspect;
+  if (converting->parsed()) {
+    convert.to = to == "native" ? layout::native : to == "official" ? layout::official : layout::peft;
+    if (convert.record_base && convert.base.empty()) throw usage_error("--record-base needs --base");
+    if (convert.record_base && convert.to != layout::native) throw usage_error("--record-base needs --to native");
+    if (convert.rslora_flag && convert.to != layout::peft) throw usage_error("--rslora-flag needs --to peft");
+    return convert;
+  }
+  if (merging->parsed()) return merge;
+  return diff;
+}
+
+}  // namespace sbora_tool

@@ -1,0 +1,121 @@
+// make_files FOLDER: the checkpoints and adapters that run.sh works on.
+
+#include <cstdio>
+#include <exception>
+#include <fstream>
+
+#include <sbora/io.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+using sbora::index_t;
+
+/// Multiples of 1/64 in [-1, 1): exact in BF16 too, so that merges of both can be compared.
+std::vector<float> values(index_t count, std::uint64_t seed) {
+  sbora::random_stream random(seed);
+  std::vector<float> made(static_cast<std::size_t>(count));
+  for (float& value : made) value = static_cast<float>(random.below(128) - 64) / 64;
+  return made;
+}
+
+struct named_tensor {
+  std::string name;
+  std::vector<index_t> shape;
+};
+
+std::vector<named_tensor> model() {
+  std::vector<named_tensor> tensors = {{"model.embed_tokens.weight", {16, 10}}, {"model.norm.weight", {10}}};
+  for (const char* layer : {"0", "1"}) {
+    const std::string prefix = std::string("model.layers.") + layer + ".self_attn.";
+    tensors.push_back({prefix + "q_proj.weight", {12, 10}});
+    tensors.push_back({prefix + "k_proj.weight", {6, 10}});
+  }
+  return tensors;
+}
+
+template <class Scalar>
+void write_model(const fs::path& folder, std::uint64_t seed, bool sharded) {
+  fs::create_directories(folder);
+  sbora::detail::tensor_pool first, second;
+  std::string weight_map;
+  index_t size = 0;
+  for (const named_tensor& tensor : model()) {
+    index_t count = 1;
+    for (const index_t length : tensor.shape) count *= length;
+    const std::vector<float> wide = values(count, seed++);
+    std::vector<Scalar> narrow(wide.size());
+    for (std::size_t i = 0; i < wide.size(); ++i) narrow[i] = static_cast<Scalar>(wide[i]);
+    const bool in_second = sharded && tensor.name.find("layers.1") != std::string::npos;
+    (in_second ? second : first).add_owned(tensor.name, tensor.shape, std::move(narrow));
+    weight_map += (weight_map.empty() ? "" : ", ") + ('"' + tensor.name) +
+                  (in_second ? "\": \"model-00002-of-00002.safetensors\"" : "\": \"model-00001-of-00002.safetensors\"");
+    size += count * static_cast<index_t>(sizeof(Scalar));
+  }
+  if (!sharded) return write_safetensors(folder / "model.safetensors", first.tensors(), {{"format", "pt"}});
+  write_safetensors(folder / "model-00001-of-00002.safetensors", first.tensors(), {{"format", "pt"}});
+  write_safetensors(folder / "model-00002-of-00002.safetensors", second.tensors(), {{"format", "pt"}});
+  std::ofstream(folder / "model.safetensors.index.json")
+      << "{\"metadata\": {\"total_size\": " << size << "}, \"weight_map\": {" << weight_map << "}}";
+}
+
+sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed, bool rslora) {
+  sbora::adapter_config config;
+  config.kind = kind;
+  config.r = 3;
+  config.lora_alpha = 6;
+  config.use_rslora = rslora;
+  config.base_model_name_or_path = "tiny";
+  config.target_modules.names = {"q_proj", "k_proj"};
+  const std::vector<sbora::model_module> modules = {{"model.layers.0.self_attn.q_proj", 12, 10},
+                                                    {"model.layers.0.self_attn.k_proj", 6, 10},
+                                                    {"model.layers.1.self_attn.q_proj", 12, 10},
+                                                    {"model.layers.1.self_attn.k_proj", 6, 10}};
+  auto made = sbora::make_adapter(config, modules, seed);
+  const std::vector<float> trained = values(made.parameter_count(), seed);
+  std::copy(trained.begin(), trained.end(), made.parameters().begin());
+  return made;
+}
+
+/// A PEFT LoRA without a one-hot half.
+void write_dense_lora(const fs::path& folder) {
+  const std::string module = "base_model.model.model.layers.0.self_attn.q_proj.";
+  fs::create_directories(folder);
+  sbora::detail::tensor_pool pool;
+  pool.add_owned(module + "lora_A.weight", {2, 10}, std::vector<float>(20, 0.5F));
+  pool.add_owned(module + "lora_B.weight", {12, 2}, std::vector<float>(24, 0.25F));
+  write_safetensors(folder / "adapter_model.safetensors", pool.tensors(), {{"format", "pt"}});
+  std::ofstream(folder / "adapter_config.json")
+      << R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]})";
+}
+
+void make(const fs::path& folder) {
+  using sbora::adapter_kind;
+  using sbora::sbora_layout;
+  write_model<float>(folder / "base", 1, false);
+  write_model<Eigen::bfloat16>(folder / "base_bf16", 1, false);
+  write_model<float>(folder / "other_base", 100, false);
+  write_model<float>(folder / "sharded", 1, true);
+  save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa_official", sbora_layout::official);
+  save_sbora(adapter(adapter_kind::fb, 6, false), folder / "fb_official", sbora_layout::official);
+  save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa");
+  save_sbora(adapter(adapter_kind::fa, 7, false), folder / "fa_other");
+  save_sbora(adapter(adapter_kind::fb, 6, true), folder / "fb_rslora");
+  write_dense_lora(folder / "dense_lora");
+  fs::copy(folder / "fa_official", folder / "dora");
+  std::ifstream in(folder / "fa_official/adapter_config.json");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::ofstream(folder / "dora/adapter_config.json") << text.insert(text.find('{') + 1, R"("use_dora": true,)");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    if (argc == 2) make(argv[1]);
+    return argc == 2 ? 0 : 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "make_files: %s\n", error.what());
+    return 1;
+  }
+}
