@@ -11,14 +11,14 @@ namespace byte_lm {
 
 /// The baseline: LoRA with both halves trained, y = x W^T + bias + s (x A^T) B^T, in plain Eigen on top
 /// of the same frozen layer. A is rank x d_in, B is d_out x rank.
+template <class Base>
 class lora_layer {
  public:
-  static constexpr index_t parameter_count(index_t rank) { return 2 * rank * width; }
-
-  lora_layer(const model_view& model, int layer, index_t rank, double scale, std::uint64_t seed,
+  lora_layer(Base& base, int layer, index_t rank, double scale, std::uint64_t seed,
              std::span<float> parameters, std::span<float> gradient)
-      : base_(model, layer),
-        weight_(model.weight(layer)),
+      : base_(&base),
+        layer_(layer),
+        frozen_(base, layer),
         a_(parameters.data(), rank, width),
         b_(parameters.data() + a_.size(), width, rank),
         a_gradient_(gradient.data(), rank, width),
@@ -34,7 +34,7 @@ class lora_layer {
   }
 
   void forward(const matrix& x, matrix& y, pass what, thread_pool& pool) {
-    base_.forward(x, y, what, pool);
+    frozen_.forward(x, y, what, pool);
     input_ = &x;
     reduced_.resize(x.rows(), a_.rows());
     for_row_blocks(x.rows(), pool, [&](index_t first, index_t count) {
@@ -45,7 +45,7 @@ class lora_layer {
   }
 
   void backward(const matrix& dy, matrix* dx, thread_pool& pool) {
-    base_.backward(dy, dx, pool);
+    frozen_.backward(dy, dx, pool);
     reduced_gradient_.resize(dy.rows(), a_.rows());
     for_row_blocks(dy.rows(), pool, [&](index_t first, index_t count) {
       auto reduced = reduced_gradient_.middleRows(first, count);
@@ -61,13 +61,21 @@ class lora_layer {
     });
   }
 
-  /// W += s B A, the whole matrix; undone by subtracting it again, which rounding makes inexact.
-  void merge(thread_pool&) { weight_.noalias() += (scale_ * b_) * a_; }
-  void unmerge(thread_pool&) { weight_.noalias() -= (scale_ * b_) * a_; }
+  /// W += s B A, the whole matrix; undone by subtracting it again, which rounding makes inexact. Quantised
+  /// weights are quantised anew each time.
+  void merge(thread_pool&) { add(scale_); }
+  void unmerge(thread_pool&) { add(-scale_); }
 
  private:
-  frozen_layer base_;
-  matrix_map weight_;
+  void add(float scale) {
+    matrix values = base_->values(layer_);
+    values.noalias() += (scale * b_) * a_;
+    base_->assign(layer_, values);
+  }
+
+  Base* base_;
+  int layer_;
+  frozen_layer<Base> frozen_;
   matrix_map a_;
   matrix_map b_;
   matrix_map a_gradient_;

@@ -8,48 +8,19 @@
 
 #include "base_model.hpp"
 #include "corpus.hpp"
-#include "fine_tune.hpp"
-#include "grammar.hpp"
-#include "lora_layer.hpp"
+#include "methods.hpp"
 #include "options.hpp"
 #include "report.hpp"
+#include "../word_problems.hpp"
 
 namespace byte_lm {
 
-/// FA reads `rank` columns of the weight, FB writes `rank` rows; which ones is drawn from the seed.
-template <class Adapter>
-method_result fine_tune_sbora(const session& with, const char* key, const char* name) {
-  const options& set = with.settings;
-  return fine_tune(
-      with, key, name + std::string(", rank ") + std::to_string(set.rank), set.rank * width,
-      [&](int layer, std::span<float> parameters, std::span<float> gradient) {
-        const sbora::region region =
-            sbora::sample_region(width, set.rank, set.seed + static_cast<std::uint64_t>(layer));
-        return sbora_layer<Adapter>(
-            with.model(), layer,
-            Adapter(width, width, region, {.alpha = set.alpha}, parameters, gradient));
-      });
-}
-
-/// The same scale for every rank: with alpha fixed, half the rank would also double the step.
-method_result fine_tune_lora(const session& with, const char* key, index_t rank) {
-  const options& set = with.settings;
-  const double scale = set.alpha / static_cast<double>(set.rank);
-  return fine_tune(with, key, "LoRA, rank " + std::to_string(rank),
-                   lora_layer::parameter_count(rank),
-                   [&](int layer, std::span<float> parameters, std::span<float> gradient) {
-                     return lora_layer(with.model(), layer, rank, scale,
-                                       set.seed + static_cast<std::uint64_t>(layer), parameters,
-                                       gradient);
-                   });
-}
-
 void run(const options& settings) {
   const corpus base_text = settings.base_data.empty()
-                               ? corpus("generated base text", grammar::base_text(settings.seed))
+                               ? corpus("generated base text", word_problems::base_text(settings.seed))
                                : load_corpus(settings.base_data);
   const corpus task_text = settings.task_data.empty()
-                               ? corpus("generated task text", grammar::task_text(settings.seed))
+                               ? corpus("generated task text", word_problems::task_text(settings.seed))
                                : load_corpus(settings.task_data);
   prepare_output(settings.output);
   thread_pool pool(settings.threads);
@@ -61,15 +32,8 @@ void run(const options& settings) {
 
   std::vector<loss_record> log;
   std::vector<float> base = make_base(settings, base_text, pool, log);
-  const session with{settings, base, base_text, task_text, pool, log};
-  std::vector<method_result> results;
-  results.push_back(fine_tune_sbora<sbora::fa_adapter<float>>(with, "fa", "SBoRA-FA"));
-  results.push_back(fine_tune_sbora<sbora::fb_adapter<float>>(with, "fb", "SBoRA-FB"));
-  results.push_back(fine_tune_lora(with, "lora", settings.rank));
-  if (settings.rank > 1) {
-    // As many trainable parameters as FA and FB (with an odd rank a little fewer).
-    results.push_back(fine_tune_lora(with, "lora_half_rank", settings.rank / 2));
-  }
+  const std::vector<method_result> results =
+      run_methods({settings, model_view(base), base_text, task_text, pool, log});
 
   const std::string lines = result_lines(results);
   std::printf("\n%s\n%s", table(results).c_str(), lines.c_str());

@@ -42,6 +42,8 @@ class network {
   network(model_view model, Hidden first, Hidden second, Output output)
       : model_(model), hidden_{std::move(first), std::move(second)}, output_(std::move(output)) {}
 
+  /// Of the last forward, before its loss.
+  const matrix& logits() const { return values_[3]; }
   Hidden& hidden(int layer) { return hidden_[static_cast<std::size_t>(layer)]; }
 
   /// Mean loss of the batch in nats per byte.

@@ -49,7 +49,8 @@ std::optional<options> parse_options(int argc, char** argv) {
       "Trains a byte-level language model on one text, freezes it, and fine-tunes its two hidden\n"
       "layers (512 x 512) on another text with SBoRA-FA, SBoRA-FB and, to compare, LoRA.\n"
       "Data: a text file, or NAME.json with an array of {instruction, input, output, answer}.\n"
-      "The last tenth of each text is held out; losses are measured there.");
+      "The last tenth of each text is held out; losses are measured there. With --quant the weights of\n"
+      "the hidden and output layers are quantised after pre-training (QSBoRA, QLoRA).");
   app.name("byte_lm");
   app.get_formatter()->column_width(28);
   app.option_defaults()->always_capture_default();
@@ -59,6 +60,12 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.add_option("--task-data", result.task_data, "text to fine-tune on; none: generated")
       ->type_name("FILE")
       ->check(check_name);
+  std::string quant = "none", optimiser = "adamw";
+  app.add_option("--quant", quant, "how frozen weights are kept; none: float")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"none", "nf4", "fp4", "int8"}));
+  app.add_flag("--double-quant", result.double_quant, "quantise the scales of nf4 and fp4 too")
+      ->default_str("");
   app.add_option("--rank", result.rank, "rank of the adapters, up to the layers' width")
       ->type_name("N")
       ->check(between(1, width));
@@ -68,6 +75,9 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.add_option("--learning-rate", result.learning_rate, "peak of fine-tuning, for all methods")
       ->type_name("X")
       ->check(between(1e-9, 10.0));
+  app.add_option("--optimizer", optimiser, "of fine-tuning; adamw8bit: moments in 8 bits")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"adamw", "adamw8bit"}));
   app.add_option("--steps", result.steps, "optimiser steps of fine-tuning, each method")
       ->type_name("N")
       ->check(between(1, 1e6));
@@ -93,6 +103,13 @@ std::optional<options> parse_options(int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     throw input_error(std::string(error.what()) + " (see --help)");
+  }
+  if (quant == "nf4") result.quant = quantisation::nf4;
+  if (quant == "fp4") result.quant = quantisation::fp4;
+  if (quant == "int8") result.quant = quantisation::int8;
+  if (optimiser == "adamw8bit") result.optimiser = optimizer::adamw8bit;
+  if (result.double_quant && quant != "nf4" && quant != "fp4") {
+    throw input_error("--double-quant needs --quant nf4 or fp4 (see --help)");
   }
   return result;
 }

@@ -12,12 +12,20 @@ namespace byte_lm {
 
 using sbora::index_t;
 
+/// How the layers' weights are kept while adapters train.
+enum class quantisation { none, nf4, fp4, int8 };
+/// Of fine-tuning.
+enum class optimizer { adamw, adamw8bit };
+
 struct options {
   std::string base_data;
   std::string task_data;
+  quantisation quant = quantisation::none;
+  bool double_quant = false;
   index_t rank = 64;
   double alpha = 128;
   double learning_rate = 5e-3;
+  optimizer optimiser = optimizer::adamw;
   index_t steps = 300;
   index_t base_steps = 1000;
   index_t batch = 512;

@@ -3,22 +3,18 @@
 #include <type_traits>
 #include <utility>
 
+#include "frozen_base.hpp"
 #include "network.hpp"
 
 namespace byte_lm {
 
-using frozen_weight = sbora::weight_view<const float>;
-
-/// The base model's weight as sbora sees it: where it lies, never copied, not writable.
-inline frozen_weight frozen(const model_view& model, int layer) {
-  return {model.weight(layer).data(), model_view::outputs(layer), width};
-}
-
-/// A linear layer without an adapter.
+/// A linear layer without an adapter, over the base's weight where that lies, float or quantised.
+template <class Base>
 class frozen_layer {
  public:
-  frozen_layer(const model_view& model, int layer)
-      : linear_(frozen(model, layer), model.bias(layer)) {}
+  frozen_layer(const Base& base, int layer) : linear_(base.weight(layer), base.bias(layer)) {
+    base.show_merged(linear_, layer);
+  }
 
   void forward(const matrix& x, matrix& y, pass, thread_pool& pool) {
     linear_.forward(x, y, workspace_, pool);
@@ -28,19 +24,16 @@ class frozen_layer {
   }
 
  private:
-  sbora::linear<frozen_weight> linear_;
+  sbora::linear<typename Base::weight_type> linear_;
   sbora::workspace workspace_;
 };
 
 /// What a trainer has to know of sbora is in this class: a frozen layer with an FA or FB adapter.
-template <class Adapter>
+template <class Base, class Adapter>
 class sbora_layer {
  public:
-  sbora_layer(const model_view& model, int layer, Adapter adapter)
-      : linear_(frozen(model, layer), model.bias(layer)),
-        adapter_(std::move(adapter)),
-        merger_(sbora::weight_view<float>(model.weight(layer).data(), model_view::outputs(layer),
-                                          width)) {}
+  sbora_layer(Base& base, int layer, Adapter adapter)
+      : base_(&base), layer_(layer), linear_(base.weight(layer), base.bias(layer)), adapter_(std::move(adapter)) {}
 
   void forward(const matrix& x, matrix& y, pass what, thread_pool& pool) {
     if (what == pass::train) {
@@ -58,19 +51,18 @@ class sbora_layer {
     }
   }
 
-  /// Adds the adapter to the base's weight, touching only the rows or columns of its region.
-  void merge(thread_pool& pool) { merger_.merge(adapter_, pool); }
-  /// Puts back what was there.
-  void unmerge(thread_pool& pool) { merger_.unmerge(adapter_, pool); }
+  void merge(thread_pool& pool) { base_->merge(layer_, adapter_, pool); }
+  void unmerge(thread_pool& pool) { base_->unmerge(layer_, adapter_, pool); }
 
  private:
   static constexpr bool is_fa = std::is_same_v<Adapter, sbora::fa_adapter<float>>;
 
-  sbora::linear<frozen_weight> linear_;
+  Base* base_;
+  int layer_;
+  sbora::linear<typename Base::weight_type> linear_;
   Adapter adapter_;
   std::conditional_t<is_fa, sbora::fa_saved<float>, sbora::fb_saved<float>> saved_;
   sbora::workspace workspace_;
-  sbora::merger<float> merger_;
 };
 
 }  // namespace byte_lm

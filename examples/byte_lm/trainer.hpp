@@ -5,9 +5,13 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <sbora/optimisers/adamw_8bit.hpp>
+
 #include "network.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 
 namespace byte_lm {
@@ -26,6 +30,7 @@ struct training {
   index_t batch;
   double learning_rate;
   std::uint64_t seed;
+  optimizer optimiser = optimizer::adamw;
 };
 
 struct training_result {
@@ -63,13 +68,10 @@ double held_out_loss(Network& net, const corpus& text, thread_pool& pool) {
   return total / static_cast<double>(count);
 }
 
-/// AdamW with warm-up, cosine decay and clipping over whatever is in `parameters`: all weights in
-/// pre-training, all adapters of a method in fine-tuning.
-template <class Network>
-training_result train(Network& net, std::span<float> parameters, std::span<float> gradient,
-                      matrix_map* embedding_gradient, const corpus& text, const training& plan,
-                      thread_pool& pool, std::vector<loss_record>& log) {
-  sbora::adamw<float> optimiser(std::ssize(parameters));
+template <class Network, class Optimiser>
+training_result train_with(Optimiser optimiser, Network& net, std::span<float> parameters,
+                           std::span<float> gradient, matrix_map* embedding_gradient, const corpus& text,
+                           const training& plan, thread_pool& pool, std::vector<loss_record>& log) {
   const auto schedule = sbora::schedule::cosine(plan.learning_rate, plan.steps / 20, plan.steps);
   progress shown(plan.phase, plan.steps, plan.batch);
   std::vector<double> times;
@@ -94,6 +96,20 @@ training_result train(Network& net, std::span<float> parameters, std::span<float
   }
   std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
   return {times[times.size() / 2], optimiser.state_bytes()};
+}
+
+/// AdamW with warm-up, cosine decay and clipping over whatever is in `parameters`: all weights in
+/// pre-training, all adapters of a method in fine-tuning.
+template <class Network>
+training_result train(Network& net, std::span<float> parameters, std::span<float> gradient,
+                      matrix_map* embedding_gradient, const corpus& text, const training& plan,
+                      thread_pool& pool, std::vector<loss_record>& log) {
+  const auto with = [&](auto optimiser) {
+    return train_with(std::move(optimiser), net, parameters, gradient, embedding_gradient, text, plan, pool, log);
+  };
+  const index_t count = std::ssize(parameters);
+  if (plan.optimiser == optimizer::adamw8bit) return with(sbora::adamw_8bit<float>(count));
+  return with(sbora::adamw<float>(count));
 }
 
 }  // namespace byte_lm

@@ -9,12 +9,12 @@
 
 #include <sbora/config/random.hpp>
 
-/// Word problems from a built-in grammar, so that the example needs no data files. Draws come from
+/// Word problems from a built-in grammar, so that the examples need no data files. Draws come from
 /// sbora's counter-based generator: a seed gives the same text on every machine and compiler.
 ///
-/// Both texts are about the same people and things, as a base model should know them; the questions,
-/// the sums and the form of the answers differ.
-namespace byte_lm::grammar {
+/// Base and task problems are about the same people and things, as a base model should know them; the
+/// questions, the sums and the form of the answers differ.
+namespace word_problems {
 
 using sbora::index_t;
 
@@ -80,8 +80,14 @@ inline index_t number(index_t least, index_t most, sbora::random_stream& random)
   return least + random.below(most - least + 1);
 }
 
+struct problem {
+  std::string question;
+  std::string response;  ///< with the working written out
+  std::string answer;
+};
+
 /// A sum with four answers to choose from.
-inline std::string base_problem(sbora::random_stream& random) {
+inline problem base_problem(sbora::random_stream& random) {
   const index_t a = number(2, 99, random);
   const index_t b = number(2, 99, random);
   const index_t right = number(1, 4, random);
@@ -95,11 +101,12 @@ inline std::string base_problem(sbora::random_stream& random) {
     text += "Answer" + std::to_string(choice) + ": " +
             std::to_string(choice == right ? a + b : wrong) + (choice < 4 ? " " : "\n\n");
   }
-  return text + "the right answer is answer" + std::to_string(right) + "\n\n";
+  const std::string answer = "answer" + std::to_string(right);
+  return {text, "the right answer is " + answer, answer};
 }
 
 /// A product and a difference with the working written out.
-inline std::string task_problem(sbora::random_stream& random) {
+inline problem task_problem(sbora::random_stream& random) {
   const index_t a = number(2, 12, random);
   const index_t b = number(3, 20, random);
   const index_t c = number(1, a * b - 1, random);
@@ -107,24 +114,44 @@ inline std::string task_problem(sbora::random_stream& random) {
       {"a", std::to_string(a)}, {"b", std::to_string(b)}, {"c", std::to_string(c)}};
   bound["hero"] = expand("{name}", bound, random);
   bound["thing"] = expand("{things}", bound, random);
-  std::string text = expand("{task_story} {task_question}", bound, random);
+  const std::string text = expand("{task_story} {task_question}", bound, random);
   const std::string product = std::to_string(a * b);
   const std::string left = std::to_string(a * b - c);
-  text += "\nA: The " + bound["thing"] + " were " + bound["a"] + " * " + bound["b"] + " = " +
-          product + ". So " + product + " - " + bound["c"] + " = " + left + " are left.";
-  return text + " The answer is " + left + ".\n\n";
+  return {text + "\n",
+          "A: The " + bound["thing"] + " were " + bound["a"] + " * " + bound["b"] + " = " + product + ". So " +
+              product + " - " + bound["c"] + " = " + left + " are left. The answer is " + left + ".",
+          left};
+}
+
+/// Problem i is the same whatever the number of them.
+template <class Problem>
+std::vector<problem> problems(std::uint64_t seed, std::uint64_t stream, index_t count, Problem one) {
+  sbora::random_stream random(seed, stream);
+  std::vector<problem> result;
+  for (index_t i = 0; i < count; ++i) result.push_back(one(random));
+  return result;
+}
+
+inline std::vector<problem> base_problems(std::uint64_t seed, index_t count) {
+  return problems(seed, 1, count, base_problem);
+}
+inline std::vector<problem> task_problems(std::uint64_t seed, index_t count) {
+  return problems(seed, 2, count, task_problem);
 }
 
 /// Problems until there are at least `bytes` of text.
 template <class Problem>
-std::string text(std::uint64_t seed, std::uint64_t stream, std::size_t bytes, Problem problem) {
+std::string text(std::uint64_t seed, std::uint64_t stream, std::size_t bytes, Problem one) {
   sbora::random_stream random(seed, stream);
   std::string result;
-  while (result.size() < bytes) result += problem(random);
+  while (result.size() < bytes) {
+    const problem next = one(random);
+    result += next.question + next.response + "\n\n";
+  }
   return result;
 }
 
 inline std::string base_text(std::uint64_t seed) { return text(seed, 1, 1'000'000, base_problem); }
 inline std::string task_text(std::uint64_t seed) { return text(seed, 2, 500'000, task_problem); }
 
-}  // namespace byte_lm::grammar
+}  // namespace word_problems
