@@ -1,0 +1,153 @@
+#include "model.hpp"
+
+#include <cmath>
+
+#include "input_error.hpp"
+#include "model_files.hpp"
+#include "model_parts.hpp"
+
+namespace llama {
+namespace {
+
+void check_options(const load_options& options) {
+  if (options.bits != 16 && options.bits != 8 && options.bits != 4) {
+    throw input_error("weights of " + std::to_string(options.bits) + " bits, expected 16 (as stored), 8 or 4");
+  }
+}
+
+/// Memory in the place of a checkpoint: options are the defaults, and nothing is quantised.
+std::unique_ptr<model_parts> parts_of(const model_config& config, std::shared_ptr<flat_tensors> tensors) {
+  thread_pool unused(1);
+  return std::make_unique<model_parts>(config, std::move(tensors), load_options{}, unused);
+}
+
+std::shared_ptr<flat_tensors> copy_of(const model_config& config, const std::vector<named_tensor>& tensors) {
+  check_config(config);
+  const auto shapes = tensors_of(config);
+  auto flat = std::make_shared<flat_tensors>(shapes);
+  std::map<std::string, const matrix*> given;
+  for (const named_tensor& each : tensors) given[each.name] = &each.values;
+  for (const tensor_shape& each : shapes) {
+    const auto found = given.find(each.name);
+    if (found == given.end()) throw input_error("no tensor " + each.name);
+    const matrix& values = *found->second;
+    if (values.rows() != each.shape[0] || values.size() != each.elements()) {
+      throw input_error("tensor " + each.name + " is " + std::to_string(values.rows()) + " x " +
+                        std::to_string(values.cols()) + ", the configuration says " +
+                        sbora::detail::shape_text(each.shape));
+    }
+    std::copy_n(values.data(), values.size(), flat->part(each.name, flat->all()).data());
+    given.erase(found);
+  }
+  if (!given.empty()) throw input_error("unknown tensor " + given.begin()->first);
+  return flat;
+}
+
+/// Nearly normal with no call of libm, so the same everywhere: the sum of four uniform numbers.
+float bell_shaped(sbora::random_stream& random, double deviation) {
+  const std::uint64_t word = random.next();
+  double sum = 0;
+  for (int shift = 0; shift < 64; shift += 16) sum += static_cast<double>((word >> shift) & 0xFFFF) + 0.5;
+  return static_cast<float>((sum / 65536 - 2) * deviation * 1.7320508075688772);
+}
+
+}  // namespace
+
+model::model(std::unique_ptr<model_parts> parts) : parts_(std::move(parts)) {}
+model::model(model&&) noexcept = default;
+model& model::operator=(model&&) noexcept = default;
+model::~model() = default;
+
+model model::load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool) {
+  check_options(options);
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(directory, ignored)) {
+    throw input_error(directory.string() + ": no such directory");
+  }
+  const model_config config = read_config(directory / "config.json");
+  if (config.is_bitsandbytes) {
+    throw input_error(directory.string() +
+                      ": a checkpoint of bitsandbytes' codes; give the unquantised one and --bits");
+  }
+  try {
+    auto tensors = std::make_shared<checkpoint_tensors>(directory);
+    check_tensors(*tensors, tensors->names(), tensors_of(config), config.tie_word_embeddings);
+    return model(std::make_unique<model_parts>(config, std::move(tensors), options, pool));
+  } catch (const input_error& error) {
+    throw input_error(directory.string() + ": " + error.what());
+  } catch (const sbora::error& error) {
+    throw input_error(error.what());
+  }
+}
+
+model::model(const model_config& config, std::vector<named_tensor> tensors)
+    : parts_(parts_of(config, copy_of(config, tensors))) {}
+
+model model::random(const model_config& config, std::uint64_t seed) {
+  check_config(config);
+  const auto shapes = tensors_of(config);
+  auto flat = std::make_shared<flat_tensors>(shapes);
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    sbora::random_stream random(seed, i);
+    for (float& value : flat->part(shapes[i].name, flat->all())) {
+      value = shapes[i].shape.size() == 1 ? 1.0f : bell_shaped(random, 0.02);
+    }
+  }
+  return model(parts_of(config, std::move(flat)));
+}
+
+const model_config& model::config() const { return parts_->config; }
+void model::attach(const adapter_plan& plan) { parts_->attach(plan, nullptr); }
+void model::attach(const adapter_plan& plan, std::vector<sbora::region> regions) { parts_->attach(plan, &regions); }
+const adapter_plan& model::plan() const { return parts_->plan; }
+const std::vector<adapter_slot>& model::adapters() const { return parts_->slots; }
+void model::train_all_weights() { parts_->train_all_weights(); }
+
+std::vector<std::string> model::linear_modules() const {
+  std::vector<std::string> names;
+  for (const block& each : parts_->blocks) {
+    for (const projection& layer : each.linears()) names.push_back(layer.name());
+  }
+  return names;
+}
+
+std::span<float> model::parameters() { return parts_->parameters; }
+std::span<float> model::gradient() { return parts_->gradient; }
+void model::zero_gradient() { std::fill(parts_->gradient.begin(), parts_->gradient.end(), 0.0f); }
+
+loss_sum model::forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool) {
+  return parts_->forward_backward(batch, gradient_scale, pool);
+}
+loss_sum model::evaluate(const token_batch& batch, thread_pool& pool) { return parts_->evaluate(batch, pool); }
+matrix model::logits(const token_batch& batch, thread_pool& pool) { return parts_->logits(batch, pool); }
+
+void model::set_training_step(std::uint64_t step) {
+  for (block& each : parts_->blocks) {
+    for (projection& layer : each.linears()) layer.set_training_step(step);
+  }
+}
+
+void model::set_gradient_checkpointing(bool on) {
+  parts_->checkpointing = on;
+  if (on) {
+    parts_->kept.clear();
+    parts_->kept.shrink_to_fit();
+  }
+  parts_->kept.resize(on ? 1 : parts_->blocks.size());
+}
+
+void model::save(const std::filesystem::path& directory) const { write_model(*parts_, directory, {}); }
+
+memory_report model::memory() const {
+  memory_report report;
+  report.weights = parts_->weight_bytes;
+  report.adapters = sizeof(float) * 2 * parts_->adapter_parameters.size();
+  for (const matrix& each : parts_->inputs) report.activations += sizeof(float) * static_cast<std::size_t>(each.size());
+  for (const block_activations& each : parts_->kept) report.activations += each.bytes();
+  for (const block& each : parts_->blocks) {
+    for (const projection& layer : each.linears()) report.activations += layer.saved_bytes();
+  }
+  return report;
+}
+
+}  // namespace llama

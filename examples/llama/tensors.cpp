@@ -1,0 +1,88 @@
+#include "tensors.hpp"
+
+#include <set>
+
+#include "input_error.hpp"
+
+namespace llama {
+
+std::vector<tensor_shape> tensors_of(const model_config& config) {
+  const index_t hidden = config.hidden_size;
+  std::vector<tensor_shape> all = {{"model.embed_tokens.weight", {config.vocab_size, hidden}}};
+  for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    all.push_back({prefix + "self_attn.q_proj.weight", {config.query_size(), hidden}});
+    all.push_back({prefix + "self_attn.k_proj.weight", {config.key_value_size(), hidden}});
+    all.push_back({prefix + "self_attn.v_proj.weight", {config.key_value_size(), hidden}});
+    all.push_back({prefix + "self_attn.o_proj.weight", {hidden, config.query_size()}});
+    all.push_back({prefix + "mlp.gate_proj.weight", {config.intermediate_size, hidden}});
+    all.push_back({prefix + "mlp.up_proj.weight", {config.intermediate_size, hidden}});
+    all.push_back({prefix + "mlp.down_proj.weight", {hidden, config.intermediate_size}});
+    all.push_back({prefix + "input_layernorm.weight", {hidden}});
+    all.push_back({prefix + "post_attention_layernorm.weight", {hidden}});
+  }
+  all.push_back({"model.norm.weight", {hidden}});
+  if (!config.tie_word_embeddings) all.push_back({"lm_head.weight", {config.vocab_size, hidden}});
+  return all;
+}
+
+void check_tensors(const tensor_source& source, std::span<const std::string> names,
+                   const std::vector<tensor_shape>& expected, bool tied) {
+  constexpr std::size_t most_shown = 5;
+  std::vector<std::string> problems;
+  std::set<std::string> known;
+  for (const tensor_shape& each : expected) {
+    known.insert(each.name);
+    const sbora::tensor_view* const found = source.find(each.name);
+    if (!found) {
+      problems.push_back("no tensor " + each.name);
+    } else if (found->shape != each.shape) {
+      problems.push_back("tensor " + each.name + " has shape " + sbora::detail::shape_text(found->shape) +
+                         ", the configuration says " + sbora::detail::shape_text(each.shape));
+    } else if (found->type != sbora::dtype::f32 && found->type != sbora::dtype::bf16 &&
+               found->type != sbora::dtype::f16) {
+      problems.push_back("tensor " + each.name + " is " + to_string(found->type) + ", expected F32, BF16 or F16");
+    }
+  }
+  for (const std::string& name : names) {
+    const bool of_no_use = name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+    if (!known.contains(name) && !of_no_use) problems.push_back("unknown tensor " + name);
+  }
+  if (problems.empty()) return;
+  std::string message = "not the weights of this configuration: ";
+  for (std::size_t i = 0; i < std::min(most_shown, problems.size()); ++i) message += (i ? "; " : "") + problems[i];
+  if (problems.size() > most_shown) message += "; and " + std::to_string(problems.size() - most_shown) + " more";
+  throw input_error(message);
+}
+
+std::vector<std::string> checkpoint_tensors::names() const {
+  std::vector<std::string> names;
+  for (const sbora::tensor_view& tensor : checkpoint_.tensors()) names.push_back(tensor.name);
+  return names;
+}
+
+flat_tensors::flat_tensors(const std::vector<tensor_shape>& shapes) {
+  index_t size = 0;
+  for (const tensor_shape& each : shapes) size += each.elements();
+  values_.resize(static_cast<std::size_t>(size));
+  std::size_t offset = 0;
+  for (const tensor_shape& each : shapes) {
+    const std::span<float> part(values_.data() + offset, static_cast<std::size_t>(each.elements()));
+    index_[each.name] = views_.size();
+    views_.push_back({each.name, sbora::dtype::f32, each.shape, std::as_bytes(part)});
+    offset += part.size();
+  }
+}
+
+const sbora::tensor_view* flat_tensors::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &views_[found->second];
+}
+
+std::span<float> flat_tensors::part(const std::string& name, std::span<float> of) const {
+  const sbora::tensor_view& view = views_[index_.at(name)];
+  const auto offset = static_cast<std::size_t>(view.values<float>().data() - values_.data());
+  return of.subspan(offset, static_cast<std::size_t>(view.elements()));
+}
+
+}  // namespace llama

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <sbora/io/checkpoint.hpp>
+
+#include "config.hpp"
+#include "model.hpp"
+#include "weight.hpp"
+
+namespace llama {
+
+/// A tensor that a LlamaForCausalLM of this configuration has.
+struct tensor_shape {
+  std::string name;
+  std::vector<index_t> shape;
+
+  index_t elements() const { return shape.size() == 2 ? shape[0] * shape[1] : shape[0]; }
+};
+std::vector<tensor_shape> tensors_of(const model_config& config);
+
+/// Checks that all are there, of the right shape, and no others. Errors: input_error that lists all problems.
+void check_tensors(const tensor_source& source, std::span<const std::string> names,
+                   const std::vector<tensor_shape>& expected, bool tied);
+
+/// Tensors in a checkpoint, mapped.
+class checkpoint_tensors final : public tensor_source {
+ public:
+  explicit checkpoint_tensors(const std::filesystem::path& directory)
+      : checkpoint_(sbora::checkpoint::open(directory)) {}
+  const sbora::tensor_view* find(const std::string& name) const override { return checkpoint_.find(name); }
+  std::vector<std::string> names() const;
+
+ private:
+  sbora::checkpoint checkpoint_;
+};
+
+/// Tensors in one flat array of floats, so that it can be trained as one.
+class flat_tensors final : public tensor_source {
+ public:
+  /// Zeros.
+  explicit flat_tensors(const std::vector<tensor_shape>& shapes);
+  const sbora::tensor_view* find(const std::string& name) const override;
+
+  std::span<float> all() { return values_; }
+  /// One tensor's part of all(), or of another array of that size.
+  std::span<float> part(const std::string& name, std::span<float> of) const;
+  std::span<const sbora::tensor_view> tensors() const { return views_; }
+
+ private:
+  std::vector<float> values_;
+  std::vector<sbora::tensor_view> views_;
+  std::map<std::string, std::size_t> index_;
+};
+
+}  // namespace llama

@@ -1,0 +1,218 @@
+#include "trainer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <sbora/optimisers/adamw.hpp>
+#include <sbora/optimisers/clip.hpp>
+
+#include "format.hpp"
+#include "memory.hpp"
+#include "progress.hpp"
+#include "stop_signal.hpp"
+
+namespace llama {
+
+namespace {
+
+/// What one optimiser step saw, over all processes.
+struct step_result {
+  double loss = 0;
+  double gradient_norm = 0;
+  std::int64_t tokens = 0;
+  bool stop = false;  ///< a process was asked to
+};
+
+class training_run {
+ public:
+  training_run(model& net, const training_plan& plan, const training_files& files, const run_state* resumed,
+               thread_pool& pool, const communicator& processes)
+      : net_(net),
+        plan_(plan),
+        files_(files),
+        pool_(pool),
+        processes_(processes),
+        optimiser_(std::ssize(net.parameters()),
+                   {.learning_rate = plan.learning_rate, .weight_decay = plan.weight_decay}),
+        schedule_(linear_schedule(plan.learning_rate, plan.warmup_steps, plan.steps.total_steps())) {
+    if (resumed != nullptr) resume(*resumed);
+  }
+
+  training_result run() {
+    const index_t total = plan_.steps.total_steps();
+    progress shown(plan_.phase, step_, total, processes_.is_first());
+    const stop_signal watched;
+    std::vector<double> times;
+    training_result result;
+    while (step_ < total && result.signal == 0) {
+      const auto start = wall_clock::now();
+      const step_result done = take_step();
+      times.push_back(seconds_since(start));
+      result.last_loss = done.loss;
+      record(done, times.back());
+      shown.update(step_, done.loss, done.tokens);
+      if (done.stop && step_ < total) result.signal = stop_number();
+      if (due(plan_.eval_step) && files_.validation != nullptr) evaluate_now(shown);
+      if (due(plan_.save_step) || result.signal != 0) save();
+    }
+    result.steps = step_;
+    result.step_seconds = median(times);
+    result.optimiser_bytes = optimiser_.state_bytes();
+    if (std::isfinite(state_.best_loss)) result.best_loss = state_.best_loss;
+    result.best_step = state_.best_step;
+    if (step_ == total && plan_.load_best && !state_.best_parameters.empty()) {
+      std::ranges::copy(state_.best_parameters, net_.parameters().begin());
+    }
+    return result;
+  }
+
+ private:
+  void resume(const run_state& from) {
+    state_ = from;
+    step_ = from.step;
+    std::ranges::copy(from.parameters, net_.parameters().begin());
+    std::ranges::copy(from.first_moment, optimiser_.first_moment().begin());
+    std::ranges::copy(from.second_moment, optimiser_.second_moment().begin());
+    optimiser_.set_steps(from.step);
+  }
+
+  bool due(index_t interval) const {
+    return interval > 0 && (step_ % interval == 0 || step_ == plan_.steps.total_steps());
+  }
+
+  step_result take_step() {
+    net_.zero_gradient();
+    step_result done = gradient_of_own_part();
+    add_up(done);
+    const std::span<float> gradient = net_.gradient();
+    done.gradient_norm = sbora::gradient_norm(std::span<const float>(gradient));
+    if (!std::isfinite(done.loss) || !std::isfinite(done.gradient_norm)) throw_diverged(done);
+    const double clip = plan_.max_grad_norm > 0 ? sbora::clip_scale(done.gradient_norm, plan_.max_grad_norm) : 1;
+    optimiser_.step(net_.parameters(), gradient,
+                    {.learning_rate = schedule_.at(step_), .gradient_scale = clip}, pool_);
+    ++step_;
+    return done;
+  }
+
+  /// This process's micro-batches of the step. Numbered through, they are the same ones for any number of
+  /// processes, with the same dropout masks.
+  step_result gradient_of_own_part() {
+    const index_t count = plan_.steps.micro_batches_of_a_step();
+    const index_t first = plan_.steps.first_micro_batch(step_);
+    step_result done;
+    for (index_t i = processes_.rank(); i < count; i += processes_.size()) {
+      const token_batch batch =
+          files_.data.micro_batch(plan_.steps.epoch_of(first + i), plan_.steps.index_of(first + i));
+      done.tokens += real_tokens(batch);
+      const std::int64_t scored = scored_tokens(batch);
+      if (scored == 0) continue;  // all of it cut off or masked: nothing to learn
+      net_.set_training_step(static_cast<std::uint64_t>(first + i));
+      const double scale = 1 / (static_cast<double>(scored) * static_cast<double>(count));
+      done.loss += scale * net_.forward_backward(batch, static_cast<float>(scale), pool_).total;
+    }
+    done.stop = stop_signal::caught() != 0;
+    return done;
+  }
+
+  /// One all-reduce over the flat gradient, and one of three numbers.
+  void add_up(step_result& done) {
+    if (processes_.size() == 1) return;
+    std::array<double, 3> sums = {done.loss, static_cast<double>(done.tokens), done.stop ? 1.0 : 0.0};
+    processes_.sum(net_.gradient());
+    processes_.sum(sums);
+    done = {.loss = sums[0], .tokens = static_cast<std::int64_t>(sums[1]), .stop = sums[2] > 0};
+  }
+
+  /// A process that wasn't signalled itself stops with the number of those that were.
+  int stop_number() const { return processes_.max(stop_signal::caught()); }
+
+  [[noreturn]] void throw_diverged(const step_result& done) const {
+    std::string message = plan_.phase + ": " + (std::isfinite(done.loss) ? "the gradient" : "the loss") +
+                          " isn't finite at step " + std::to_string(step_ + 1) + " (learning rate " +
+                          format("%.3g", schedule_.at(step_)) + "); try a lower --learning_rate or more --warmup_steps";
+    if (files_.checkpoints != nullptr) {
+      if (const auto last = files_.checkpoints->latest()) message += "; the last good checkpoint is " + last->string();
+    }
+    throw std::runtime_error(message);
+  }
+
+  void record(const step_result& done, double seconds) {
+    if (files_.metrics == nullptr) return;
+    const double epoch = static_cast<double>(plan_.steps.first_micro_batch(step_)) /
+                         static_cast<double>(plan_.steps.micro_batches);
+    files_.metrics->write({{"step", step_},
+                           {"epoch", epoch},
+                           {"loss", done.loss},
+                           {"learning_rate", schedule_.at(step_ - 1)},
+                           {"grad_norm", done.gradient_norm},
+                           {"tokens", done.tokens},
+                           {"seconds", seconds},
+                           {"peak_bytes", peak_resident_bytes()}});
+  }
+
+  void evaluate_now(progress& shown) {
+    const loss_sum sum = evaluate(net_, *files_.validation, pool_, processes_);
+    if (!std::isfinite(sum.total)) {
+      throw std::runtime_error(plan_.phase + ": the validation loss isn't finite after step " +
+                               std::to_string(step_));
+    }
+    shown.note(format("%s: validation loss %.4f after step %td", plan_.phase.c_str(), sum.mean(), step_));
+    if (files_.metrics != nullptr) files_.metrics->write({{"step", step_}, {"eval_loss", sum.mean()}});
+    if (sum.mean() >= state_.best_loss) return;
+    state_.best_loss = sum.mean();
+    state_.best_step = step_;
+    if (plan_.load_best) state_.best_parameters.assign(net_.parameters().begin(), net_.parameters().end());
+  }
+
+  void save() {
+    if (files_.checkpoints == nullptr || !processes_.is_first()) return;
+    state_.step = step_;
+    state_.total_steps = plan_.steps.total_steps();
+    state_.parameters.assign(net_.parameters().begin(), net_.parameters().end());
+    state_.first_moment.assign(optimiser_.first_moment().begin(), optimiser_.first_moment().end());
+    state_.second_moment.assign(optimiser_.second_moment().begin(), optimiser_.second_moment().end());
+    files_.checkpoints->save(state_, plan_.options);
+  }
+
+  static double median(std::vector<double>& times) {
+    if (times.empty()) return 0;
+    const auto middle = times.begin() + std::ssize(times) / 2;
+    std::nth_element(times.begin(), middle, times.end());
+    return *middle;
+  }
+
+  model& net_;
+  const training_plan& plan_;
+  const training_files& files_;
+  thread_pool& pool_;
+  const communicator& processes_;
+  sbora::adamw<float> optimiser_;
+  sbora::schedule schedule_;
+  index_t step_ = 0;
+  run_state state_;
+};
+
+}  // namespace
+
+training_result train(model& net, const training_plan& plan, const training_files& files,
+                      const run_state* resumed, thread_pool& pool, const communicator& processes) {
+  return training_run(net, plan, files, resumed, pool, processes).run();
+}
+
+loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes) {
+  loss_sum sum;
+  for (index_t i = processes.rank(); i < data.micro_batches(); i += processes.size()) {
+    sum += net.evaluate(data.micro_batch(0, i), pool);
+  }
+  std::array<double, 2> numbers = {sum.total, static_cast<double>(sum.count)};
+  processes.sum(numbers);
+  return {numbers[0], static_cast<std::int64_t>(numbers[1])};
+}
+
+}  // namespace llama

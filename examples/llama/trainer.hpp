@@ -1,0 +1,63 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "batch_source.hpp"
+#include "distributed.hpp"
+#include "metrics.hpp"
+#include "model.hpp"
+#include "run_state.hpp"
+#include "step_plan.hpp"
+
+namespace llama {
+
+struct training_plan {
+  std::string phase;  ///< on the progress line
+  step_plan steps;
+  double learning_rate;
+  index_t warmup_steps;
+  double weight_decay;
+  double max_grad_norm;  ///< 0: no clipping
+  index_t eval_step;     ///< evaluate after every so many steps, and at the end; 0: never
+  index_t save_step;     ///< likewise for checkpoints; 0: only when stopped
+  bool load_best;        ///< end with the parameters of the lowest validation loss
+  run_options options;   ///< see checkpoint_folder
+};
+
+/// Where a trainer takes its data and leaves its traces. What is null is left out.
+struct training_files {
+  const batch_source& data;
+  const batch_source* validation = nullptr;
+  const checkpoint_folder* checkpoints = nullptr;
+  metrics_file* metrics = nullptr;
+};
+
+struct training_result {
+  index_t steps = 0;                 ///< taken, those before a resume included
+  int signal = 0;                    ///< that stopped it, or 0: it is finished
+  double step_seconds = 0;           ///< median
+  std::size_t optimiser_bytes = 0;
+  double last_loss = 0;
+  std::optional<double> best_loss;   ///< by validation
+  index_t best_step = 0;
+};
+
+/// Trains what model.parameters() are: AdamW, linear warm-up and decay, clipping of the global norm.
+///
+/// Effect      a micro-batch's loss is the mean over its scored tokens, a step's the mean over its
+///             micro-batches: transformers' Trainer (4.36) counts so, where tokens of short micro-batches weigh
+///             more. Several processes share out the micro-batches of a step; gradients are added up once a step.
+///             On SIGINT or SIGTERM the step is finished and a checkpoint saved.
+/// Numerics    a run that goes on from a checkpoint has the same bits as an undisturbed one, for any number of
+///             threads.
+/// Errors      std::runtime_error where the loss or the gradient isn't finite, before the parameters change;
+///             what checkpoint_folder and metrics_file throw.
+training_result train(model& net, const training_plan& plan, const training_files& files,
+                      const run_state* resumed, thread_pool& pool, const communicator& processes);
+
+/// The mean over all scored tokens of a source, without dropout. The processes share out the micro-batches.
+loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes);
+
+}  // namespace llama

@@ -1,0 +1,150 @@
+#include "support/catch.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "config.hpp"
+#include "input_error.hpp"
+
+namespace {
+
+using nlohmann::json;
+
+/// What transformers writes for a small model.
+json valid() {
+  return {{"architectures", {"LlamaForCausalLM"}}, {"attention_bias", false}, {"attention_dropout", 0.0},
+          {"bos_token_id", 1}, {"eos_token_id", {2, 7}}, {"head_dim", 16}, {"hidden_act", "silu"},
+          {"hidden_size", 64}, {"initializer_range", 0.02}, {"intermediate_size", 112},
+          {"max_position_embeddings", 128}, {"mlp_bias", false}, {"model_type", "llama"},
+          {"num_attention_heads", 4}, {"num_hidden_layers", 2}, {"num_key_value_heads", 2},
+          {"pad_token_id", nullptr}, {"pretraining_tp", 1}, {"rms_norm_eps", 1e-5}, {"rope_scaling", nullptr},
+          {"rope_theta", 500000.0}, {"tie_word_embeddings", true}, {"torch_dtype", "float32"},
+          {"transformers_version", "4.57.0"}, {"use_cache", true}, {"vocab_size", 97}};
+}
+
+llama::model_config read(const std::string& text) {
+  const auto file = std::filesystem::temp_directory_path() / "sbora_llama_config_test.json";
+  std::ofstream(file) << text;
+  try {
+    auto config = llama::read_config(file);
+    std::filesystem::remove(file);
+    return config;
+  } catch (...) {
+    std::filesystem::remove(file);
+    throw;
+  }
+}
+
+/// The message that refuses valid() with one field changed.
+std::string refusal(const char* field, const json& value) {
+  json config = valid();
+  config[field] = value;
+  try {
+    read(config.dump());
+  } catch (const llama::input_error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+bool mentions(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("config.json is read, defaults as transformers has them") {
+  const auto config = read(valid().dump());
+  CHECK(config.vocab_size == 97);
+  CHECK(config.head_dim == 16);
+  CHECK(config.num_key_value_heads == 2);
+  CHECK(config.rms_norm_eps == 1e-5);
+  CHECK(config.rope_theta == 500000.0);
+  CHECK(config.tie_word_embeddings);
+  CHECK(config.bos_token_id == 1);
+  CHECK_FALSE(config.pad_token_id.has_value());
+  CHECK(config.eos_token_ids == std::vector<std::int32_t>{2, 7});
+  CHECK_FALSE(config.scaling.has_value());
+
+  json sparse = valid();
+  for (const char* name : {"head_dim", "num_key_value_heads", "rope_theta", "tie_word_embeddings", "eos_token_id"}) {
+    sparse.erase(name);
+  }
+  const auto defaults = read(sparse.dump());
+  CHECK(defaults.head_dim == 16);
+  CHECK(defaults.num_key_value_heads == 4);
+  CHECK(defaults.rope_theta == 10000.0);
+  CHECK_FALSE(defaults.tie_word_embeddings);
+  CHECK(defaults.eos_token_ids.empty());
+}
+
+TEST_CASE("LLaMA-3's rope scaling is read from both of transformers' fields") {
+  json scaled = valid();
+  scaled["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 32.0}, {"low_freq_factor", 1.0},
+                            {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
+  const auto config = read(scaled.dump());
+  REQUIRE(config.scaling.has_value());
+  CHECK(config.scaling->factor == 32.0);
+  CHECK(config.scaling->original_max_position_embeddings == 8192.0);
+
+  json parameters = valid();
+  parameters.erase("rope_theta");
+  parameters["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 123.0}};
+  CHECK(read(parameters.dump()).rope_theta == 123.0);
+}
+
+TEST_CASE("what is written is read back") {
+  llama::model_config config;
+  config.scaling = llama::rope_scaling{};
+  config.eos_token_ids = {3};
+  config.tie_word_embeddings = true;
+  config.num_key_value_heads = 8;
+  const auto again = read(llama::config_text(config));
+  CHECK(again.scaling.has_value());
+  CHECK(again.num_key_value_heads == 8);
+  CHECK(again.eos_token_ids == config.eos_token_ids);
+  CHECK(again.tie_word_embeddings);
+  CHECK(again.rms_norm_eps == config.rms_norm_eps);
+}
+
+TEST_CASE("what the model doesn't compute is refused by name") {
+  const auto [field, value] = GENERATE(table<const char*, json>({
+      {"model_type", "mistral"},
+      {"architectures", {"LlamaForSequenceClassification"}},
+      {"hidden_act", "gelu"},
+      {"attention_bias", true},
+      {"mlp_bias", true},
+      {"attention_dropout", 0.1},
+      {"pretraining_tp", 2},
+      {"partial_rotary_factor", 0.5},
+      {"sliding_window", 4096},
+      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}},
+      {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 2.0}}},
+      {"rope_parameters", {{"rope_type", "default"}, {"attention_factor", 2.0}}},
+      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}},
+      {"vocab_size", 0},
+      {"vocab_size", "many"},
+      {"hidden_size", nullptr},
+      {"num_key_value_heads", 3},
+      {"head_dim", 15},
+      {"rms_norm_eps", -1.0},
+      {"tie_word_embeddings", "yes"},
+      {"eos_token_id", "</s>"},
+  }));
+  const std::string message = refusal(field, value);
+  INFO(message);
+  CHECK(mentions(message, field));
+  CHECK(mentions(message, "sbora_llama_config_test.json"));
+}
+
+TEST_CASE("a config.json that is none is refused") {
+  CHECK_THROWS_AS(read("{"), llama::input_error);
+  CHECK_THROWS_AS(read("[1]"), llama::input_error);
+  CHECK_THROWS_AS(llama::read_config("/nonexistent/config.json"), llama::input_error);
+  json anonymous = valid();
+  anonymous.erase("model_type");
+  anonymous.erase("architectures");
+  CHECK_THROWS_AS(read(anonymous.dump()), llama::input_error);
+}

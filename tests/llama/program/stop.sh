@@ -1,0 +1,29 @@
+#!/bin/sh
+# stop.sh LLAMA: Ctrl-C finishes the step, leaves a checkpoint and gives 130; the run can be resumed, another one
+# can't be started over it, and resuming with other options is refused by name.
+set -eu
+. "$(dirname "$0")/small_run.sh"
+
+# Long enough that it can't finish first.
+set +e
+run=exec small_run --output_dir "$work/run" --max_steps 100000 --save_step 0 >"$work/out" 2>&1 &
+while ! grep -q '"step":2' "$work/run/sbora_fa/metrics.jsonl" 2>/dev/null; do
+    kill -0 $! 2>/dev/null || fail "it ended by itself: $(cat "$work/out")"
+    sleep 0.1
+done
+kill -INT $!
+wait $!
+code=$?
+[ $code = 130 ] || fail "exit code $code after Ctrl-C: $(cat "$work/out")"
+grep -q 'resume_from_checkpoint auto' "$work/out" || fail "it doesn't say how to go on: $(cat "$work/out")"
+ls "$work"/run/sbora_fa/checkpoint-*.safetensors >/dev/null || fail "no checkpoint"
+[ ! -e "$work/run/sbora_fa/adapter_model.safetensors" ] || fail "an unfinished adapter was saved"
+
+small_run --output_dir "$work/run" --max_steps 100000 >"$work/out" 2>&1
+code=$?
+[ $code = 2 ] || fail "exit code $code for a new run over a stopped one: $(cat "$work/out")"
+small_run --output_dir "$work/run" --max_steps 100000 --resume_from_checkpoint auto --lora_r 8 >"$work/out" 2>&1
+code=$?
+[ $code = 2 ] || fail "exit code $code for another rank: $(cat "$work/out")"
+grep -q -- '--lora_r was 4 and is 8' "$work/out" || fail "the option isn't named: $(cat "$work/out")"
+echo "stopped, kept, refused"
