@@ -1,0 +1,141 @@
+// Adapters of a model's linear layers: trained, written in each layout, read from each, merged.
+
+#include <cstdio>
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include <sbora/io.hpp>
+#include <sbora/sbora.hpp>
+
+#include "commands.hpp"
+#include "files.hpp"
+
+namespace interop {
+namespace {
+
+using sbora::index_t;
+using std::filesystem::path;
+using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// The linear layers of a LLaMA checkpoint.
+std::vector<sbora::model_module> linear_modules(const sbora::checkpoint& base) {
+  std::vector<sbora::model_module> modules;
+  for (const sbora::tensor_view& tensor : base.tensors()) {
+    constexpr std::string_view ending = "_proj.weight";
+    if (!tensor.name.ends_with(ending)) continue;
+    modules.push_back({tensor.name.substr(0, tensor.name.size() - 7), tensor.shape[0], tensor.shape[1]});
+  }
+  return modules;
+}
+
+sbora::weight_view<const float> weight_of(const sbora::checkpoint& base, const std::string& module) {
+  return base.at(module + ".weight").as_weight<float>();
+}
+
+matrix random_matrix(index_t rows, index_t cols, sbora::random_stream& random) {
+  matrix values(rows, cols);
+  for (index_t i = 0; i < rows * cols; ++i) values.data()[i] = static_cast<float>(2 * random.uniform() - 1);
+  return values;
+}
+
+/// Some steps towards random targets, every layer on its own.
+void train(sbora::model_adapter<float>& adapter, const sbora::checkpoint& base, int steps) {
+  sbora::random_stream random(17);
+  sbora::adamw<float> optimiser(adapter.parameter_count(), {.learning_rate = 2e-2});
+  sbora::workspace memory;
+  for (int step = 0; step < steps; ++step) {
+    adapter.zero_gradient();
+    adapter.for_each([&]<sbora::adapter_kind Kind>(const std::string& module,
+                                                   sbora::basic_adapter<Kind, float>& part) {
+      constexpr index_t tokens = 5;
+      const matrix x = random_matrix(tokens, part.d_in(), random);
+      matrix y(tokens, part.d_out()), dx(tokens, part.d_in());
+      const sbora::linear layer{weight_of(base, module)};
+      std::conditional_t<Kind == sbora::adapter_kind::fa, sbora::fa_saved<float>, sbora::fb_saved<float>> saved;
+      layer.forward(x, y, part, saved, memory);
+      const matrix dy = y - random_matrix(tokens, part.d_out(), random);
+      layer.backward(dy, dx, part, saved, memory);
+    });
+    optimiser.step(adapter.parameters(), adapter.gradient());
+  }
+}
+
+/// BASE CONFIG SEED STEPS FOLDER: an adapter as the adapter_config.json CONFIG says, trained, in FOLDER/native,
+/// official (where that can say it), peft and peft_rslora.
+void train_adapter(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const std::vector<char> text = read_values<char>(words[1]);
+  auto config = sbora::parse_adapter_config({text.data(), text.size()}, sbora::strictness::strict, words[1]).config;
+  auto adapter = sbora::make_adapter<float>(std::move(config), linear_modules(base), std::stoull(words[2]));
+  train(adapter, base, std::stoi(words[3]));
+  const path folder = words[4];
+  sbora::save_sbora(adapter, folder / "native");
+  try {
+    sbora::save_sbora(adapter, folder / "official", sbora::sbora_layout::official);
+  } catch (const sbora::config_error&) {
+  }
+  sbora::save_peft_lora(adapter, folder / "peft");
+  sbora::save_peft_lora(adapter, folder / "peft_rslora", sbora::rslora_export::flag);
+}
+
+/// BASE ADAPTER OUT: the whole checkpoint as one file, the adapter merged into a copy.
+void merge_adapter(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
+  std::map<std::string, std::vector<float>> merged;
+  loaded.adapter.for_each([&](const std::string& module, const auto& part) {
+    std::vector<float>& copy = merged[module + ".weight"] = base.at(module + ".weight").copy<float>();
+    sbora::merger merger{sbora::weight_view<float>(copy.data(), part.d_out(), part.d_in())};
+    merger.merge(part);
+  });
+  std::vector<sbora::tensor_view> tensors(base.tensors().begin(), base.tensors().end());
+  for (sbora::tensor_view& tensor : tensors) {
+    if (const auto found = merged.find(tensor.name); found != merged.end()) {
+      tensor.data = std::as_bytes(std::span(found->second));
+    }
+  }
+  sbora::write_safetensors(words[2], tensors, {{"format", "pt"}});
+}
+
+/// BASE ADAPTER MODULE TOKENS X OUT: the layer's output with the adapter, unmerged.
+void forward(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
+  const sbora::linear layer{weight_of(base, words[2])};
+  const index_t tokens = std::stol(words[3]);
+  std::vector<float> values = read_values<float>(words[4]);
+  const Eigen::Map<const matrix> x(values.data(), tokens, static_cast<index_t>(values.size()) / tokens);
+  loaded.adapter.visit(words[2], [&](const auto& part) {
+    matrix y(tokens, part.d_out());
+    sbora::workspace memory;
+    layer.forward(x, y, part, memory);
+    write_values<float>(words[5], {y.data(), static_cast<std::size_t>(y.size())});
+  });
+}
+
+/// ADAPTER [BASE]: prints what it is as JSON.
+void describe(arguments words) {
+  std::vector<sbora::model_module> modules;
+  if (words.size() > 1) modules = linear_modules(sbora::checkpoint::open(words[1]));
+  const auto loaded = sbora::load_adapter<float>(words[0], modules);
+  nlohmann::json described = {{"kind", to_string(loaded.adapter.kind())}, {"skipped", loaded.skipped}};
+  loaded.adapter.for_each([&](const std::string& module, const auto& part) {
+    described["modules"][module] = {{"indices", part.target().indices()},
+                                    {"scale", part.scale()},
+                                    {"shape", {part.matrix().rows(), part.matrix().cols()}},
+                                    {"trained", part.parameters()}};
+  });
+  std::printf("%s\n", described.dump().c_str());
+}
+
+}  // namespace
+
+void add_adapter_commands(command_table& table) {
+  table["train-adapter"] = train_adapter;
+  table["merge-adapter"] = merge_adapter;
+  table["adapter-forward"] = forward;
+  table["describe-adapter"] = describe;
+}
+
+}  // namespace interop

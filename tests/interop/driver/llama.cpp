@@ -1,0 +1,133 @@
+// The fine-tuner's model (examples/llama): logits, gradients, and a training run.
+
+#include <cstdio>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include <sbora/sbora.hpp>
+
+#include "commands.hpp"
+#include "files.hpp"
+#include "model.hpp"
+
+namespace interop {
+namespace {
+
+using nlohmann::json;
+using std::filesystem::path;
+using sbora::index_t;
+
+json read_json(const path& file) { return json::parse(std::ifstream(file)); }
+
+llama::token_batch batch_of(const json& described) {
+  return {described.at("sequences"), described.at("length"), described.at("tokens"), described.at("labels"),
+          described.at("mask")};
+}
+
+llama::adapter_plan plan_of(const json& described) {
+  const std::string method = described.at("method");
+  llama::adapter_plan plan;
+  plan.method = method == "fa"   ? llama::adapter_method::sbora_fa
+                : method == "fb" ? llama::adapter_method::sbora_fb
+                                 : llama::adapter_method::lora;
+  plan.rank = described.at("rank");
+  plan.alpha = described.at("alpha");
+  plan.dropout = 0;
+  plan.target_modules = described.at("target_modules");
+  plan.seed = described.at("seed");
+  return plan;
+}
+
+/// The model of MODEL, with PLAN's adapters and, where named, their parameters.
+llama::model adapted_model(const path& model, const path& plan, sbora::thread_pool& pool, const path& parameters = {}) {
+  auto loaded = llama::model::load(model, {}, pool);
+  loaded.attach(plan_of(read_json(plan)));
+  if (!parameters.empty()) {
+    const auto values = read_values<float>(parameters);
+    const auto into = loaded.parameters();
+    if (values.size() != into.size()) throw std::runtime_error("another number of parameters");
+    std::copy(values.begin(), values.end(), into.begin());
+  }
+  return loaded;
+}
+
+/// MODEL BATCH OUT
+void logits(arguments words) {
+  sbora::thread_pool pool(2);
+  auto model = llama::model::load(words[0], {}, pool);
+  const llama::matrix values = model.logits(batch_of(read_json(words[1])), pool);
+  write_values<float>(words[2], {values.data(), static_cast<std::size_t>(values.size())});
+}
+
+/// MODEL PLAN PARAMETERS: writes the initial parameters; prints where they belong.
+void attach(arguments words) {
+  sbora::thread_pool pool(1);
+  auto model = adapted_model(words[0], words[1], pool);
+  write_values<float>(words[2], model.parameters());
+  json slots = json::array();
+  for (const llama::adapter_slot& slot : model.adapters()) {
+    slots.push_back({{"module", slot.module}, {"offset", slot.offset}, {"d_out", slot.d_out}, {"d_in", slot.d_in},
+                     {"rank", slot.rank}, {"a", slot.a.size()}, {"b", slot.b.size()}});
+    if (slot.target != nullptr) slots.back()["indices"] = slot.target->indices();
+  }
+  std::printf("%s\n", slots.dump().c_str());
+}
+
+/// MODEL PLAN PARAMETERS BATCH OUT [checkpointing]: the gradient of the mean loss, which is printed.
+void gradients(arguments words) {
+  sbora::thread_pool pool(2);
+  auto model = adapted_model(words[0], words[1], pool, words[2]);
+  model.set_gradient_checkpointing(words.size() > 5);
+  const llama::token_batch batch = batch_of(read_json(words[3]));
+  model.zero_gradient();
+  const llama::loss_sum evaluated = model.evaluate(batch, pool);
+  const llama::loss_sum loss = model.forward_backward(batch, 1.0F / static_cast<float>(evaluated.count), pool);
+  write_values<float>(words[4], model.gradient());
+  std::printf("%s\n", json({{"loss", loss.mean()}, {"evaluated", evaluated.mean()}, {"count", loss.count}}).dump().c_str());
+}
+
+/// MODEL PLAN PARAMETERS RUN OUT: AdamW with linear warm-up and decay, clipping, and micro-batches whose mean losses
+/// are averaged, as transformers' Trainer; prints every step's loss and gradient norm.
+void train(arguments words) {
+  sbora::thread_pool pool(2);
+  auto model = adapted_model(words[0], words[1], pool, words[2]);
+  const json run = read_json(words[3]);
+  const index_t steps = run.at("steps"), accumulation = run.at("accumulation");
+  const auto schedule = sbora::schedule::linear(run.at("learning_rate"), run.at("warmup"), steps);
+  sbora::adamw<float> optimiser(static_cast<index_t>(model.parameters().size()),
+                                {.weight_decay = run.at("weight_decay")});
+  json losses = json::array(), norms = json::array();
+  for (index_t step = 0; step < steps; ++step) {
+    model.zero_gradient();
+    double loss = 0;
+    for (index_t micro = 0; micro < accumulation; ++micro) {
+      const llama::token_batch batch = batch_of(run.at("batches").at(static_cast<std::size_t>(step * accumulation + micro)));
+      std::int64_t scored = 0;
+      for (std::size_t i = 0; i < batch.labels.size(); ++i) {
+        scored += i % static_cast<std::size_t>(batch.length) != 0 && batch.labels[i] != llama::token_batch::not_scored;
+      }
+      const double share = 1.0 / static_cast<double>(scored * accumulation);
+      loss += model.forward_backward(batch, static_cast<float>(share), pool).mean() / static_cast<double>(accumulation);
+    }
+    const double norm = sbora::gradient_norm(std::span<const float>(model.gradient()));
+    optimiser.step(model.parameters(), model.gradient(),
+                   {.learning_rate = schedule.at(step),
+                    .gradient_scale = sbora::clip_scale(norm, run.at("max_norm"))});
+    losses.push_back(loss);
+    norms.push_back(norm);
+  }
+  write_values<float>(words[4], model.parameters());
+  std::printf("%s\n", json({{"losses", losses}, {"norms", norms}}).dump().c_str());
+}
+
+}  // namespace
+
+void add_llama_commands(command_table& table) {
+  table["llama-logits"] = logits;
+  table["llama-attach"] = attach;
+  table["llama-gradients"] = gradients;
+  table["llama-train"] = train;
+}
+
+}  // namespace interop

@@ -1,0 +1,34 @@
+"""Small LLaMAs of transformers, with random weights."""
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+def make_llama(folder, dtype=torch.float32, seed=0, **changes):
+    """Saved in the folder, and returned."""
+    settings = {"vocab_size": 96, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+                "initializer_range": 0.2, "tie_word_embeddings": False, "pad_token_id": 0, **changes}
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(**settings)).to(dtype).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def load_llama(folder, **options):
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, **options).eval()
+
+
+def some_tokens(model, sequences=3, length=11, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(1, model.config.vocab_size, (sequences, length), generator=generator)
+
+
+@torch.no_grad()
+def logits(model, tokens):
+    return model(input_ids=tokens).logits.float()
+
+
+def relative(ours, theirs):
+    """The greatest difference by the greatest element."""
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
