@@ -1,13 +1,15 @@
 /// One AdamW step over flat spans.
 ///
 ///   adamw/f32|f64/COUNT/isa=*   sbora::adamw<S>::step, the kernel of each instruction set
+///   adamw_8bit/f32/COUNT/isa=*  the same with moments in 8 bits
 ///   adamw/f32/COUNT/loop_*      a plain loop in f32 (peers/loops.cpp)
 ///
 /// COUNT = 16 Mi elements: from memory, as the optimiser of a whole model. 262144: one 4096 x 64 trained
 /// half, 4 MiB with gradient and moments, from the last-level cache.
-/// bytes: 7 * sizeof(S) per element: w, g, m, v read and w, m, v written.
+/// bytes: 7 * sizeof(S) per element: w, g, m, v read and w, m, v written; adamw_8bit: 16.
 
 #include <cmath>
+#include <typeinfo>
 
 #include "peers/peers.hpp"
 #include "support/adamw_workload.hpp"
@@ -15,11 +17,12 @@
 
 namespace {
 
-template <class Scalar>
+template <class Scalar, class Optimiser = sbora::adamw<Scalar>>
 void step(benchmark::State& state, std::size_t count) {
-  bench::adamw_workload<Scalar>::verify();
-  auto& work = bench::kept([count] { return std::make_shared<bench::adamw_workload<Scalar>>(count); });
-  if (work.size() != count) work = bench::adamw_workload<Scalar>(count);
+  using workload = bench::adamw_workload<Scalar, Optimiser>;
+  workload::verify();
+  const std::string key = typeid(workload).name() + std::to_string(count);
+  auto& work = bench::kept(key, [count] { return std::make_shared<workload>(count); });
   work.step();
   bench::measure(state, [&] { work.step(); });
   bench::count_bytes(state, work.bytes());
@@ -36,8 +39,8 @@ struct loop_inputs {
 
 template <class Loop>
 void loop(benchmark::State& state, std::size_t count, Loop adamw) {
-  auto& in = bench::kept([count] { return std::make_shared<loop_inputs>(count); });
-  if (in.parameters.size() != count) in = loop_inputs(count);
+  auto& in = bench::kept("loop " + std::to_string(count),
+                         [count] { return std::make_shared<loop_inputs>(count); });
   double t = 0;
   bench::measure(state, [&] {
     t += 1;
@@ -58,6 +61,8 @@ void bench::register_suite() {
     const std::string size = std::to_string(count);
     add_per_isa("adamw/f32/" + size, [count](auto& state) { step<float>(state, count); });
     add_per_isa("adamw/f64/" + size, [count](auto& state) { step<double>(state, count); });
+    add_per_isa("adamw_8bit/f32/" + size,
+                [count](auto& state) { step<float, sbora::adamw_8bit<float>>(state, count); });
     add("adamw/f32/" + size + "/loop_auto", [count](auto& state) { loop(state, count, loop_auto_adamw); });
     add("adamw/f32/" + size + "/loop_scalar", [count](auto& state) { loop(state, count, loop_scalar_adamw); });
   }

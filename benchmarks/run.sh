@@ -6,24 +6,30 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 usage() {
     cat <<'END'
-usage: sh benchmarks/run.sh [--filter REGEX] [--no-install]
+usage: sh benchmarks/run.sh [--full] [--suite NAME]... [--filter REGEX] [--report [DIR]] [--no-install]
        sh benchmarks/run.sh --ratios [NAME...]
 
-Without options: every Google Benchmark suite; one JSON file a suite is kept in
+Without options: every Google Benchmark suite over one layer, in minutes; one JSON file a suite is kept in
 build/benchmarks/results, and a table of medians is printed.
 
+  --report [DIR]      then write report.md and plots (SVG) of all that is in build/benchmarks/results to DIR,
+                      by default build/benchmarks/report. Installs gnuplot and the peers, OpenBLAS and oneDNN
+  --full              layers over every combination of shape, tokens, rank and threads: hours
+  --suite NAME        only this suite: machine_limits, products, layers, merge, adamw, gather_scatter, conversions,
+                      or none, to write a report of what is there
   --filter REGEX      only benchmarks whose name matches
   --ratios [NAME...]  print "ratio NAME VALUE" for each name, for all without a name; how each came about
                       is printed on stderr. An unknown name: exit 2, and the names are listed
   --no-install        never call apt-get; also SBORA_NO_INSTALL=1
 
-Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core.
-SBORA_FORCE_ISA=scalar|avx2|avx512|avx512_bf16 measures another level, SBORA_BENCH_HUGEPAGES=1 asks for
-2 MiB pages. Exit status 1 if a result was wrong, 2 if nothing could be measured.
+Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core, but for what is measured
+on two threads. SBORA_FORCE_ISA=scalar|avx2|avx512|avx512_bf16 measures another level, SBORA_BENCH_HUGEPAGES=1 asks
+for 2 MiB pages. Exit status 1 if a result was wrong, 2 if nothing could be measured.
 END
 }
 
-filter=. ratios=no names=
+all_suites="machine_limits products layers merge adamw gather_scatter conversions"
+filter=. ratios=no names='' suites='' report=no report_dir=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
@@ -32,6 +38,22 @@ while [ $# -gt 0 ]; do
         [ $# -ge 2 ] || die "--filter needs a value"
         filter=$2
         shift
+        ;;
+    --suite)
+        [ $# -ge 2 ] || die "--suite needs a value"
+        case " $all_suites none " in
+        *" $2 "*) suites="$suites $2" ;;
+        *) die "no suite $2; there are: $all_suites, none" ;;
+        esac
+        shift
+        ;;
+    --full) export SBORA_BENCH_FULL=1 ;;
+    --report)
+        report=yes
+        case ${2:--} in
+        -*) ;;
+        *) report_dir=$2; shift ;;
+        esac
         ;;
     --ratios) ratios=yes ;;
     -*) usage >&2; die "unknown option $1" ;;
@@ -44,11 +66,15 @@ while [ $# -gt 0 ]; do
 done
 
 # What goes to stdout is only results.
-need_packages g++ cmake ninja-build libeigen3-dev libbenchmark-dev >&2
+packages="g++ cmake ninja-build libeigen3-dev libbenchmark-dev"
+[ "$report" = no ] || packages="$packages libopenblas-dev libdnnl-dev gnuplot-nox python3"
+# shellcheck disable=SC2086
+need_packages $packages >&2
 
 build=${SBORA_BUILD_DIR:-$root/build/benchmarks}
 target=suites
 [ "$ratios" = no ] || target=ratios
+[ "$suites" != " none" ] || target=bench_support
 say "building $target in $build" >&2
 mkdir -p "$build"
 {
@@ -96,7 +122,8 @@ export BENCH_COMMIT
 results=$build/results
 mkdir -p "$results"
 status=0
-for suite in machine_limits merge adamw gather_scatter conversions linear; do
+for suite in ${suites:-$all_suites}; do
+    [ "$suite" != none ] || continue
     say "$suite" >&2
     if ! $pin "$build/bench_$suite" --benchmark_filter="$filter" --benchmark_out_format=json \
         --benchmark_out="$results/$suite.part" >"$results/$suite.log" 2>&1; then
@@ -109,4 +136,7 @@ for suite in machine_limits merge adamw gather_scatter conversions linear; do
     rm -f "$results/$suite.part"
 done
 say "results in $results (machine, flags, commit and instruction set are in each file's context)" >&2
+if [ "$report" = yes ]; then
+    python3 -B "$root/benchmarks/report/report.py" "$results" "${report_dir:-$build/report}" || status=2
+fi
 exit $status

@@ -28,13 +28,14 @@ BEGIN { printf "%-44s %14s %9s %10s %10s\n", "", "median", "MAD", "GB/s", "GFLOP
 /^    \{/ { name = aggregate = message = bytes = flops = "" }
 /"name":/ {
     name = value($0)
-    manual = name ~ /manual_time/
-    sub(/\/(min_time|iterations):.*/, "", name)
+    wall = name ~ /manual_time|real_time/
+    sub(/\/(min_time|repeats|iterations):.*/, "", name)
+    sub(/\/(manual|real)_time$/, "", name)
 }
 /"aggregate_name":/ { aggregate = value($0) }
-# Processor time, except where the benchmark takes its own.
-/"real_time":/ { if (manual) time = value($0) }
-/"cpu_time":/ { if (!manual) time = value($0) }
+# Processor time, except where the benchmark takes its own or several threads work.
+/"real_time":/ { if (wall) time = value($0) }
+/"cpu_time":/ { if (!wall) time = value($0) }
 /"time_unit":/ { unit = value($0) }
 /"error_message":/ { message = value($0) }
 /"bytes":/ { bytes = value($0) }

@@ -35,6 +35,15 @@ void product(const float* dy, const float* w, float* dx, std::ptrdiff_t tokens, 
 
 extern "C" {
 
+int eigen_available(int threads) {
+#if defined(_OPENMP)
+  Eigen::setNbThreads(threads);
+  return 1;
+#else
+  return threads == 1 ? 1 : 0;
+#endif
+}
+
 void eigen_lora_merge(float* w, const float* b, const float* a, std::ptrdiff_t d_out,
                       std::ptrdiff_t d_in, std::ptrdiff_t rank, float scale) {
   view(w, d_out, d_in).noalias() += scale * const_view(b, d_out, rank) * const_view(a, rank, d_in);

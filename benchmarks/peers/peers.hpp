@@ -5,6 +5,7 @@
 ///   eigen_*       Eigen's products, -O3 -march=native, in a shared library that hides everything else.
 ///                 (Were they linked in directly, the linker would keep one copy of each of Eigen's
 ///                 inline functions: the AVX one for all, or the SSE one for all.)
+///   openblas_*    OpenBLAS's sgemm and sgemv, where libopenblas-dev is installed
 ///   onednn_*      oneDNN's matmul, where libdnnl-dev is installed
 ///   peak_*        multiply-adds on registers, -O3 -march=native
 ///   loop_auto_*   plain loops, -O3 -march=native -fno-math-errno: what the compiler makes of them
@@ -45,14 +46,27 @@ BENCH_EXPORT void eigen_lora_backward(const float* dy, const float* x, const flo
 /// The instruction sets Eigen was compiled for, e.g. "AVX SSE, SSE2, ... FMA".
 BENCH_EXPORT const char* eigen_instruction_sets();
 
-/// oneDNN on `threads` threads; 0 where it isn't installed.
+/// The peers on `threads` threads from now on; 0 where one isn't installed or can't. OpenMP's, and so bound to the
+/// cores that the calling thread may use then.
+BENCH_EXPORT int eigen_available(int threads);
+BENCH_EXPORT int openblas_available(int threads);
 BENCH_EXPORT int onednn_available(int threads);
-/// Y = X Wᵀ, as eigen_forward.
+BENCH_EXPORT int onednn_bf16_available(int threads);
+
+/// Y = X Wᵀ and dX = dY W, as eigen_forward and eigen_backward.
+BENCH_EXPORT void openblas_forward(const float* x, const float* w, float* y, std::ptrdiff_t tokens,
+                                   std::ptrdiff_t d_out, std::ptrdiff_t d_in);
+BENCH_EXPORT void openblas_backward(const float* dy, const float* w, float* dx, std::ptrdiff_t tokens,
+                                    std::ptrdiff_t d_out, std::ptrdiff_t d_in);
 BENCH_EXPORT void onednn_forward(const float* x, const float* w, float* y, std::ptrdiff_t tokens,
                                  std::ptrdiff_t d_out, std::ptrdiff_t d_in);
-/// The same with everything in bf16.
+BENCH_EXPORT void onednn_backward(const float* dy, const float* w, float* dx, std::ptrdiff_t tokens,
+                                  std::ptrdiff_t d_out, std::ptrdiff_t d_in);
+/// With everything in bf16.
 BENCH_EXPORT void onednn_forward_bf16(const void* x, const void* w, void* y, std::ptrdiff_t tokens,
                                       std::ptrdiff_t d_out, std::ptrdiff_t d_in);
+BENCH_EXPORT void onednn_backward_bf16(const void* dy, const void* w, void* dx, std::ptrdiff_t tokens,
+                                       std::ptrdiff_t d_out, std::ptrdiff_t d_in);
 
 /// Writes one element of every touched cache line, four rows at a time, column by column, fetched
 /// ahead: the least that a merge of these columns can do.

@@ -24,12 +24,14 @@ struct linear_shape {
   index_t rank = 64;
 };
 
-/// f32 throughout, row-major and contiguous.
-class linear_workload {
+/// Weight and activations of one type, row-major and contiguous.
+template <class Scalar>
+class basic_linear_workload {
  public:
-  using map = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using map = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using layer_type = sbora::linear<sbora::weight_view<Scalar>>;
 
-  explicit linear_workload(const linear_shape& sizes)
+  explicit basic_linear_workload(const linear_shape& sizes)
       : sizes_(sizes), w_(size(sizes.d_out, sizes.d_in)), x_(size(sizes.tokens, sizes.d_in)),
         y_(size(sizes.tokens, sizes.d_out)), dy_(size(sizes.tokens, sizes.d_out)),
         dx_(size(sizes.tokens, sizes.d_in)) {
@@ -39,59 +41,75 @@ class linear_workload {
   }
 
   const linear_shape& sizes() const { return sizes_; }
-  float* weight() { return w_.data(); }
-  float* input() { return x_.data(); }
-  float* output() { return y_.data(); }
-  float* output_gradient() { return dy_.data(); }
-  float* input_gradient() { return dx_.data(); }
+  Scalar* weight() { return w_.data(); }
+  Scalar* input() { return x_.data(); }
+  Scalar* output() { return y_.data(); }
+  Scalar* output_gradient() { return dy_.data(); }
+  Scalar* input_gradient() { return dx_.data(); }
   map x() { return {x_.data(), sizes_.tokens, sizes_.d_in}; }
   map y() { return {y_.data(), sizes_.tokens, sizes_.d_out}; }
   map dy() { return {dy_.data(), sizes_.tokens, sizes_.d_out}; }
   map dx() { return {dx_.data(), sizes_.tokens, sizes_.d_in}; }
-  sbora::weight_view<float> view() { return {w_.data(), sizes_.d_out, sizes_.d_in}; }
+  sbora::weight_view<Scalar> view() { return {w_.data(), sizes_.d_out, sizes_.d_in}; }
 
   double products(double number) const {
     return number * 2.0 * static_cast<double>(sizes_.tokens * sizes_.d_out * sizes_.d_in);
   }
-  double weight_bytes(double times) const { return times * sizeof(float) * static_cast<double>(w_.size()); }
+  double weight_bytes(double times) const { return times * sizeof(Scalar) * static_cast<double>(w_.size()); }
 
-  /// Throws unless a spread of y's elements are x W'^T, and of dx's dy W', in double. `delta(o, i)` is
-  /// what W' has beyond W.
+  /// Throws unless a spread of y's elements are x W'^T, in double. `delta(o, i)` is what W' has beyond W.
   template <class Delta>
-  void verify(Delta delta, bool backward) const {
-    for (index_t i = 0; i < 61; ++i) {
-      const index_t t = i % sizes_.tokens;
-      const index_t o = i * 7919 % sizes_.d_out;
+  void verify_forward(Delta delta) const {
+    for (index_t i = 0; i < spread; ++i) {
+      const index_t t = i % sizes_.tokens, o = i * 7919 % sizes_.d_out;
       double expected = 0;
       for (index_t k = 0; k < sizes_.d_in; ++k) {
-        expected += static_cast<double>(x_[size(t, sizes_.d_in) + size(k, 1)]) *
-                    (static_cast<double>(w_[size(o, sizes_.d_in) + size(k, 1)]) + delta(o, k));
+        expected += at(x_, t, sizes_.d_in, k) * (at(w_, o, sizes_.d_in, k) + delta(o, k));
       }
-      check(expected, y_[size(t, sizes_.d_out) + size(o, 1)]);
-      if (!backward) continue;
-      const index_t k = i * 104729 % sizes_.d_in;
-      expected = 0;
-      for (index_t row = 0; row < sizes_.d_out; ++row) {
-        expected += static_cast<double>(dy_[size(t, sizes_.d_out) + size(row, 1)]) *
-                    (static_cast<double>(w_[size(row, sizes_.d_in) + size(k, 1)]) + delta(row, k));
-      }
-      check(expected, dx_[size(t, sizes_.d_in) + size(k, 1)]);
+      check(expected, at(y_, t, sizes_.d_out, o));
     }
+  }
+  /// The same for dx = dy W'.
+  template <class Delta>
+  void verify_backward(Delta delta) const {
+    for (index_t i = 0; i < spread; ++i) {
+      const index_t t = i % sizes_.tokens, k = i * 104729 % sizes_.d_in;
+      double expected = 0;
+      for (index_t o = 0; o < sizes_.d_out; ++o) {
+        expected += at(dy_, t, sizes_.d_out, o) * (at(w_, o, sizes_.d_in, k) + delta(o, k));
+      }
+      check(expected, at(dx_, t, sizes_.d_in, k));
+    }
+  }
+  template <class Delta>
+  void verify(Delta delta, bool backward) const {
+    verify_forward(delta);
+    if (backward) verify_backward(delta);
   }
 
   static std::size_t size(index_t rows, index_t cols) { return static_cast<std::size_t>(rows * cols); }
 
  private:
-  static void check(double expected, float value) {
-    if (!(std::abs(expected - static_cast<double>(value)) < 1e-3)) {
+  static constexpr index_t spread = 61;
+
+  static double at(const buffer<Scalar>& m, index_t row, index_t cols, index_t col) {
+    return static_cast<double>(static_cast<float>(m[size(row, cols) + size(col, 1)]));
+  }
+
+  /// Within sums of thousands of terms of at most 0.05, and the rounding of a 16-bit result.
+  static void check(double expected, double value) {
+    const double rounding = sizeof(Scalar) == 2 ? 0x1p-8 : 0;
+    if (!(std::abs(expected - value) < 1e-3 + rounding * std::abs(expected))) {
       throw std::runtime_error("the layer's result is wrong: " + std::to_string(value) + " instead of " +
                                std::to_string(expected));
     }
   }
 
   linear_shape sizes_;
-  buffer<float> w_, x_, y_, dy_, dx_;
+  buffer<Scalar> w_, x_, y_, dy_, dx_;
 };
+
+using linear_workload = basic_linear_workload<float>;
 
 /// What a weight without an adapter has beyond W.
 inline double no_delta(index_t, index_t) { return 0; }

@@ -34,12 +34,13 @@ inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* 
 /// How the time of one iteration is had.
 enum class timing {
   measured,  ///< Google Benchmark takes the thread's processor time of the loop
-  reported   ///< the benchmark calls SetIterationTime, so that putting the state back isn't counted
+  reported,  ///< the benchmark calls SetIterationTime, so that putting the state back isn't counted
+  wall       ///< Google Benchmark takes the time that passes: work on several threads
 };
 
 /// Registers `function(state)`. What it throws (a wrong result, say) becomes the benchmark's error.
 template <class Function>
-void add(const std::string& name, Function function, timing how = timing::measured) {
+benchmark::internal::Benchmark* add(const std::string& name, Function function, timing how = timing::measured) {
   auto* entry = standard(benchmark::RegisterBenchmark(name.c_str(), [function](benchmark::State& state) {
     try {
       function(state);
@@ -47,28 +48,27 @@ void add(const std::string& name, Function function, timing how = timing::measur
       state.SkipWithError(problem.what());
     }
   }));
-  if (how == timing::measured) {
-    entry->MinTime(0.03);
-  } else {
-    entry->UseManualTime()->Iterations(2);
-  }
+  if (how == timing::reported) return entry->UseManualTime()->Iterations(2);
+  if (how == timing::wall) entry->UseRealTime();
+  return entry->MinTime(0.03);
 }
 
-inline std::shared_ptr<void> latest_kept;
+inline std::pair<std::string, std::shared_ptr<void>>& latest_kept() {
+  static std::pair<std::string, std::shared_ptr<void>> latest;
+  return latest;
+}
 
-/// The object that make() returned the first time, for all repetitions of the benchmarks that use one of
-/// this type and that run one after another: only the latest is kept, since inputs are large.
+/// The object that make() returned for this key, for all repetitions of the benchmarks that use it and run one after
+/// another: only the latest is kept, since inputs are large. A key is of one type.
 template <class Make>
-auto& kept(Make make) {
+auto& kept(const std::string& key, Make make) {
   using object = std::remove_cvref_t<decltype(*make())>;
-  static std::weak_ptr<object> mine;
-  if (mine.expired()) {
-    latest_kept.reset();
-    std::shared_ptr<object> made = make();
-    mine = made;
-    latest_kept = std::move(made);
+  auto& memory = latest_kept();
+  if (memory.first != key) {
+    memory = {};
+    memory = {key, std::shared_ptr<object>(make())};
   }
-  return *mine.lock();
+  return *static_cast<object*>(memory.second.get());
 }
 
 /// The levels that this machine can run, lowest first.

@@ -1,6 +1,7 @@
 // One training step of a layer with an adapter, behind C functions, for step.py to time beside PyTorch's in
 // one process. All matrices row-major and contiguous; w: d_out x d_in, x, dx: tokens x d_in, y, dy:
-// tokens x d_out, in float or bfloat16; the adapter and its optimiser's state in float.
+// tokens x d_out, in float or bfloat16; the adapter and its optimiser's state in float. With a 4-bit weight,
+// in the codes and scales of bitsandbytes, x and the others are float.
 
 #include <algorithm>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <Eigen/Core>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/quantized.hpp>
 #include <sbora/sbora.hpp>
 
 namespace {
@@ -19,8 +21,24 @@ namespace {
 using sbora::adapter_kind;
 using sbora::index_t;
 
-struct sizes {
-  index_t d_out, d_in, tokens, rank;
+/// What step.py describes a step by, in its order.
+struct step_plan {
+  std::int64_t d_out, d_in, tokens, rank;
+  const std::int64_t* indices;
+  double alpha, learning_rate;
+  std::int64_t threads;
+  void *x, *y, *dy, *dx;
+};
+
+/// A weight as step.py has it: dense, or of bitsandbytes' nested NF4.
+struct dense_weight {
+  const void* elements;
+};
+struct nf4_weight {
+  std::int64_t blocksize;
+  const std::uint8_t *codes, *absmax_codes;
+  const float *nested_absmax, *nested_table;
+  double nested_offset;
 };
 
 struct step {
@@ -29,7 +47,7 @@ struct step {
   virtual const float* parameters() = 0;
 };
 
-template <class Scalar, adapter_kind Kind>
+template <class Scalar, adapter_kind Kind, class Weight>
 class layer_step final : public step {
   using adapter_type = sbora::basic_adapter<Kind, float>;
   using saved_type = std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>,
@@ -37,16 +55,16 @@ class layer_step final : public step {
   using map = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
  public:
-  layer_step(const sizes& n, const std::int64_t* indices, double alpha, double learning_rate, int threads,
-             void* w, void* x, void* y, void* dy, void* dx)
-      : layer_(sbora::weight_view<const Scalar>(static_cast<const Scalar*>(w), n.d_out, n.d_in)),
-        x_(static_cast<Scalar*>(x), n.tokens, n.d_in), y_(static_cast<Scalar*>(y), n.tokens, n.d_out),
-        dy_(static_cast<Scalar*>(dy), n.tokens, n.d_out), dx_(static_cast<Scalar*>(dx), n.tokens, n.d_in),
-        adapter_(n.d_out, n.d_in,
-                 sbora::region(Kind == adapter_kind::fa ? n.d_in : n.d_out,
-                               std::vector<index_t>(indices, indices + n.rank)),
-                 {.alpha = alpha}),
-        optimiser_(adapter_.parameter_count(), {.learning_rate = learning_rate}), pool_(threads) {}
+  layer_step(const step_plan& p, const Weight& weight)
+      : layer_(weight), x_(static_cast<Scalar*>(p.x), p.tokens, p.d_in),
+        y_(static_cast<Scalar*>(p.y), p.tokens, p.d_out), dy_(static_cast<Scalar*>(p.dy), p.tokens, p.d_out),
+        dx_(static_cast<Scalar*>(p.dx), p.tokens, p.d_in),
+        adapter_(p.d_out, p.d_in,
+                 sbora::region(Kind == adapter_kind::fa ? p.d_in : p.d_out,
+                               std::vector<index_t>(p.indices, p.indices + p.rank)),
+                 {.alpha = p.alpha}),
+        optimiser_(adapter_.parameter_count(), {.learning_rate = p.learning_rate}),
+        pool_(static_cast<int>(p.threads)) {}
 
   void run() override {
     layer_.forward(x_, y_, adapter_, saved_, memory_, pool_);
@@ -58,7 +76,7 @@ class layer_step final : public step {
   const float* parameters() override { return adapter_.parameters().data(); }
 
  private:
-  sbora::linear<sbora::weight_view<const Scalar>> layer_;
+  sbora::linear<Weight> layer_;
   map x_, y_, dy_, dx_;
   adapter_type adapter_;
   saved_type saved_;
@@ -67,29 +85,54 @@ class layer_step final : public step {
   sbora::workspace memory_;
 };
 
-}  // namespace
+template <class Scalar, class Weight>
+step* make(std::string_view kind, const step_plan& plan, const Weight& weight) {
+  if (kind == "fa") return new layer_step<Scalar, adapter_kind::fa, Weight>(plan, weight);
+  return new layer_step<Scalar, adapter_kind::fb, Weight>(plan, weight);
+}
 
-extern "C" {
+template <class Scalar>
+sbora::weight_view<const Scalar> view_of(const dense_weight& weight, const step_plan& plan) {
+  return {static_cast<const Scalar*>(weight.elements), plan.d_out, plan.d_in};
+}
 
-/// kind: "fa" or "fb"; type: "f32" or "bf16". Null with a line on stderr where that cannot be made.
-void* step_make(const char* kind, const char* type, std::int64_t d_out, std::int64_t d_in,
-                std::int64_t tokens, std::int64_t rank, const std::int64_t* indices, double alpha,
-                double learning_rate, int threads, void* w, void* x, void* y, void* dy, void* dx) {
-  const auto make = [&]<class Scalar, adapter_kind Kind>() -> step* {
-    return new layer_step<Scalar, Kind>({d_out, d_in, tokens, rank}, indices, alpha, learning_rate, threads,
-                                        w, x, y, dy, dx);
-  };
+sbora::four_bit_view view_of(const nf4_weight& weight, const step_plan& plan) {
+  const auto elements = static_cast<std::size_t>(plan.d_out * plan.d_in);
+  const std::size_t blocks = elements / static_cast<std::size_t>(weight.blocksize);
+  sbora::four_bit_scales scales = {weight.blocksize};
+  scales.absmax_codes = {weight.absmax_codes, blocks};
+  scales.nested_absmax = {weight.nested_absmax, (blocks + 255) / 256};
+  scales.nested_table = {weight.nested_table, 256};
+  scales.nested_offset = static_cast<float>(weight.nested_offset);
+  return {sbora::four_bit_type::nf4, {weight.codes, elements / 2}, plan.d_out, plan.d_in, scales};
+}
+
+/// Null with a line on stderr where the step cannot be made.
+template <class Make>
+void* checked(Make&& make_it) {
   try {
-    const bool fa = std::string_view(kind) == "fa";
-    if (std::string_view(type) == "bf16") {
-      return fa ? make.operator()<Eigen::bfloat16, adapter_kind::fa>()
-                : make.operator()<Eigen::bfloat16, adapter_kind::fb>();
-    }
-    return fa ? make.operator()<float, adapter_kind::fa>() : make.operator()<float, adapter_kind::fb>();
+    return make_it();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return nullptr;
   }
+}
+
+}  // namespace
+
+extern "C" {
+
+/// kind: "fa" or "fb"; type: "f32" or "bf16".
+void* step_make(const char* kind, const char* type, const step_plan* plan, const dense_weight* weight) {
+  return checked([&] {
+    return std::string_view(type) == "bf16"
+               ? make<Eigen::bfloat16>(kind, *plan, view_of<Eigen::bfloat16>(*weight, *plan))
+               : make<float>(kind, *plan, view_of<float>(*weight, *plan));
+  });
+}
+
+void* step_make_nf4(const char* kind, const step_plan* plan, const nf4_weight* weight) {
+  return checked([&] { return make<float>(kind, *plan, view_of(*weight, *plan)); });
 }
 
 void step_run(void* made) { static_cast<step*>(made)->run(); }

@@ -1,5 +1,8 @@
 """Prints "ratio NAME VALUE": PyTorch's time for a training step of the official SBoRA layer over sbora's, in
-one process, alternating, with the same threads. usage: step.py NAME KIND TYPE LIBRARY"""
+one process, alternating, with the same threads. usage: step.py NAME KIND TYPE LIBRARY
+
+TYPE nf4: f32 activations over a nested NF4 weight, in PyTorch through bitsandbytes; sbora reads the bytes that
+bitsandbytes made."""
 
 import argparse
 import ctypes
@@ -12,13 +15,29 @@ import torch.nn.functional as F
 
 D_OUT, D_IN, TOKENS, RANK = 4096, 4096, 512, 64
 ALPHA, LEARNING_RATE = 128.0, 1e-3
-ARM_SECONDS, PAIRS = 0.5, 11
+ARM_SECONDS, LEAST_PAIRS, MOST_PAIRS, BUDGET_SECONDS = 0.5, 5, 11, 30
 
 
-def official_step(kind, w, x, index, half, dy, optimiser):
+class Plan(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("d_out", "d_in", "tokens", "rank")] + [
+        ("indices", ctypes.c_void_p), ("alpha", ctypes.c_double), ("learning_rate", ctypes.c_double),
+        ("threads", ctypes.c_int64)] + [(name, ctypes.c_void_p) for name in ("x", "y", "dy", "dx")]
+
+
+class Dense(ctypes.Structure):
+    _fields_ = [("elements", ctypes.c_void_p)]
+
+
+class Nf4(ctypes.Structure):
+    _fields_ = [("blocksize", ctypes.c_int64)] + [
+        (name, ctypes.c_void_p) for name in ("codes", "absmax_codes", "nested_absmax", "nested_table")] + [
+        ("nested_offset", ctypes.c_double)]
+
+
+def official_step(kind, product, x, index, half, dy, optimiser):
     """The arithmetic of the paper's code, layer.py: gather and thin product, or thin product and index_add."""
     scaling = ALPHA / RANK
-    y = F.linear(x, w)
+    y = product(x)
     if kind == "fa":
         y = y + F.linear(x[..., index], half) * scaling
     else:
@@ -33,14 +52,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("kind", choices=["fa", "fb"])
-    parser.add_argument("type", choices=["f32", "bf16"])
+    parser.add_argument("type", choices=["f32", "bf16", "nf4"])
     parser.add_argument("library", help="libbench_torch_step.so")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.type]
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "nf4": torch.float32}[args.type]
     w = ((torch.rand(D_OUT, D_IN) - 0.5) * 0.1).to(dtype)
     x = (torch.rand(TOKENS, D_IN) * 2 - 1).to(dtype).requires_grad_()
     dy = (torch.rand(TOKENS, D_OUT) * 2 - 1).to(dtype)
@@ -49,28 +68,38 @@ def main():
     optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE, fused=True)
 
     library = ctypes.CDLL(args.library)
-    library.step_make.restype = ctypes.c_void_p
+    library.step_make.restype = library.step_make_nf4.restype = ctypes.c_void_p
     library.step_parameters.restype = ctypes.POINTER(ctypes.c_float)
-    pointer = lambda tensor: ctypes.c_void_p(tensor.data_ptr())
     own_y, own_dx = torch.empty(TOKENS, D_OUT, dtype=dtype), torch.empty(TOKENS, D_IN, dtype=dtype)
-    size = ctypes.c_int64
-    ours = library.step_make(args.kind.encode(), args.type.encode(), size(D_OUT), size(D_IN), size(TOKENS),
-                             size(RANK), pointer(index), ctypes.c_double(ALPHA),
-                             ctypes.c_double(LEARNING_RATE), args.threads, pointer(w), pointer(x),
-                             pointer(own_y), pointer(dy), pointer(own_dx))
+    plan = Plan(D_OUT, D_IN, TOKENS, RANK, index.data_ptr(), ALPHA, LEARNING_RATE, args.threads, x.data_ptr(),
+                own_y.data_ptr(), dy.data_ptr(), own_dx.data_ptr())
+    kind, against = args.kind.encode(), f"PyTorch {torch.__version__}"
+    if args.type == "nf4":
+        import bitsandbytes
+
+        packed, state = bitsandbytes.functional.quantize_4bit(w, quant_type="nf4", compress_statistics=True)
+        product = lambda x: bitsandbytes.matmul_4bit(x, packed.t(), state)
+        against += f", bitsandbytes {bitsandbytes.__version__}"
+        weight = Nf4(state.blocksize, packed.data_ptr(), state.absmax.data_ptr(), state.state2.absmax.data_ptr(),
+                     state.state2.code.data_ptr(), state.offset.item())
+        ours = library.step_make_nf4(kind, ctypes.byref(plan), ctypes.byref(weight))
+    else:
+        product = lambda x: F.linear(x, w)
+        weight = Dense(w.data_ptr())
+        ours = library.step_make(kind, args.type.encode(), ctypes.byref(plan), ctypes.byref(weight))
     if not ours:
         sys.exit(2)
     ours = ctypes.c_void_p(ours)
 
     def torch_step():
         x.grad = None
-        return official_step(args.kind, w, x, index, half, dy, optimiser)
+        return official_step(args.kind, product, x, index, half, dy, optimiser)
 
     def own_step():
         library.step_run(ours)
 
     # Two steps of each must agree before anything is timed: y and dx of the second see the first's update.
-    bound = 2e-3 if args.type == "f32" else 4e-2
+    bound = 4e-2 if args.type == "bf16" else 2e-3
     for _ in range(2):
         y = torch_step()
         own_step()
@@ -90,14 +119,14 @@ def main():
             if passed >= ARM_SECONDS:
                 return passed / count
 
-    theirs, own = [], []
-    for _ in range(PAIRS):
+    theirs, own, begin = [], [], time.perf_counter()
+    while len(own) < LEAST_PAIRS or (len(own) < MOST_PAIRS and time.perf_counter() - begin < BUDGET_SECONDS):
         theirs.append(arm(torch_step))
         own.append(arm(own_step))
     ratios = [a / b for a, b in zip(theirs, own)]
     ratio = statistics.median(ratios)
     spread = statistics.median(abs(r - ratio) for r in ratios)
-    print(f"  PyTorch {torch.__version__}: {1e3 * statistics.median(theirs):.4g} ms, "
+    print(f"  {against}: {1e3 * statistics.median(theirs):.4g} ms, "
           f"sbora: {1e3 * statistics.median(own):.4g} ms, spread of the ratio {spread:.2g}", file=sys.stderr)
     print(f"ratio {args.name} {ratio:.4g}")
 
