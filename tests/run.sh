@@ -40,9 +40,10 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-packages="g++ cmake ninja-build libeigen3-dev catch2 pkg-config binutils"
+packages="g++ cmake ninja-build libeigen3-dev catch2 nlohmann-json3-dev libcli11-dev pkg-config binutils \
+    libicu-dev libsentencepiece-dev"
 case $compiler in
-*clang*) packages="$packages clang libomp-dev" ;;
+*clang*) packages="$packages clang libclang-rt-dev libomp-dev" ;;
 esac
 # shellcheck disable=SC2086
 need_packages $packages
