@@ -94,7 +94,7 @@ struct product_plan {
 /// Rows up to which a right operand without updates is read as it lies instead of being packed, which
 /// then takes longer than the multiplications. Along the columns, where each row more costs passes over
 /// the result, it is fewer. (Zen 3, 4096 x 4096: 49 against 43 GFLOP/s at 16 rows, 19 against 8 at 4.)
-inline constexpr index_t stream_dot_rows = 16;
+inline constexpr index_t stream_dot_rows = 8;
 inline constexpr index_t stream_axpy_rows = 4;
 
 inline bool is_streamed(index_t rows, bool depth_along_lines) {

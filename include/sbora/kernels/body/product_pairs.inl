@@ -4,10 +4,10 @@
 // bf16 by bf16, two k at a time: vdpbf16ps adds the products of pairs to float sums. It flushes denormals
 // and rounds each of its two additions to nearest even, whatever MXCSR says.
 
-/// sum[i][n] = Σ over pairs for Rows rows of one tile.
+/// sum_steps and sum_tile (product.inl) of pairs, in this region.
 template <int Rows>
-SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const bf16_pair* SBORA_RESTRICT panel,
-                                  index_t steps, tile_sums<float, Rows>& sum) noexcept {
+SBORA_FORCE_INLINE void sum_pair_steps(const bf16_pair* SBORA_RESTRICT& strip, const bf16_pair* SBORA_RESTRICT& panel,
+                                       index_t steps, tile_sums<float, Rows>& sum) noexcept {
   SBORA_UNROLL_4
   for (index_t k = 0; k < steps; ++k) {
     __m512i right[tile_vectors];
@@ -22,23 +22,35 @@ SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const b
                                        __builtin_bit_cast(__m512bh, right[n]));
       }
     }
+    fetch_strip(strip);
     strip += tile_rows;
     panel += tile_columns<float>;
   }
+}
+
+template <int Rows>
+SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const bf16_pair* SBORA_RESTRICT panel,
+                                  index_t steps, const tile_fetch& fetch, tile_sums<float, Rows>& sum) noexcept {
+  index_t k = 0;
+  for (; k + slice_steps <= steps; k += slice_steps) {
+    fetch.next.fetch(fetch.lines);
+    sum_pair_steps<Rows>(strip, panel, slice_steps, sum);
+  }
+  sum_pair_steps<Rows>(strip, panel, steps - k, sum);
 }
 
 template <class Storage>
 struct pair_steps : pair_panels<Storage> {
   template <int Rows>
   static void multiply(const bf16_pair* strip, const bf16_pair* panel, index_t depth,
-                       const tile_result<float>& result) noexcept {
+                       const tile_fetch& fetch, const tile_result<float>& result) noexcept {
     tile_sums<float, Rows> sum;
     SBORA_UNROLL
     for (auto& row : sum) {
       SBORA_UNROLL
       for (vec<float>& value : row) value = vec<float>::zero();
     }
-    sum_pairs<Rows>(strip, panel, pair_count(depth), sum);
+    sum_pairs<Rows>(strip, panel, pair_count(depth), fetch, sum);
     store_tile<float, Rows>(result, sum);
   }
 };
