@@ -82,3 +82,30 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
     }
   }
 }
+
+TEMPLATE_TEST_CASE("pack_few lays tokens out k by k and pads with zeros", "[kernels]", float, double) {
+  using T = TestType;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const auto& kernels = packing_kernels_at<T>(level);
+  const index_t width = kernels.tile_columns;
+  random_values random(seed);
+  for (const index_t rows : {index_t{1}, width - 1, width, width + 1, 2 * width + 3}) {
+    for (const index_t depth : {0, 1, 7, 16, 17, 515}) {
+      const guard side = random.coin() ? guard::front : guard::back;
+      INFO(sbora::to_string(level) << ", " << rows << " x " << depth << ", seed " << seed);
+      const guarded_matrix<T> source(rows, depth, depth + random.below(3), side);
+      source.fill([&] { return random.template bits<T>(); });
+      const index_t blocks = (rows + width - 1) / width;
+      const guarded_buffer<T> packed(blocks * width * depth, side);
+      std::vector<T> expected = packed.image();
+      for (index_t i = 0; i < packed.size(); ++i) {
+        const index_t in_block = i % (width * depth), row = i / (width * depth) * width + in_block % width;
+        expected[static_cast<std::size_t>(i)] = row < rows ? source(row, in_block / width) : T(0);
+      }
+      for (index_t block = blocks; block-- > 0;) {
+        kernels.pack_few({source.data(), source.stride(), 1, nullptr, rows, depth, packed.data(), block, block + 1});
+      }
+      CHECK(differing_bits(packed, expected) == "");
+    }
+  }
+}

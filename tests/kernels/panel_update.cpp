@@ -62,6 +62,7 @@ struct shape {
   index_t rows, depth, columns;
   index_t depth_rank, column_rank;  ///< of the updates along the two axes
   bool depth_contiguous;
+  bool few = false;  ///< product_few
 };
 
 /// The product with `Merged` as what a sum is rounded to, once on pack and once in memory.
@@ -70,8 +71,9 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   using T = sbora::detail::compute_of<Storage>;
   const guard side = random.coin() ? guard::front : guard::back;
   const auto& dense = sbora::detail::packing_kernels_at<T>(level);
-  const index_t strips = (s.rows + dense.tile_rows - 1) / dense.tile_rows;
-  const guarded_buffer<T> packed(strips * dense.tile_rows * s.depth, side);
+  const index_t strip_rows = s.few ? dense.tile_columns : dense.tile_rows;
+  const index_t strips = (s.rows + strip_rows - 1) / strip_rows;
+  const guarded_buffer<T> packed(strips * strip_rows * s.depth, side);
   for (index_t i = 0; i < packed.size(); ++i) packed[i] = random.uniform<T>();
 
   const index_t rhs_rows = s.depth_contiguous ? s.columns : s.depth;
@@ -97,7 +99,8 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   const guarded_matrix<T> out(s.rows, s.columns, s.columns + random.below(3), side);
   const auto run = [&](const auto& right, auto storage, const auto& added) {
     out.fill([] { return padding<T>(); });
-    sbora::detail::product_kernels_at<decltype(storage)>(level).product(
+    const auto& products = sbora::detail::product_kernels_at<decltype(storage)>(level);
+    (s.few ? products.product_few : products.product)(
         {packed.data(), s.rows, s.depth, {right.data(), stride}, s.depth_contiguous, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
          static_cast<index_t>(added.size()), 0, strips, 0, s.columns});
     return out.memory().image();
@@ -128,9 +131,13 @@ TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[ke
                               {2, panel_depth + 3, 2 * tile + 1, 19, 7, contiguous},
                               {2, 2 * panel_depth, tile, 1, 2, contiguous},
                               {2, 67, tile + 1, 67, tile, contiguous}};
-      for (const shape& s : shapes) {
-        check<TestType, TestType>(level, s, along_lines, random);
-        if (!std::is_same_v<TestType, T>) check<TestType, T>(level, s, along_lines, random);
+      for (shape s : shapes) {
+        for (const bool few : {false, true}) {
+          s.few = few;
+          if (few && !contiguous) continue;
+          check<TestType, TestType>(level, s, along_lines, random);
+          if (!std::is_same_v<TestType, T>) check<TestType, T>(level, s, along_lines, random);
+        }
       }
     }
   }

@@ -25,6 +25,7 @@ struct product_case {
   isa level;
   index_t rows, depth, columns, strip_rows, tile_columns;
   bool depth_contiguous;  ///< a column of rhs is a run, otherwise a row is
+  bool few;  ///< product_few, whose left operand is packed by tile_columns and isn't cut along the depth
   T alpha = 1;
   bool with_bias = false, accumulate = false;
   std::vector<T> lhs;  ///< row-major
@@ -35,17 +36,18 @@ struct product_case {
   std::vector<sbora::detail::panel_update<T>> updates;
 
   product_case(isa level_, index_t rows_, index_t depth_, index_t columns_, bool contiguous, guard side,
-               random_values& random)
+               random_values& random, bool few_ = false)
       : level(level_), rows(rows_), depth(depth_), columns(columns_),
-        strip_rows(kernels().tile_rows), tile_columns(kernels().tile_columns),
-        depth_contiguous(contiguous), packed(strips() * strip_rows * depth, side),
+        strip_rows(few_ ? kernels().tile_columns : kernels().tile_rows), tile_columns(kernels().tile_columns),
+        depth_contiguous(contiguous), few(few_), packed(strips() * strip_rows * depth, side),
         rhs(contiguous ? columns : depth, contiguous ? depth : columns,
             (contiguous ? depth : columns) + random.below(3), side),
         out(rows, columns, columns + random.below(3), side), bias(columns, side) {
     for (index_t at = 0; at < rows * depth; ++at) lhs.push_back(random.uniform<T>());
     for (index_t at = 0; at < packed.size(); ++at) {
-      const index_t block_begin = at / strip_rows / strips() / panel_depth * panel_depth;
-      const index_t block = std::min(panel_depth, depth - block_begin);
+      const index_t cut = few ? depth : panel_depth;
+      const index_t block_begin = at / strip_rows / strips() / cut * cut;
+      const index_t block = std::min(cut, depth - block_begin);
       const index_t in_block = at / strip_rows - strips() * block_begin;
       const index_t row = in_block / block * strip_rows + at % strip_rows;
       packed[at] = row < rows ? left(row, block_begin + in_block % block) : T(0);
@@ -60,7 +62,8 @@ struct product_case {
   T right(index_t k, index_t n) const { return value_of(depth_contiguous ? rhs(n, k) : rhs(k, n)); }
 
   void run(index_t strip_begin, index_t strip_end, index_t column_begin, index_t column_end) const {
-    sbora::detail::product_kernels_at<Storage>(level).product(
+    const auto& products = sbora::detail::product_kernels_at<Storage>(level);
+    (few ? products.product_few : products.product)(
         {packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
          with_bias ? bias.data() : nullptr, accumulate, updates.data(), static_cast<index_t>(updates.size()),
          strip_begin, strip_end, column_begin, column_end});
@@ -74,8 +77,8 @@ struct product_case {
     const std::vector<T> before = out.memory().image();
     run(0, strips(), 0, columns);
 
-    const index_t panels = std::max<index_t>(1, (depth + panel_depth - 1) / panel_depth);
-    const auto u = static_cast<long double>(std::min(depth, panel_depth) + 1 + panels);
+    const index_t panels = few ? 1 : std::max<index_t>(1, (depth + panel_depth - 1) / panel_depth);
+    const auto u = static_cast<long double>((few ? depth : std::min(depth, panel_depth)) + 1 + panels);
     using real = std::conditional_t<std::is_same_v<T, float>, double, long double>;
     within_bounds results;
     std::vector<T> untouched = before;  // with the results where there must be some
@@ -200,4 +203,42 @@ TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]",
   check_cut(2, 1);
   check_cut(0, columns - 1);
   check_cut(3, lanes<T>(level) + 1);
+}
+
+TEMPLATE_TEST_CASE("product_few is the sum within its roundings", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
+  using T = sbora::detail::compute_of<TestType>;
+  const isa level = GENERATE(from_range(tested_levels()));
+  const index_t n = lanes<T>(level);
+  const index_t strip = sbora::detail::packing_kernels_at<T>(level).tile_rows;
+  random_values random(seed);
+  const auto check = [&](index_t rows, index_t depth, index_t columns) {
+    const guard side = random.coin() ? guard::front : guard::back;
+    product_case<TestType> c(level, rows, depth, columns, true, side, random, true);
+    c.accumulate = random.coin();
+    c.with_bias = random.coin();
+    c.alpha = random.coin() ? 1 : random.uniform<T>();
+    INFO(c.text());
+    CHECK(c.check(random) == "");
+  };
+  for (index_t rows = 1; rows <= sbora::detail::few_tokens; ++rows) check(rows, 2 * n + 1, strip + 1);
+  for (const index_t depth : {0, 1, 2, 3, 15, 16, 17, 511, 512, 513, 1029}) check(n + 1, depth, 5);
+  for (index_t columns = 1; columns <= sbora::detail::few_columns; ++columns) check(3, n + 3, columns);
+}
+
+TEMPLATE_TEST_CASE("product_few gives the same bits however its columns are cut", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
+  const isa level = GENERATE(from_range(tested_levels()));
+  random_values random(seed);
+  product_case<TestType> c(level, 37, 519, 91, true, guard::back, random, true);
+  c.with_bias = true;
+  c.run(0, 0, 0, c.columns);
+  const auto whole = c.out.memory().image();
+  for (const index_t cut : {1, 12, 47, 90}) {
+    INFO(c.text() << ", cut at " << cut);
+    c.out.fill([] { return padding<typename product_case<TestType>::T>(); });
+    c.run(0, 0, cut, c.columns);
+    c.run(0, 0, 0, cut);
+    CHECK(differing_bits(c.out.memory(), whole) == "");
+  }
 }

@@ -34,8 +34,6 @@ constexpr void check_executor() {
                 "see sbora/config/executor.hpp");
 }
 
-constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
-
 /// f(begin, end) for [0, size) in tasks of `step`.
 template <class Executor, class Function>
 void for_ranges(index_t size, index_t step, Executor& pool, Function&& f) {

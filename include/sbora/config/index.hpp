@@ -10,3 +10,9 @@ namespace sbora::inline SBORA_ABI {
 using index_t = std::ptrdiff_t;
 
 }  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -263,4 +263,7 @@ inline constexpr index_t panel_depth = 512;
 /// The same for products of pairs, whose panels are half as large. (Zen 4: 194 GFLOP/s, 179 with 256.)
 inline constexpr index_t pair_panel_depth = 512;
 
+/// Most rows of product_few, and most columns of one call.
+inline constexpr index_t few_tokens = 64, few_columns = 96;
+
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -34,6 +34,7 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/line_prefetch.inl>
 #include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/product.inl>
+#include <sbora/kernels/body/product_few.inl>
 #include <sbora/kernels/body/stream.inl>
 #include <sbora/kernels/body/quantise.inl>
 #include <sbora/kernels/body/table.inl>

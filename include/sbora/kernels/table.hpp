@@ -36,6 +36,8 @@ template <class T>
 struct packing_kernels {
   void (*pack)(const pack_args<T>&) noexcept;
   void (*pack_bf16)(const pack_args<T, bf16>&) noexcept;
+  void (*pack_few)(const pack_args<T>&) noexcept;  ///< for product_few, in blocks of tile_columns rows
+  void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;
   index_t tile_rows;
   index_t tile_columns;
 };
@@ -63,6 +65,7 @@ struct merge_kernels {
 template <class Storage, class T>
 struct product_kernels {
   void (*product)(const product_args<Storage, T>&) noexcept;
+  void (*product_few)(const product_args<Storage, T>&) noexcept;
   void (*stream)(const stream_args<Storage, T>&) noexcept;
 };
 

@@ -177,6 +177,29 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
   });
 }
 
+/// Elements that a packed left operand of few rows has.
+template <class T>
+index_t few_size(index_t rows, index_t depth) {
+  const index_t block = packing_kernels_now<T>().tile_columns;
+  return ceil_div(rows, block) * block * depth;
+}
+
+/// Packs left as the vectors, then multiplies with right's lines as they come.
+template <class Storage, class T, class Left, class Pack, class Executor>
+void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& right,
+                  const product_result<T>& result, Pack pack, workspace_frame& frame, Executor& pool) {
+  T* const packed = frame.take<T>(few_size<T>(left.rows, left.depth));
+  for_ranges(ceil_div(left.rows, packing_kernels_now<T>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
+    pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, packed, begin, end});
+  });
+  const auto product = product_kernels_now<Storage>().product_few;
+  for_ranges(right.columns, few_columns, pool, [&](index_t begin, index_t end) {
+    product({packed, left.rows, left.depth, right.source, true, result.data, result.stride, result.alpha, result.bias,
+             result.accumulate, right.updates.data(), static_cast<index_t>(right.updates.size()), 0, 0, begin, end});
+    result.narrow(0, left.rows, begin, end);
+  });
+}
+
 /// result = … + alpha·left·right.
 ///
 /// Cost        2·rows·depth·columns flops; packs left once and right once per row block, or streams right
@@ -213,6 +236,11 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
     }
   }
   const packing_kernels<T>& dense = packing_kernels_now<T>();
+  if (left.rows <= few_tokens && right.depth_along_lines && left.depth_stride == 1 && left.row_index == nullptr) {
+    if constexpr (std::is_same_v<Left, T>) multiply_few(left, right, result, dense.pack_few, frame, pool);
+    else multiply_few(left, right, result, dense.pack_few_bf16, frame, pool);
+    return;
+  }
   if constexpr (std::is_same_v<Left, T>) {
     multiply_packed<T>(left, right, result, dense.pack, kernels.product, frame, pool);
   } else {
@@ -223,7 +251,8 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
 /// Scratch that one multiply with these sizes takes at most.
 template <class T>
 std::size_t multiply_bytes(index_t rows, index_t depth, index_t columns) {
-  return frame_bytes<T>(product_plan<T>(packing_kernels_now<T>(), rows, depth, columns).packed_size);
+  const index_t packed = product_plan<T>(packing_kernels_now<T>(), rows, depth, columns).packed_size;
+  return frame_bytes<T>(rows <= few_tokens ? std::max(packed, few_size<T>(rows, depth)) : packed);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -1,7 +1,8 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 
 /// Fetches, some lines with every call, what will be needed next: runs of bytes at a stride. No
-/// hardware prefetcher foresees the next block of rows that are used a kilobyte at a time.
+/// hardware prefetcher foresees the next block of rows that are used a kilobyte at a time. Into the L1 cache: rows a
+/// power of two apart push each other out of the L2 cache's sets otherwise. (Zen 5, dy·W of 64 tokens: 1.1 times.)
 class line_prefetch {
  public:
   /// Runs of `length` bytes, `stride` bytes apart.
@@ -12,7 +13,7 @@ class line_prefetch {
 
   SBORA_FORCE_INLINE void fetch(index_t lines) noexcept {
     for (; lines > 0 && runs_ > 0; --lines) {
-      __builtin_prefetch(run_ + at_, 0, 2);
+      __builtin_prefetch(run_ + at_);
       at_ += line;
       if (at_ < length_) continue;
       at_ = 0;

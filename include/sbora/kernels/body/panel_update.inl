@@ -67,3 +67,41 @@ SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_
     }
   }
 }
+
+/// The update's part in elements [k, k + depth) of `count` lines from `line` on, lines `stride` apart.
+template <class Storage, class T>
+SBORA_FORCE_INLINE void update_lines(const panel_update<T>& u, index_t line, index_t count, index_t k, index_t depth,
+                                     T* rows, index_t stride) noexcept {
+  const index_t first = u.along_depth ? k : line;
+  const index_t begin = lower_bound(u.index, u.rank, first);
+  const index_t end = lower_bound(u.index, u.rank, first + (u.along_depth ? depth : count));
+  if (!u.along_depth) {  // whole lines
+    for (index_t i = begin; i < end; ++i) {
+      const T* trained = u.trained + k * u.trained_line_stride + u.position[i] * u.trained_index_stride;
+      T* const row = rows + (u.index[i] - line) * stride;
+      for (index_t from = 0; from < depth; from += region_chunk) {
+        const index_t n = depth - from < region_chunk ? depth - from : region_chunk;
+        T values[region_chunk] = {}, sums[region_chunk] = {};
+        for (index_t j = 0; j < n; ++j) values[j] = trained[(from + j) * u.trained_line_stride], sums[j] = row[from + j];
+        update_run<Storage>(sums, values, u.scale, n);
+        for (index_t j = 0; j < n; ++j) row[from + j] = sums[j];
+      }
+    }
+    return;
+  }
+  for (index_t from = begin; from < end; from += region_chunk) {
+    const index_t n = end - from < region_chunk ? end - from : region_chunk;
+    for (index_t i = 0; i < count; ++i) {
+      const T* const trained = u.trained + (line + i) * u.trained_line_stride;
+      T* const row = rows + i * stride - k;
+      T values[region_chunk], sums[region_chunk];
+      for (index_t j = 0; j < n; ++j) {
+        values[j] = trained[u.position[from + j] * u.trained_index_stride];
+        sums[j] = row[u.index[from + j]];
+      }
+      for (index_t j = n; j % vec<T>::lanes != 0; ++j) values[j] = sums[j] = T{0};
+      update_run<Storage>(sums, values, u.scale, n);
+      for (index_t j = 0; j < n; ++j) row[u.index[from + j]] = sums[j];
+    }
+  }
+}

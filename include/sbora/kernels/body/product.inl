@@ -5,6 +5,30 @@
 // sum runs over k in ascending order, cut at multiples of panel_depth and nowhere else, so it doesn't
 // depend on how rows and columns were cut into tasks.
 
+/// One strip of rows that are contiguous in k, transposed in registers. Vectors are longer than a k of the strip: what
+/// they write beyond it is written again by the next, and the last k of all is cut. (Zen 5, 512 x 4096: 0.5 ms, 1.4 one by one.)
+template <class T, class Source>
+SBORA_FORCE_INLINE void pack_rows(const pack_args<T, Source>& a, index_t first, index_t valid, const Source* source,
+                                  index_t depth, T* SBORA_RESTRICT out) noexcept {
+  using v = vec<T>;
+  const reader<dense_source<Source>, T> from({source, a.row_stride}, first, 0);
+  for (index_t k = 0; k < depth; k += v::lanes) {
+    const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
+    v block[v::lanes];
+    SBORA_UNROLL
+    for (int i = 0; i < v::lanes; ++i) {
+      if (i >= valid) block[i] = v::zero();
+      else block[i] = here == v::lanes ? from.load(i, k) : from.load_n(i, k, here);
+    }
+    transpose(block);
+    SBORA_UNROLL
+    for (int i = 0; i < v::lanes; ++i) {
+      if (k + i + 1 < depth) v::store(out + (k + i) * tile_rows, block[i]);
+      else if (k + i < depth) v::store_n(out + (k + i) * tile_rows, block[i], tile_rows);
+    }
+  }
+}
+
 /// One strip's rows, `depth` of k from `k_begin` on.
 template <class T, class Source>
 SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first, index_t k_begin,
@@ -20,6 +44,10 @@ SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first,
         else out[k * tile_rows + i] = widened<T>(source[first + i]);
       }
     }
+    return;
+  }
+  if (a.depth_stride == 1 && a.row_index == nullptr && tile_rows <= vec<T>::lanes) {
+    pack_rows(a, first, valid, source_k, depth, out);
     return;
   }
   for (index_t i = 0; i < tile_rows; ++i) {
@@ -239,9 +267,12 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
       for (index_t n = n0; n < n1; n += columns) {
         Steps::fill(a, k, depth, n, n1 - n < columns ? n1 - n : columns, panels[(n - n0) / columns]);
       }
-      const index_t next_depth = a.depth - k - depth < block_depth ? a.depth - k - depth : block_depth;
-      line_prefetch next = along ? source_reader(a.rhs, n0, k + depth).prefetch(n1 - n0, next_depth)
-                                 : source_reader(a.rhs, k + depth, n0).prefetch(next_depth, n1 - n0);
+      // Deeper, or the task's next columns from the top.
+      const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
+      const index_t deep = a.depth - next_k < block_depth ? a.depth - next_k : block_depth;
+      const index_t wide = a.column_end - next_n < columns * group_panels ? a.column_end - next_n : columns * group_panels;
+      line_prefetch next = along ? source_reader(a.rhs, next_n, next_k).prefetch(wide, deep)
+                                 : source_reader(a.rhs, next_k, next_n).prefetch(deep, wide);
       const index_t tiles = (a.strip_end - a.strip_begin) * ((n1 - n0 + columns - 1) / columns);
       const tile_fetch fetch = {next, next.lines() / (tiles * ceil_div(Steps::count(depth), slice_steps) + 1) + 1};
       for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {

@@ -17,7 +17,8 @@ struct adamw_8bit_table {
 
 template <class T>
 struct packing_table {
-  static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, tile_rows, tile_columns<T>};
+  static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, &pack_few<T, T>, &pack_few<T, bf16>,
+                                                  tile_rows, tile_columns<T>};
 };
 
 template <class Storage>
@@ -33,7 +34,7 @@ struct merge_table {
 template <class Storage>
 struct product_table {
   using T = compute_of<Storage>;
-  static constexpr product_kernels<Storage, T> entries = {&product<Storage, T>, &stream<Storage, T>};
+  static constexpr product_kernels<Storage, T> entries = {&product<Storage, T>, &product_few<Storage, T>, &stream<Storage, T>};
 };
 
 template <class T>

@@ -1,0 +1,145 @@
+// Included once per level, inside its namespace, after product.inl. No include guard, no includes.
+//
+// Products of up to few_tokens tokens with a right operand whose depth runs along its lines. Transposing it into
+// panels takes as long as the multiplications of 64 tokens, so the roles change: tokens are the vectors, packed
+// once, and the lines' elements are broadcast from a copy in the L1 cache, which is where they become floats and where
+// updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of the
+// multiply-add peak: 0.52 for 16 tokens and 0.86 for 64; 0.42 and 0.75 with panels. Copying between the
+// multiplications instead of before them loses 0.06 and 0.02.)
+
+/// Elements of a line copied at a time, and of the copy's lines: rows a power of two apart would share cache sets.
+/// (256: 0.49 for 16 tokens.)
+inline constexpr index_t few_depth = 512, few_stride = few_depth + 16;
+
+/// The tokens of one block of tile_columns, k by k: packed[depth·block·tile_columns + k·tile_columns + token].
+/// strip_begin and strip_end are blocks.
+template <class T, class Source>
+void pack_few(const pack_args<T, Source>& a) noexcept {
+  constexpr index_t columns = tile_columns<T>;
+  for (index_t block = a.strip_begin; block < a.strip_end; ++block) {
+    const index_t left = a.rows - block * columns;
+    pack_panel(reader<dense_source<Source>, T>({a.source, a.row_stride}, block * columns, 0), true, a.depth,
+               left < columns ? left : columns, a.packed + a.depth * block * columns);
+  }
+}
+
+/// Elements [k, k + depth) of `count` lines from `line` on with the updates: rows[i·few_stride].
+template <class Storage, class T>
+SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t line, index_t count, index_t k,
+                                   index_t depth, T* SBORA_RESTRICT rows) noexcept {
+  using v = vec<T>;
+  const reader<source_of<Storage>, T> from(a.rhs, line, k);
+  for (index_t i = 0; i < count; ++i) {
+    T* const row = rows + i * few_stride;
+    index_t j = 0;
+    for (; j + v::lanes <= depth; j += v::lanes) v::store(row + j, from.load(i, j));
+    if (j < depth) v::store(row + j, from.load_n(i, j, depth - j));  // few_stride leaves room
+  }
+  for (index_t j = count * few_stride; j < tile_rows * few_stride; ++j) rows[j] = T{0};
+  for (index_t u = 0; u < a.update_count; ++u) {
+    const panel_update<T>& update = a.updates[u];
+    if (update.rounded) update_lines<rounding_of<Storage>>(update, line, count, k, depth, rows, few_stride);
+    else update_lines<T>(update, line, count, k, depth, rows, few_stride);
+  }
+}
+
+template <class T, int Vectors>
+using few_sums = vec<T>[tile_rows][Vectors];
+
+/// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens.
+template <class T, int Vectors>
+SBORA_FORCE_INLINE void sum_few(const T* SBORA_RESTRICT rows, const T* SBORA_RESTRICT panel, index_t depth,
+                                const tile_fetch& fetch, few_sums<T, Vectors>& sum) noexcept {
+  using v = vec<T>;
+  for (index_t k = 0; k < depth; k += slice_steps) {
+    fetch.next.fetch(fetch.lines);
+    const index_t end = depth - k < slice_steps ? depth : k + slice_steps;
+    SBORA_UNROLL_4
+    for (index_t at = k; at < end; ++at) {
+      v right[Vectors];
+      SBORA_UNROLL
+      for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + at * tile_columns<T> + n * v::lanes);
+      SBORA_UNROLL
+      for (int i = 0; i < tile_rows; ++i) {
+        const v left = v::set1(rows[i * few_stride + at]);
+        SBORA_UNROLL
+        for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
+      }
+    }
+  }
+}
+
+/// The same from and to `sums`, lines of tile_columns values for each row of the right operand.
+template <class T, int Vectors>
+void multiply_few(const T* rows, const T* panel, index_t depth, const tile_fetch& fetch, bool first, T* sums) noexcept {
+  using v = vec<T>;
+  few_sums<T, Vectors> sum;
+  SBORA_UNROLL
+  for (int i = 0; i < tile_rows; ++i) {
+    SBORA_UNROLL
+    for (int n = 0; n < Vectors; ++n) {
+      sum[i][n] = first ? v::zero() : v::load(sums + i * tile_columns<T> + n * v::lanes);
+    }
+  }
+  sum_few<T, Vectors>(rows, panel, depth, fetch, sum);
+  SBORA_UNROLL
+  for (int i = 0; i < tile_rows; ++i) {
+    SBORA_UNROLL
+    for (int n = 0; n < Vectors; ++n) v::store(sums + i * tile_columns<T> + n * v::lanes, sum[i][n]);
+  }
+}
+
+/// Sums of few_columns columns of one block of tokens, as multiply_few leaves them, to out.
+template <class Storage, class T>
+void store_few(const product_args<Storage, T>& a, index_t token, const T* sums) noexcept {
+  using v = vec<T>;
+  const v scale = v::set1(a.alpha);
+  const index_t tokens = a.rows - token < tile_columns<T> ? a.rows - token : tile_columns<T>;
+  for (index_t c = a.column_begin; c < a.column_end; c += v::lanes) {
+    const index_t here = a.column_end - c < v::lanes ? a.column_end - c : index_t{v::lanes};
+    const v bias = a.bias != nullptr && !a.accumulate ? v::load_n(a.bias + c, here) : v::zero();
+    for (index_t t = 0; t < tokens; t += v::lanes) {
+      v block[v::lanes];
+      load_transposed(sums + (c - a.column_begin) * tile_columns<T> + t, tile_columns<T>, block);
+      SBORA_UNROLL
+      for (int i = 0; i < v::lanes; ++i) {
+        if (t + i >= tokens) break;
+        T* const out = a.out + (token + t + i) * a.out_stride + c;
+        const v before = a.accumulate ? v::load_n(out, here) : bias;
+        v::store_n(out, multiply_add(scale, block[i], before), here);
+      }
+    }
+  }
+}
+
+/// As product, of rows <= few_tokens packed by pack_few and at most few_columns columns of depth along lines.
+template <class Storage, class T>
+void product_few(const product_args<Storage, T>& a) noexcept {
+  using source_reader = reader<source_of<Storage>, T>;
+  constexpr index_t columns = tile_columns<T>;
+  constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
+  constexpr index_t rounded_columns = few_columns + tile_rows + vec<T>::lanes;  // past the end, but not past this
+  alignas(64) T sums[most_blocks][rounded_columns * columns] = {};
+  alignas(64) T rows[tile_rows * few_stride];
+  const index_t blocks = ceil_div(a.rows, columns);
+  for (index_t k = 0; k == 0 || k < a.depth; k += few_depth) {
+    const index_t depth = a.depth - k < few_depth ? a.depth - k : few_depth;
+    for (index_t c = a.column_begin; c < a.column_end; c += tile_rows) {
+      const index_t count = a.column_end - c < tile_rows ? a.column_end - c : index_t{tile_rows};
+      copy_lines(a, c, count, k, depth, rows);
+      const bool last = c + tile_rows >= a.column_end;
+      const index_t next_c = last ? a.column_begin : c + tile_rows, next_k = last ? k + depth : k;
+      line_prefetch next = source_reader(a.rhs, next_c, next_k)
+                               .prefetch(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
+                                         a.depth - next_k < few_depth ? a.depth - next_k : few_depth);
+      const tile_fetch fetch = {next, next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
+      for (index_t block = 0; block < blocks; ++block) {
+        const T* const panel = a.packed + (a.depth * block + k) * columns;
+        T* const sum = sums[block] + (c - a.column_begin) * columns;
+        if (a.rows - block * columns <= vec<T>::lanes) multiply_few<T, 1>(rows, panel, depth, fetch, k == 0, sum);
+        else multiply_few<T, tile_vectors>(rows, panel, depth, fetch, k == 0, sum);
+      }
+    }
+  }
+  for (index_t block = 0; block < blocks; ++block) store_few(a, block * columns, sums[block]);
+}
