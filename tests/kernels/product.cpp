@@ -45,7 +45,7 @@ struct product_case {
         out(rows, columns, columns + random.below(3), side), bias(columns, side) {
     for (index_t at = 0; at < rows * depth; ++at) lhs.push_back(random.uniform<T>());
     for (index_t at = 0; at < packed.size(); ++at) {
-      const index_t cut = few ? depth : panel_depth;
+      const index_t cut = few ? std::max<index_t>(depth, 1) : panel_depth;
       const index_t block_begin = at / strip_rows / strips() / cut * cut;
       const index_t block = std::min(cut, depth - block_begin);
       const index_t in_block = at / strip_rows - strips() * block_begin;

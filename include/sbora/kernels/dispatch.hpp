@@ -108,6 +108,39 @@ const pair_kernels<Storage>* pair_kernels_at(isa level) noexcept {
   return nullptr;
 }
 
+/// The kernels of every type that has them, instantiated (instances.hpp) or, with `extern` before, said to be so in
+/// another unit.
+#define SBORA_KERNEL_INSTANCES(linkage)                                                                             \
+  linkage template const dense_kernels<float>& dense_kernels_at<float>(isa) noexcept;                               \
+  linkage template const dense_kernels<double>& dense_kernels_at<double>(isa) noexcept;                             \
+  linkage template const optimiser_kernels<float>& optimiser_kernels_at<float>(isa) noexcept;                       \
+  linkage template const optimiser_kernels<double>& optimiser_kernels_at<double>(isa) noexcept;                     \
+  linkage template const adamw_8bit_kernels& adamw_8bit_kernels_at<float>(isa) noexcept;                            \
+  linkage template const packing_kernels<float>& packing_kernels_at<float>(isa) noexcept;                           \
+  linkage template const packing_kernels<double>& packing_kernels_at<double>(isa) noexcept;                         \
+  linkage template const merge_kernels<float, float>& merge_kernels_at<float>(isa) noexcept;                        \
+  linkage template const merge_kernels<double, double>& merge_kernels_at<double>(isa) noexcept;                     \
+  linkage template const merge_kernels<bf16, float>& merge_kernels_at<bf16>(isa) noexcept;                          \
+  linkage template const merge_kernels<f16, float>& merge_kernels_at<f16>(isa) noexcept;                            \
+  linkage template const product_kernels<float, float>& product_kernels_at<float>(isa) noexcept;                    \
+  linkage template const product_kernels<double, double>& product_kernels_at<double>(isa) noexcept;                 \
+  linkage template const product_kernels<bf16, float>& product_kernels_at<bf16>(isa) noexcept;                      \
+  linkage template const product_kernels<f16, float>& product_kernels_at<f16>(isa) noexcept;                        \
+  linkage template const product_kernels<four_bit, float>& product_kernels_at<four_bit>(isa) noexcept;              \
+  linkage template const product_kernels<int8, float>& product_kernels_at<int8>(isa) noexcept;                      \
+  linkage template const quantise_kernels& quantise_kernels_at<float>(isa) noexcept;                                \
+  linkage template const decode_kernels<four_bit>& decode_kernels_at<four_bit>(isa) noexcept;                       \
+  linkage template const decode_kernels<int8>& decode_kernels_at<int8>(isa) noexcept;                               \
+  linkage template const conversion_kernels& conversion_kernels_at<float>(isa) noexcept;                            \
+  linkage template const code_kernels* code_kernels_at<float>(isa) noexcept;                                        \
+  linkage template const pair_kernels<bf16>* pair_kernels_at<bf16>(isa) noexcept;                                   \
+  linkage template const pair_kernels<four_bit>* pair_kernels_at<four_bit>(isa) noexcept;                           \
+  linkage template const pair_kernels<int8>* pair_kernels_at<int8>(isa) noexcept
+
+#if defined(SBORA_SEPARATE_KERNELS)
+SBORA_KERNEL_INSTANCES(extern);
+#endif
+
 #undef SBORA_TABLE_AT
 #undef SBORA_IF_NEON
 #undef SBORA_IF_AVX512

@@ -37,7 +37,7 @@ struct packing_kernels {
   void (*pack)(const pack_args<T>&) noexcept;
   void (*pack_bf16)(const pack_args<T, bf16>&) noexcept;
   void (*pack_few)(const pack_args<T>&) noexcept;  ///< for product_few, in blocks of tile_columns rows
-  void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;
+  void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;  ///< null for double
   index_t tile_rows;
   index_t tile_columns;
 };

@@ -46,9 +46,11 @@ SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first,
     }
     return;
   }
-  if (a.depth_stride == 1 && a.row_index == nullptr && tile_rows <= vec<T>::lanes) {
-    pack_rows(a, first, valid, source_k, depth, out);
-    return;
+  if constexpr (std::is_same_v<T, Source> || std::is_same_v<T, float>) {  // there are no vectors of bf16 as double
+    if (a.depth_stride == 1 && a.row_index == nullptr && tile_rows <= vec<T>::lanes) {
+      pack_rows(a, first, valid, source_k, depth, out);
+      return;
+    }
   }
   for (index_t i = 0; i < tile_rows; ++i) {
     if (i < valid) {

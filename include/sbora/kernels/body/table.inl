@@ -15,9 +15,16 @@ struct adamw_8bit_table {
   static constexpr adamw_8bit_kernels entries = {&adamw_8bit<T>};
 };
 
+/// Activations of bf16 are computed in float.
+template <class T>
+constexpr auto pack_few_bf16() -> void (*)(const pack_args<T, bf16>&) noexcept {
+  if constexpr (std::is_same_v<T, float>) return &pack_few<T, bf16>;
+  else return nullptr;
+}
+
 template <class T>
 struct packing_table {
-  static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, &pack_few<T, T>, &pack_few<T, bf16>,
+  static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, &pack_few<T, T>, pack_few_bf16<T>(),
                                                   tile_rows, tile_columns<T>};
 };
 

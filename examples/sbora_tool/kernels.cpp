@@ -1,0 +1,2 @@
+// The kernels of all units, compiled once.
+#include <sbora/kernels/instances.hpp>
