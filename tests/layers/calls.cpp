@@ -63,7 +63,9 @@ void check_delta_only() {
   for (std::size_t i = 0; i < gradient.size(); ++i) {
     CHECK(p.adapter.gradient()[i] == Approx(2 * gradient[i]).epsilon(1e-12).margin(1e-12));
   }
-  layer.forward(activation(p.x), activation(layer_y), std::as_const(p.adapter), memory);
+  auto separate = p.layer();
+  separate.set_delta_path(sbora::delta_path::separate);
+  separate.forward(activation(p.x), activation(layer_y), std::as_const(p.adapter), memory);
   layer.forward(activation(p.x), activation(y), memory);
   delta_forward(std::as_const(p.adapter), activation(p.x), activation(y), memory);
   CHECK(same_bits(y.memory(), layer_y.memory()));

@@ -17,7 +17,7 @@ namespace sbora::inline SBORA_ABI {
 ///                    multiplying gives. Over 16-bit weights small updates are rounded away, so don't
 ///                    train with it.
 ///   automatic        on_pack where the product packs the weight in the compute type, else separate: with
-///                    up to 16 tokens (4 for dy·W and in_by_out), and for bf16 by bf16 in pairs, which
+///                    up to 8 tokens (4 for dy·W and in_by_out), and for bf16 by bf16 in pairs, which
 ///                    would round the sum.
 /// A training call with dropout is separate always, since the adapter then sees another input.
 enum class delta_path { automatic, separate, on_pack, on_pack_rounded };
