@@ -260,8 +260,8 @@ struct decode_args {
 /// Depth of one packed panel. A constant, so that sums are cut at the same places on every machine,
 /// for any thread count. 256·16·4 bytes = half of a 32 KiB L1 at the AVX2 tile.
 inline constexpr index_t panel_depth = 512;
-/// The same for products of pairs, whose panels are half as large. (Zen 4: 194 GFLOP/s, 179 with 256.)
-inline constexpr index_t pair_panel_depth = 512;
+/// The same for products of pairs, whose panels are half as large.
+inline constexpr index_t pair_panel_depth = 1024;
 
 /// Most rows of product_few, and most columns of one call.
 inline constexpr index_t few_tokens = 64, few_columns = 96;

@@ -208,6 +208,21 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[4]) noexcept {
   block[3].v = _mm256_permute2f128_pd(high0, high1, 0x31);
 }
 
+/// Of four lanes, and of two; see sum in vec_scalar.hpp.
+SBORA_FORCE_INLINE float sum(__m128 a) noexcept {
+  const __m128 two = _mm_add_ps(a, _mm_movehl_ps(a, a));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SBORA_FORCE_INLINE double sum(__m128d a) noexcept {
+  return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+SBORA_FORCE_INLINE float sum(vec<float> a) noexcept {
+  return sum(_mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)));
+}
+SBORA_FORCE_INLINE double sum(vec<double> a) noexcept {
+  return sum(_mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1)));
+}
+
 SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
   return {_mm256_max_ps(_mm256_and_ps(a.v, magnitude), _mm256_and_ps(b.v, magnitude))};

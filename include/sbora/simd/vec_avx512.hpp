@@ -195,6 +195,23 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[8]) noexcept {
   }
 }
 
+/// Of four lanes, and of two; see sum in vec_scalar.hpp.
+SBORA_FORCE_INLINE float sum(__m128 a) noexcept {
+  const __m128 two = _mm_add_ps(a, _mm_movehl_ps(a, a));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SBORA_FORCE_INLINE double sum(__m128d a) noexcept {
+  return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+SBORA_FORCE_INLINE float sum(vec<float> a) noexcept {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  return sum(_mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)));
+}
+SBORA_FORCE_INLINE double sum(vec<double> a) noexcept {
+  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1));
+  return sum(_mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1)));
+}
+
 SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
   return {_mm512_max_ps(_mm512_abs_ps(a.v), _mm512_abs_ps(b.v))};
 }

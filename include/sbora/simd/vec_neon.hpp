@@ -149,6 +149,12 @@ SBORA_FORCE_INLINE void transpose(vec<double> (&block)[2]) noexcept {
   block[0].v = low;
 }
 
+SBORA_FORCE_INLINE float sum(vec<float> a) noexcept {
+  const float32x2_t two = vadd_f32(vget_low_f32(a.v), vget_high_f32(a.v));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+SBORA_FORCE_INLINE double sum(vec<double> a) noexcept { return vgetq_lane_f64(a.v, 0) + vgetq_lane_f64(a.v, 1); }
+
 SBORA_FORCE_INLINE vec<float> max_abs(vec<float> a, vec<float> b) noexcept {
   return {vmaxq_f32(vabsq_f32(a.v), vabsq_f32(b.v))};
 }

@@ -22,6 +22,7 @@
 ///   look_up(table, codes)   table[code] of lanes codes of 8 bits
 ///   round_to_map(steps, first, last, v)  lanes of ints, signed as v in [-1, 1]; see moment_map in arguments.hpp
 ///   store_codes(p, offset, ints)         offset + int in bytes; 0 where that is negative
+///   sum(v)                  of the lanes, the upper half added to the lower until one is left
 ///   all_finite(v)           no lane is NaN or infinite
 ///   transpose(block)        lanes vectors of lanes elements, transposed in place
 namespace sbora::inline SBORA_ABI::detail::scalar {
@@ -94,6 +95,10 @@ SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
 }
 template <class T>
 SBORA_FORCE_INLINE void transpose(vec<T> (&)[1]) noexcept {}
+template <class T>
+SBORA_FORCE_INLINE T sum(vec<T> a) noexcept {
+  return a.v;
+}
 template <class T>
 SBORA_FORCE_INLINE vec<T> round_product(vec<T> a, vec<T> b) noexcept {
   return {opaque(a.v * b.v)};

@@ -29,6 +29,29 @@ SBORA_FORCE_INLINE void pair_up(const float* panel, index_t depth, bf16_pair* ou
   }
 }
 
+/// One strip of rows that are contiguous in k as pairs, transposed in registers: see pack_rows. Returns how many pairs
+/// of each row, a multiple of 16.
+SBORA_FORCE_INLINE index_t pack_pair_rows(const pack_args<bf16_pair, bf16>& a, index_t first, index_t k0,
+                                          index_t depth, bf16_pair* SBORA_RESTRICT out) noexcept {
+  constexpr auto kept = static_cast<__mmask16>((1U << tile_rows) - 1U);
+  index_t k = 0;
+  for (; 2 * k + 32 <= depth; k += 16) {
+    vec<float> block[16];
+    SBORA_UNROLL
+    for (int i = 0; i < 16; ++i) {
+      block[i] = vec<float>::zero();
+      if (i >= tile_rows || first + i >= a.rows) continue;
+      block[i].v = _mm512_castsi512_ps(_mm512_loadu_si512(a.source + (first + i) * a.row_stride + k0 + 2 * k));
+    }
+    transpose(block);
+    SBORA_UNROLL
+    for (int i = 0; i < 16; ++i) {
+      _mm512_mask_storeu_epi32(out + (k + i) * tile_rows, kept, _mm512_castps_si512(block[i].v));
+    }
+  }
+  return k;
+}
+
 /// The left operand as pairs; layout as pack, with bf16_pair for two k and blocks of pair_panel_depth.
 inline void pack_pairs(const pack_args<bf16_pair, bf16>& a) noexcept {
   const index_t strips = (a.rows + tile_rows - 1) / tile_rows;
@@ -37,15 +60,17 @@ inline void pack_pairs(const pack_args<bf16_pair, bf16>& a) noexcept {
       const index_t depth = a.depth - k0 < pair_panel_depth ? a.depth - k0 : pair_panel_depth;
       const index_t steps = pair_count(depth);
       bf16_pair* SBORA_RESTRICT out = a.packed + (strips * pair_count(k0) + strip * steps) * tile_rows;
+      index_t done = 0;  // pairs
+      if (a.depth_stride == 1 && a.row_index == nullptr) done = pack_pair_rows(a, strip * tile_rows, k0, depth, out);
       for (index_t i = 0; i < tile_rows; ++i) {
         const index_t at = strip * tile_rows + i;
         if (at >= a.rows) {
-          for (index_t k = 0; k < steps; ++k) out[k * tile_rows + i] = 0;
+          for (index_t k = done; k < steps; ++k) out[k * tile_rows + i] = 0;
           continue;
         }
         const index_t row = a.row_index != nullptr ? a.row_index[at] : at;
         const bf16* SBORA_RESTRICT source = a.source + row * a.row_stride + k0 * a.depth_stride;
-        for (index_t k = 0; k < steps; ++k) {
+        for (index_t k = done; k < steps; ++k) {
           const std::uint32_t low = source[2 * k * a.depth_stride].bits;
           const std::uint32_t high = 2 * k + 1 < depth ? source[(2 * k + 1) * a.depth_stride].bits : 0U;
           out[k * tile_rows + i] = low | high << 16;
@@ -53,6 +78,51 @@ inline void pack_pairs(const pack_args<bf16_pair, bf16>& a) noexcept {
       }
     }
   }
+}
+
+/// A panel's pairs where lines run along the depth: two elements of a line are one already. Returns how deep it
+/// came, a multiple of 32.
+SBORA_FORCE_INLINE index_t copy_pairs_along(const dense_source<bf16>& source, index_t line, index_t at, index_t depth,
+                                            bf16_pair* SBORA_RESTRICT out) noexcept {
+  constexpr index_t columns = tile_columns<float>;
+  index_t k = 0;
+  for (; k + 32 <= depth; k += 32) {
+    SBORA_UNROLL
+    for (index_t n = 0; n < columns; n += 16) {
+      vec<float> block[16];
+      SBORA_UNROLL
+      for (int i = 0; i < 16; ++i) {
+        const bf16* const from = source.data + (line + n + i) * source.stride + at + k;
+        block[i].v = _mm512_castsi512_ps(_mm512_loadu_si512(from));
+      }
+      transpose(block);
+      SBORA_UNROLL
+      for (int i = 0; i < 16; ++i) {
+        _mm512_storeu_si512(out + (k / 2 + i) * columns + n, _mm512_castps_si512(block[i].v));
+      }
+    }
+  }
+  return k;
+}
+
+/// The same where lines run along the columns: two lines, interleaved. Returns a multiple of 2.
+SBORA_FORCE_INLINE index_t copy_pairs_across(const dense_source<bf16>& source, index_t line, index_t at,
+                                             index_t depth, bf16_pair* SBORA_RESTRICT out) noexcept {
+  static_assert(tile_columns<float> == 32, "one vector of bf16");
+  alignas(64) std::uint16_t places[2][32];
+  for (unsigned i = 0; i < 32; ++i) {
+    places[0][i] = static_cast<std::uint16_t>(i / 2 + (i & 1U) * 32);
+    places[1][i] = static_cast<std::uint16_t>(places[0][i] + 16);
+  }
+  const __m512i first = _mm512_load_si512(places[0]), second = _mm512_load_si512(places[1]);
+  index_t k = 0;
+  for (; k + 2 <= depth; k += 2) {
+    const bf16* const from = source.data + (line + k) * source.stride + at;
+    const __m512i low = _mm512_loadu_si512(from), high = _mm512_loadu_si512(from + source.stride);
+    _mm512_storeu_si512(out + k / 2 * 32, _mm512_permutex2var_epi16(low, first, high));
+    _mm512_storeu_si512(out + k / 2 * 32 + 16, _mm512_permutex2var_epi16(low, second, high));
+  }
+  return k;
 }
 
 /// How a product goes through the depth two k at a time, but for the instructions that need AVX512_BF16.
@@ -66,12 +136,20 @@ struct pair_panels {
 
   static void fill(const product_args<Storage, float, bf16_pair>& a, index_t k, index_t depth, index_t n,
                    index_t n_valid, bf16_pair* panel) noexcept {
-    constexpr index_t piece = 128;  // floats of 16 KiB, which stay in the L1 cache
-    float floats[piece * tile_columns<float>];
-    for (index_t at = 0; at < depth; at += piece) {
+    constexpr index_t columns = tile_columns<float>;
+    constexpr index_t piece = 64;  // floats of 8 KiB, which stay in the L1 cache
+    index_t at = 0;
+    if constexpr (std::is_same_v<Storage, bf16>) {
+      if (a.update_count == 0 && n_valid == columns) {
+        at = a.depth_along_lines ? copy_pairs_along(a.rhs, n, k, depth, panel)
+                                 : copy_pairs_across(a.rhs, k, n, depth, panel);
+      }
+    }
+    float floats[piece * columns];
+    for (; at < depth; at += piece) {
       const index_t here = depth - at < piece ? depth - at : piece;
       pack_updated(a, k + at, here, n, n_valid, floats);
-      pair_up<!std::is_same_v<Storage, bf16>>(floats, here, panel + at / 2 * tile_columns<float>);
+      pair_up<!std::is_same_v<Storage, bf16>>(floats, here, panel + at / 2 * columns);
     }
   }
 };

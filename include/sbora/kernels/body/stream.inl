@@ -3,28 +3,17 @@
 // Products of few tokens: the right operand is read once, straight from where it lies, and the time is
 // that of reading it. Nothing is packed.
 
-/// Lanes summed as a tree, the same for every call.
-template <class T>
-SBORA_FORCE_INLINE T sum_lanes(vec<T> value) noexcept {
-  T lane[vec<T>::lanes];
-  vec<T>::store(lane, value);
-  for (int width = vec<T>::lanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  }
-  return lane[0];
-}
-
 /// out[t, c] (+)= Σ_k left[t, k]·rhs[k, c] for Columns columns and Tokens tokens, over the whole depth.
 template <int Columns, int Tokens, class Storage, class T>
 SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t column, index_t token) noexcept {
   using v = vec<T>;
   const reader<source_of<Storage>, T> rhs(a.rhs, column, 0);
   const T* const left = a.left + token * a.left_stride;
-  v sum[Columns][Tokens];
+  v total[Columns][Tokens];
   SBORA_UNROLL
   for (int c = 0; c < Columns; ++c) {
     SBORA_UNROLL
-    for (int t = 0; t < Tokens; ++t) sum[c][t] = v::zero();
+    for (int t = 0; t < Tokens; ++t) total[c][t] = v::zero();
   }
   index_t k = 0;
   for (; k + v::lanes <= a.depth; k += v::lanes) {
@@ -35,7 +24,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
     for (int c = 0; c < Columns; ++c) {
       const v w = rhs.load(c, k);
       SBORA_UNROLL
-      for (int t = 0; t < Tokens; ++t) sum[c][t] = multiply_add(x[t], w, sum[c][t]);
+      for (int t = 0; t < Tokens; ++t) total[c][t] = multiply_add(x[t], w, total[c][t]);
     }
   }
   if (const index_t rest = a.depth - k; rest > 0) {
@@ -44,7 +33,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
       const v w = rhs.load_n(c, k, rest);
       SBORA_UNROLL
       for (int t = 0; t < Tokens; ++t) {
-        sum[c][t] = multiply_add(v::load_n(left + t * a.left_stride + k, rest), w, sum[c][t]);
+        total[c][t] = multiply_add(v::load_n(left + t * a.left_stride + k, rest), w, total[c][t]);
       }
     }
   }
@@ -54,7 +43,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       const T before = a.accumulate ? out[c] : (a.bias != nullptr ? a.bias[column + c] : T{0});
-      out[c] = before + opaque(a.alpha * sum_lanes(sum[c][t]));
+      out[c] = before + opaque(a.alpha * sum(total[c][t]));
     }
   }
 }
