@@ -258,7 +258,7 @@ struct decode_args {
 };
 
 /// Depth of one packed panel. A constant, so that sums are cut at the same places on every machine,
-/// for any thread count. 256·16·4 bytes = half of a 32 KiB L1 at the AVX2 tile.
+/// for any thread count. A panel is 64 KiB at AVX-512, of which the L1 cache holds what is coming next.
 inline constexpr index_t panel_depth = 512;
 /// The same for products of pairs, whose panels are half as large.
 inline constexpr index_t pair_panel_depth = 1024;

@@ -15,7 +15,7 @@ inline constexpr int tile_rows = 8;
 inline constexpr int tile_vectors = 3;
 // Strips that each panel of a group is multiplied with before the next one: 192 KiB, for the L2 cache.
 inline constexpr index_t group_strips = 24;
-// How far ahead of the multiplications a strip is fetched.
+// How far ahead of the multiplications a strip is fetched; not measured at this level.
 inline constexpr index_t strip_fetch_bytes = 0;
 inline constexpr bool fetches_results = false;  // see avx2.hpp; not measured at this level
 // Tokens that a streamed product does at a time, with four columns: sums, tokens and a column fit too.
