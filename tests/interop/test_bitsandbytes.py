@@ -1,5 +1,6 @@
 """bitsandbytes checkpoints: what transformers saves is loaded in place, what sbora writes is loaded by transformers."""
 
+import copy
 import json
 
 import bitsandbytes
@@ -47,8 +48,19 @@ def upstream_values(module):
     weight = module.weight
     if isinstance(module, bitsandbytes.nn.Linear8bitLt):
         return bnb.int8_vectorwise_dequant(weight.data, weight.SCB if weight.SCB is not None else module.state.SCB)
-    state = weight.quant_state
-    return bnb.dequantize_4bit(weight.data, state).reshape(state.shape)
+    state = copy.copy(weight.quant_state)
+    shape = state.shape
+    if shape.numel() % state.blocksize == 0:
+        # As rows of one block each: its AVX-512 kernel takes wrong scales for rows that aren't whole blocks.
+        state.shape = torch.Size((shape.numel() // state.blocksize, state.blocksize))
+    return bnb.dequantize_4bit(weight.data, state).reshape(shape)
+
+
+def without_repacking(model):
+    """Where the processor has AVX512_BF16, a forward repacks weights, which refuses those of 24 rows."""
+    for module in linear_layers(model).values():
+        module.support_avx512bf16_for_cpu = False
+    return model
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -116,7 +128,7 @@ def test_what_sbora_writes_is_loaded_by_transformers(sbora, base, name):
         ours = sbora.read(weight, torch.float32, (module.out_features, module.in_features))
         assert_same_bits(ours + 0.0, upstream_values(module) + 0.0, weight)
     tokens = some_tokens(model)
-    assert relative(logits(model, tokens), logits(theirs, tokens)) < (1e-5 if nested == "plain" else 1e-3)
+    assert relative(logits(without_repacking(model), tokens), logits(without_repacking(theirs), tokens)) < (1e-5 if nested == "plain" else 1e-3)
 
 
 @pytest.mark.parametrize("blocksize", [32, 128, 4096])

@@ -55,6 +55,10 @@ def expected_codes(kind, packed):
     return swap_zeros(packed) if kind == "fp4" and order.index(8) < order.index(0) else packed
 
 
+def table_values(table, codes, rows, columns):
+    return table[codes.long()].reshape(rows, columns)
+
+
 def upstream_kernel_expects(kind, codes, absmax, blocksize, weight):
     """What bitsandbytes' compiled kernel gives: as sbora, but for README differences 2 (-0 for FP4's code 8) and 3
     (AVX-512 scales of rows that aren't whole blocks)."""
@@ -65,10 +69,13 @@ def upstream_kernel_expects(kind, codes, absmax, blocksize, weight):
         row, column = torch.arange(rows).unsqueeze(1), torch.arange(columns)
         scales = absmax[row * (columns // blocksize) + column // blocksize]
         compiled = False  # its table has no -0
+        if weight.dtype == torch.bfloat16 and bnb.has_avx512bf16():  # vcvtneps2bf16 takes denormals for zeros
+            values = table_values(CODES[kind], codes, rows, columns) * scales
+            return torch.where(values.abs() < 2.0**-126, values * 0.0, values).to(weight.dtype)
     table = CODES[kind].clone()
     if kind == "fp4" and compiled:
         table[8] = -0.0
-    return (table[codes.long()].reshape(rows, columns) * scales).to(weight.dtype)
+    return (table_values(table, codes, rows, columns) * scales).to(weight.dtype)
 
 
 def check(sbora, kind, blocksize, weight, scalar):
