@@ -45,6 +45,16 @@ SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first,
       return;
     }
   }
+  if (a.row_stride == 1) {  // gathered columns, k by k as pack_columns
+    for (index_t k = 0; k < depth; ++k) {
+      const Source* SBORA_RESTRICT source = source_k + k * a.depth_stride;
+      for (index_t i = 0; i < tile_rows; ++i) {
+        const index_t row = i >= valid ? 0 : (a.row_index != nullptr ? a.row_index[first + i] : first + i);
+        out[k * tile_rows + i] = i < valid ? widened<T>(source[row]) : T{0};
+      }
+    }
+    return;
+  }
   for (index_t i = 0; i < tile_rows; ++i) {
     if (i < valid) {
       const index_t row = a.row_index != nullptr ? a.row_index[first + i] : first + i;
