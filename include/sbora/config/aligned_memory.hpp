@@ -4,6 +4,7 @@
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include <sbora/config/index.hpp>
 
@@ -32,6 +33,25 @@ aligned_array<T> make_aligned_array(index_t size) {
   return aligned_array<T>(
       static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));
 }
+
+/// For the vectors of owning types that are values, where an array that only moves won't do.
+template <class T>
+struct aligned_allocator {
+  using value_type = T;
+
+  aligned_allocator() = default;
+  template <class U>
+  aligned_allocator(const aligned_allocator<U>&) noexcept {}
+
+  T* allocate(std::size_t size) {
+    return static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{cache_line}));
+  }
+  void deallocate(T* memory, std::size_t) noexcept { aligned_delete{}(memory); }
+  friend bool operator==(const aligned_allocator&, const aligned_allocator&) noexcept { return true; }
+};
+
+template <class T>
+using aligned_vector = std::vector<T, aligned_allocator<T>>;
 
 /// A member that is T{} after a move: a span of memory that moved along.
 template <class T>

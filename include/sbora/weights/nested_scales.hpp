@@ -4,8 +4,10 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include <sbora/config/aligned_memory.hpp>
 #include <sbora/weights/dynamic_map.hpp>
 #include <sbora/weights/four_bit_view.hpp>
 
@@ -13,7 +15,7 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// Scales quantised themselves: absmax - offset in 8-bit codes, one float for 256 of them.
 struct nested_scales {
-  std::vector<std::uint8_t> codes;
+  aligned_vector<std::uint8_t> codes;
   std::vector<float> absmax;
   float offset = 0;
 };
@@ -37,7 +39,7 @@ inline std::array<float, 255> midpoints_of(const std::array<float, 256>& map) {
 
 /// The mean in double, so that it is the same everywhere (PyTorch's depends on its vector width and
 /// threads in the last bits), unless an offset is given.
-inline nested_scales nest(const std::vector<float>& absmax, std::optional<float> offset) {
+inline nested_scales nest(std::span<const float> absmax, std::optional<float> offset) {
   nested_scales nested;
   if (offset) {
     nested.offset = *offset;

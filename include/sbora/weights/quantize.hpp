@@ -179,8 +179,8 @@ class four_bit_weight {
   index_t d_out_;
   index_t d_in_;
   index_t blocksize_;
-  std::vector<std::uint8_t> codes_;
-  std::vector<float> absmax_;
+  detail::aligned_vector<std::uint8_t> codes_;
+  detail::aligned_vector<float> absmax_;
   detail::nested_scales nested_;
 };
 
@@ -258,8 +258,8 @@ class int8_weight {
 
   index_t d_out_;
   index_t d_in_;
-  std::vector<std::int8_t> codes_;
-  std::vector<float> absmax_;
+  detail::aligned_vector<std::int8_t> codes_;
+  detail::aligned_vector<float> absmax_;
 };
 
 }  // namespace sbora::inline SBORA_ABI
