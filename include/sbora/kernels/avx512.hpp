@@ -34,7 +34,7 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/optimiser.inl>
 #include <sbora/kernels/body/optimiser_8bit.inl>
 #include <sbora/kernels/body/panel_update.inl>
-#include <sbora/kernels/body/line_prefetch.inl>
+#include <sbora/kernels/body/coming_lines.inl>
 #include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/product_few.inl>

@@ -134,21 +134,21 @@ struct pair_panels {
 
   static SBORA_FORCE_INLINE index_t count(index_t depth) noexcept { return pair_count(depth); }
 
-  static void fill(const product_args<Storage, float, bf16_pair>& a, index_t k, index_t depth, index_t n,
-                   index_t n_valid, bf16_pair* panel) noexcept {
+  static void fill(const product_args<Storage, float, bf16_pair>& a, const right_place<Storage, float>& from, index_t k,
+                   index_t depth, index_t n, index_t n_valid, bf16_pair* panel) noexcept {
     constexpr index_t columns = tile_columns<float>;
     constexpr index_t piece = 64;  // floats of 8 KiB, which stay in the L1 cache
     index_t at = 0;
     if constexpr (std::is_same_v<Storage, bf16>) {
       if (a.update_count == 0 && n_valid == columns) {
-        at = a.depth_along_lines ? copy_pairs_along(a.rhs, n, k, depth, panel)
-                                 : copy_pairs_across(a.rhs, k, n, depth, panel);
+        at = from.depth_along_lines ? copy_pairs_along(from.source, n - from.n0, k - from.k0, depth, panel)
+                                    : copy_pairs_across(from.source, k - from.k0, n - from.n0, depth, panel);
       }
     }
     float floats[piece * columns];
     for (; at < depth; at += piece) {
       const index_t here = depth - at < piece ? depth - at : piece;
-      pack_updated(a, k + at, here, n, n_valid, floats);
+      pack_updated(a, from, k + at, here, n, n_valid, floats);
       pair_up<!std::is_same_v<Storage, bf16>>(floats, here, panel + at / 2 * columns);
     }
   }

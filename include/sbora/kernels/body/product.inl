@@ -147,13 +147,24 @@ SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, i
   }
 }
 
+/// Where elements of the right operand are read: where it lies, or in a copy that begins with rhs[k0, n0].
+template <class Storage, class T>
+struct right_place {
+  source_of<Storage> source;
+  bool depth_along_lines;
+  index_t k0 = 0, n0 = 0;
+
+  SBORA_FORCE_INLINE reader<source_of<Storage>, T> at(index_t k, index_t n) const noexcept {
+    return depth_along_lines ? reader<source_of<Storage>, T>(source, n - n0, k - k0)
+                             : reader<source_of<Storage>, T>(source, k - k0, n - n0);
+  }
+};
+
 /// Rows [k, k + depth) and a tile's columns from n on of rhs with the updates.
 template <class Storage, class T, class Packed>
-SBORA_FORCE_INLINE void pack_updated(const product_args<Storage, T, Packed>& a, index_t k, index_t depth, index_t n,
-                                     index_t n_valid, T* panel) noexcept {
-  using source_reader = reader<source_of<Storage>, T>;
-  const bool along = a.depth_along_lines;
-  pack_panel(along ? source_reader(a.rhs, n, k) : source_reader(a.rhs, k, n), along, depth, n_valid, panel);
+SBORA_FORCE_INLINE void pack_updated(const product_args<Storage, T, Packed>& a, const right_place<Storage, T>& from,
+                                     index_t k, index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
+  pack_panel(from.at(k, n), from.depth_along_lines, depth, n_valid, panel);
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
     if (update.rounded) update_panel<rounding_of<Storage>>(update, k, depth, n, n_valid, panel);
@@ -175,7 +186,7 @@ inline constexpr index_t slice_steps = 16;
 
 /// What a tile fetches: `lines` of next with every slice.
 struct tile_fetch {
-  line_prefetch& next;
+  coming_lines& next;
   index_t lines;
 };
 
@@ -260,9 +271,9 @@ struct single_steps {
 
   static SBORA_FORCE_INLINE index_t count(index_t depth) noexcept { return depth; }
 
-  static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, index_t k, index_t depth, index_t n,
-                                      index_t n_valid, T* panel) noexcept {
-    pack_updated(a, k, depth, n, n_valid, panel);
+  static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, const right_place<Storage, T>& from, index_t k,
+                                      index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
+    pack_updated(a, from, k, depth, n, n_valid, panel);
   }
 
   template <int Rows>
@@ -279,34 +290,46 @@ struct single_steps {
   }
 };
 
-/// Panels that are packed together: 128 KiB of stack at AVX-512. More at a time, less deep, are rows of a block that
-/// lie a power of two apart and push each other out of the L2 cache. (Zen 5, 4096 x 4096: 0.90 of the peak forward,
-/// 0.85 backward; 0.89 and 0.84 with four of 256.)
+/// Panels that are packed together: 128 KiB of stack at AVX-512, and as much for the lines that are copied. More at a
+/// time, less deep, are rows of a block that lie a power of two apart and push each other out of the L2 cache.
+/// (Zen 5, 4096 x 4096: 0.90 of the peak forward, 0.85 backward; 0.89 and 0.84 with four of 256.)
 inline constexpr index_t group_panels = 2;
+
+/// Storages whose coming lines are copied where they lie across the depth.
+template <class Storage>
+inline constexpr bool copies_lines = std::is_same_v<source_of<Storage>, dense_source<Storage>>;
 
 template <class Steps, class Storage, class T>
 SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a) noexcept {
-  using source_reader = reader<source_of<Storage>, T>;
-  constexpr index_t columns = tile_columns<T>;
+  constexpr index_t columns = tile_columns<T>, group_columns = columns * group_panels;
   constexpr index_t block_depth = Steps::block_depth;
   // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
   constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
-  const bool along = a.depth_along_lines;
   alignas(64) typename Steps::packed panels[group_panels][Steps::panel_size];
+  alignas(64) char copied[copies_lines<Storage> ? block_depth * group_columns * static_cast<index_t>(sizeof(Storage)) : 1];
+  const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
+  right_place<Storage, T> place = whole;
   const index_t total_strips = (a.rows + tile_rows - 1) / tile_rows;
-  for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += columns * group_panels) {
-    const index_t n1 = a.column_end - n0 < columns * group_panels ? a.column_end : n0 + columns * group_panels;
+  for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += group_columns) {
+    const index_t n1 = a.column_end - n0 < group_columns ? a.column_end : n0 + group_columns;
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
       const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
       for (index_t n = n0; n < n1; n += columns) {
-        Steps::fill(a, k, depth, n, n1 - n < columns ? n1 - n : columns, panels[(n - n0) / columns]);
+        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels[(n - n0) / columns]);
       }
       // Deeper, or the task's next columns from the top.
       const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
       const index_t deep = a.depth - next_k < block_depth ? a.depth - next_k : block_depth;
-      const index_t wide = a.column_end - next_n < columns * group_panels ? a.column_end - next_n : columns * group_panels;
-      line_prefetch next = along ? source_reader(a.rhs, next_n, next_k).prefetch(wide, deep)
-                                 : source_reader(a.rhs, next_k, next_n).prefetch(deep, wide);
+      const index_t wide = a.column_end - next_n < group_columns ? a.column_end - next_n : group_columns;
+      char* room = nullptr;
+      if constexpr (copies_lines<Storage>) {
+        if (!a.depth_along_lines) {
+          room = copied;
+          place = {{reinterpret_cast<const Storage*>(copied), wide}, false, next_k, next_n};
+        }
+      }
+      coming_lines next(a.depth_along_lines ? whole.at(next_k, next_n).memory(wide, deep)
+                                            : whole.at(next_k, next_n).memory(deep, wide), room);
       const index_t tiles = (a.strip_end - a.strip_begin) * ((n1 - n0 + columns - 1) / columns);
       const tile_fetch fetch = {next, next.lines() / (tiles * ceil_div(Steps::count(depth), slice_steps) + 1) + 1};
       for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
@@ -330,6 +353,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
           }
         }
       }
+      next.finish();
     }
   }
 }

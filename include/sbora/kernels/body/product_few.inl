@@ -129,9 +129,9 @@ void product_few(const product_args<Storage, T>& a) noexcept {
       copy_lines(a, c, count, k, depth, rows);
       const bool last = c + tile_rows >= a.column_end;
       const index_t next_c = last ? a.column_begin : c + tile_rows, next_k = last ? k + depth : k;
-      line_prefetch next = source_reader(a.rhs, next_c, next_k)
-                               .prefetch(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
-                                         a.depth - next_k < few_depth ? a.depth - next_k : few_depth);
+      coming_lines next(source_reader(a.rhs, next_c, next_k)
+                            .memory(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
+                                    a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
       const tile_fetch fetch = {next, next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
       for (index_t block = 0; block < blocks; ++block) {
         const T* const panel = a.packed + (a.depth * block + k) * columns;

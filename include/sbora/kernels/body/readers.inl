@@ -32,7 +32,7 @@ class reader<dense_source<Storage>, T> {
     load_transposed(data_ + i * stride_ + j, stride_, block);
   }
   /// The memory of `lines` lines of `length` elements.
-  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     constexpr auto size = static_cast<index_t>(sizeof(Storage));
     return {data_, stride_ * size, lines, length * size};
   }
@@ -74,7 +74,7 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return gathered(first_ + i * source_.line_length + j, n);
   }
-  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     return {source_.codes + first_ / 2, source_.line_length / 2, lines, length / 2};
   }
   /// Of an element of the flattened matrix.
@@ -116,7 +116,7 @@ class reader<int8_source, float> : public decoding_reader<reader<int8_source, fl
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return v::load_n(data_ + i * stride_ + j, n) * v::set1(absmax_[i]) * v::set1(int8_unit);
   }
-  SBORA_FORCE_INLINE line_prefetch prefetch(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     return {data_, stride_, lines, length};
   }
 
