@@ -27,6 +27,7 @@ template <class T>
 inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 
 #include <sbora/kernels/body/gather_scatter.inl>
+#include <sbora/kernels/body/dropout.inl>
 #include <sbora/kernels/body/convert.inl>
 #include <sbora/kernels/body/region.inl>
 #include <sbora/kernels/body/region_columns.inl>

@@ -87,6 +87,21 @@ struct vec<float> {
     for (index_t i = 0; i < n; ++i) p[i] = lane[i];
   }
 
+  using words = __m256i;
+  static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static SBORA_FORCE_INLINE words add_words(words a, words b) noexcept { return _mm256_add_epi32(a, b); }
+  // The products of words 0 and 2 come to lie where words 0 and 1, 2 and 3 were; right to left they are the next words.
+  static SBORA_FORCE_INLINE words philox_round(words w, words multipliers, words key) noexcept {
+    const __m256i products = _mm256_shuffle_epi32(_mm256_mul_epu32(w, multipliers), 0x1B);
+    return _mm256_xor_si256(_mm256_xor_si256(products, key), _mm256_srli_epi64(w, 32));
+  }
+  static SBORA_FORCE_INLINE vec where_at_least(std::uint32_t least, words w, vec a) noexcept {
+    const __m256i at_least = _mm256_max_epu32(w, _mm256_set1_epi32(static_cast<int>(least)));
+    return {_mm256_and_ps(a.v, _mm256_castsi256_ps(_mm256_cmpeq_epi32(at_least, w)))};
+  }
+
   static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
     const __m256i exponent = _mm256_set1_epi32(0x7F800000);
     const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), exponent);

@@ -84,6 +84,19 @@ struct vec<float> {
     _mm256_mask_storeu_epi16(p, first_lanes(n), _mm512_cvtps_ph(a.v, 0));
   }
 
+  using words = __m512i;
+  static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept { return _mm512_loadu_si512(p); }
+  static SBORA_FORCE_INLINE words add_words(words a, words b) noexcept { return _mm512_add_epi32(a, b); }
+  // The products of words 0 and 2 come to lie where words 0 and 1, 2 and 3 were; right to left they are the next words.
+  static SBORA_FORCE_INLINE words philox_round(words w, words multipliers, words key) noexcept {
+    const __m512i products = _mm512_shuffle_epi32(_mm512_mul_epu32(w, multipliers), _MM_PERM_ABCD);
+    return _mm512_xor_si512(_mm512_xor_si512(products, key), _mm512_srli_epi64(w, 32));
+  }
+  static SBORA_FORCE_INLINE vec where_at_least(std::uint32_t least, words w, vec a) noexcept {
+    const __mmask16 kept = _mm512_cmpge_epu32_mask(w, _mm512_set1_epi32(static_cast<int>(least)));
+    return {_mm512_maskz_mov_ps(kept, a.v)};
+  }
+
   static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
     const __m512i exponent = _mm512_set1_epi32(0x7F800000);
     const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a.v), exponent);

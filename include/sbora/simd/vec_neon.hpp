@@ -72,6 +72,20 @@ struct vec<float> {
     for (index_t i = 0; i < n; ++i) p[i] = lane[i];
   }
 
+  using words = uint32x4_t;
+  static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept { return vld1q_u32(p); }
+  static SBORA_FORCE_INLINE words add_words(words a, words b) noexcept { return vaddq_u32(a, b); }
+  // The products of words 0 and 2 come to lie where words 0 and 1, 2 and 3 were; right to left they are the next words.
+  static SBORA_FORCE_INLINE words philox_round(words w, words multipliers, words key) noexcept {
+    const uint64x2_t even = vreinterpretq_u64_u32(w);
+    const uint64x2_t products = vmull_u32(vmovn_u64(even), vmovn_u64(vreinterpretq_u64_u32(multipliers)));
+    const uint32x4_t swapped = vrev64q_u32(vreinterpretq_u32_u64(products));
+    return veorq_u32(veorq_u32(vextq_u32(swapped, swapped, 2), key), vreinterpretq_u32_u64(vshrq_n_u64(even, 32)));
+  }
+  static SBORA_FORCE_INLINE vec where_at_least(std::uint32_t least, words w, vec a) noexcept {
+    return {vreinterpretq_f32_u32(vandq_u32(vcgeq_u32(w, vdupq_n_u32(least)), vreinterpretq_u32_f32(a.v)))};
+  }
+
   static SBORA_FORCE_INLINE bool all_finite(vec a) noexcept {
     const uint32x4_t exponent = vdupq_n_u32(0x7F800000);
     const uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a.v), exponent);

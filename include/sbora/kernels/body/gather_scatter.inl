@@ -41,25 +41,3 @@ void scatter_add(const scatter_args<T>& a) noexcept {
     }
   }
 }
-
-template <class T>
-void dropout(const dropout_args<T>& a) noexcept {
-  const auto step_low = static_cast<std::uint32_t>(a.mask.step);
-  const auto step_high = static_cast<std::uint32_t>(a.mask.step >> 32);
-  for (index_t t = a.begin; t < a.end; ++t) {
-    const T* source = a.source + t * a.source_stride;
-    T* out = a.out + t * a.out_stride;
-    const auto token = static_cast<std::uint32_t>(t);
-    index_t block = -1;
-    std::array<std::uint32_t, 4> words{};
-    for (index_t j = 0; j < a.features; ++j) {
-      const index_t feature = a.index != nullptr ? a.index[j] : j;
-      if (feature / 4 != block) {
-        block = feature / 4;
-        words = philox4x32({static_cast<std::uint32_t>(block), token, step_low, step_high}, a.mask.seed);
-      }
-      const bool dropped = words[static_cast<std::size_t>(feature % 4)] < a.mask.threshold;
-      out[j] = dropped ? T{0} : source[j] * a.kept_scale;
-    }
-  }
-}
