@@ -188,3 +188,9 @@ TEST_CASE("options out of range are rejected by their values") {
   CHECK_ERROR(config_error, "dropout", make({.dropout = nan}));
   CHECK_NOTHROW(make({.dropout = 0.999}));
 }
+
+TEST_CASE("an adapter of a size that no memory has is refused, not wrapped around") {
+  const sbora::region all = sbora::sample_region(8, 8, 1);
+  CHECK_THROWS_AS(sbora::fa_adapter<float>(index_t{1} << 58, 8, all), std::bad_alloc);
+  CHECK_THROWS_AS(sbora::fa_adapter<float>(index_t{1} << 62, 8, all), sbora::shape_error);
+}

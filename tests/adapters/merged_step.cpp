@@ -54,6 +54,20 @@ TEMPLATE_TEST_CASE("a merged step is unmerge, step and merge, bit for bit", "", 
   }
 }
 
+TEST_CASE("a merged step over a single input column steps every parameter once") {
+  merge_problem<float> p(32, 1, sbora::storage::out_by_in), q(32, 1, sbora::storage::out_by_in);
+  const region target = sbora::sample_region(32, 16, 3);
+  auto fused = p.adapter<adapter_kind::fb>(target, 1), apart = q.adapter<adapter_kind::fb>(target, 1);
+  fill_random(fused.gradient(), 9);
+  fill_random(apart.gradient(), 9);
+  sbora::merger merger(p.view());
+  merger.merge(fused);
+  sbora::adamw<float> fused_optimiser(16), apart_optimiser(16);
+  sbora::merged_step(merger, fused, fused_optimiser, {0.05});
+  apart_optimiser.step(apart.parameters(), apart.gradient(), {0.05});
+  CHECK(same_bits<float>(fused.parameters(), apart.parameters()));
+}
+
 TEST_CASE("a merged step that is refused changes nothing") {
   merge_problem<float> p(20, 30, sbora::storage::out_by_in);
   auto a = p.adapter<adapter_kind::fa>(region(30, {4, 2}), 1);
@@ -64,6 +78,11 @@ TEST_CASE("a merged step that is refused changes nothing") {
               sbora::merged_step(merger, a, optimiser, {0.1}));
   merger.merge(a);
   const padded_matrix<float> merged = p.weight;
+  auto shorter = merge_problem<float>(10, 30, sbora::storage::out_by_in).adapter<adapter_kind::fa>(region(30, {4, 2}), 1);
+  sbora::adamw_8bit<float> its_optimiser(shorter.parameter_count());
+  CHECK_ERROR(sbora::shape_error, "the adapter is for a weight of 10 x 30",
+              sbora::merged_step(merger, shorter, its_optimiser, {0.1}));
+  CHECK(its_optimiser.steps() == 0);
   CHECK_ERROR(sbora::shape_error, "made for 3 parameters", sbora::merged_step(merger, a, other, {0.1}));
   CHECK_ERROR(sbora::config_error, "learning rate",
               sbora::merged_step(merger, a, optimiser, {std::numeric_limits<double>::infinity()}));

@@ -244,6 +244,27 @@ TEST_CASE("an executor that fails during a merge leaves the weight as it was") {
   CHECK(p.weight_is_original());
 }
 
+TEST_CASE("an executor that fails while all are unmerged leaves those that still are") {
+  merge_problem<float> p(200, 90, sbora::storage::out_by_in);
+  sbora::merger merger(p.view());
+  const auto first = p.adapter<fa>(region(90, {5, 66}), 1), second = p.adapter<fa>(region(90, {7, 8, 9}), 2);
+  merger.merge(first);
+  merger.merge(second);
+  struct second_call_fails {
+    int calls = 0;
+    void parallel_for(index_t n, auto&& f) {
+      if (++calls == 2) throw std::runtime_error("out of threads");
+      for (index_t i = 0; i < n; ++i) f(i);
+    }
+  } pool;
+  CHECK_ERROR(std::runtime_error, "out of threads", merger.unmerge_all(pool));
+  CHECK(merger.merged_count() == 1);
+  CHECK(merger.is_merged(first));
+  merger.unmerge_all();
+  CHECK(merger.merged_count() == 0);
+  CHECK(p.weight_is_original());
+}
+
 TEST_CASE("the first fault is reported, in the order of the region") {
   small p;
   auto a = p.adapter<fb>(region(20, {12, 3}), 1);

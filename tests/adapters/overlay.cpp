@@ -184,3 +184,22 @@ TEST_CASE("export_merged is the sum, rounded once") {
               sbora::export_merged(weight.view(), deltas,
                                    sbora::weight_view<float>(out.data(), size.d_in, size.d_out)));
 }
+
+TEST_CASE("an overlay for another weight is refused by every call, also where it was empty when it was set") {
+  const layer_problem<adapter_kind::fa, float> p(size);
+  const sbora::weight_view<const float> source(p.weight.data(), size.d_out, size.d_in);
+  sbora::linear layer(source);
+  sbora::overlay<float> other(size.d_out / 2, size.d_in);
+  layer.set_overlay(&other.deltas());
+  sbora::fa_adapter<float> narrow(size.d_out / 2, size.d_in, sbora::region(size.d_in, {3}));
+  other.merge(narrow);
+  CHECK_THROWS_AS(forward(layer, 21), sbora::assertion_error);
+  padded_matrix<float> x(21, size.d_in), y(21, size.d_out), dx(x);
+  auto adapter = trained<adapter_kind::fa>({3, 90}, 1);
+  sbora::workspace memory;
+  sbora::fa_saved<float> saved;
+  CHECK_THROWS_AS(layer.forward(activation(std::as_const(x)), activation(y), adapter, saved, memory),
+                  sbora::assertion_error);
+  CHECK_THROWS_AS(layer.backward(activation(std::as_const(y)), activation(dx), adapter, saved, memory),
+                  sbora::assertion_error);
+}

@@ -1,5 +1,7 @@
 // A layer over codes gives, bit for bit, what one over their values gives.
 
+#include <bit>
+
 #include <sbora/adapters/export_merged.hpp>
 #include <sbora/weights/quantize.hpp>
 
@@ -107,5 +109,25 @@ TEST_CASE("a layer over quantised weights is one over their values") {
     check_weight(size, sbora::four_bit_weight(source).view());
     check_weight(size, sbora::four_bit_weight(source, {sbora::four_bit_type::fp4, 32, true}).view());
     check_weight(size, sbora::int8_weight(source).view());
+  }
+}
+
+TEST_CASE("a NaN in a trained half reaches the results over codes, also in pairs of bf16") {
+  const layer_case size = {64, 64, 4, 12, sbora::storage::out_by_in, 0, false, 0};
+  layer_problem<adapter_kind::fa, float> p(size);
+  const sbora::four_bit_weight weight(sbora::weight_view<const float>(p.weight.data(), 64, 64));
+  std::fill(p.adapter.parameters().begin(), p.adapter.parameters().end(), std::bit_cast<float>(0xFFFFFFFFU));
+  padded_matrix<bfloat16> x(12, 64), y(12, 64);
+  x.randomise(3);
+  sbora::linear layer(weight.view());
+  sbora::workspace memory;
+  const std::array deltas = {p.adapter.delta()};
+  for (const sbora::delta_path path :
+       {sbora::delta_path::separate, sbora::delta_path::on_pack, sbora::delta_path::on_pack_rounded}) {
+    layer.set_delta_path(path);
+    layer.forward(activation(std::as_const(x)), activation(y), deltas, memory);
+    for (index_t i = 0; i < y.rows(); ++i) {
+      for (index_t j = 0; j < y.cols(); ++j) REQUIRE(std::isnan(static_cast<float>(y(i, j))));
+    }
   }
 }

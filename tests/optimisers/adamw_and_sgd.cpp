@@ -199,3 +199,7 @@ TEST_CASE("sgd rejects options by their values") {
   CHECK_ERROR(config_error, "no dampening", make({.momentum = 0.5, .dampening = 0.5, .nesterov = true}));
   CHECK_NOTHROW(make({.momentum = 0.5, .dampening = 1}));
 }
+
+TEST_CASE("sizes that no memory has are refused, not wrapped around") {
+  CHECK_THROWS_AS(sbora::adamw<float>(index_t{1} << 61), std::bad_alloc);
+}

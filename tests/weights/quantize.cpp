@@ -115,6 +115,8 @@ TEST_CASE("what isn't finite is named, and blocks of sizes that don't exist are 
   CHECK_ERROR(sbora::quantization_error, "blocksize = 48", sbora::four_bit_weight(view, {.blocksize = 48}));
   CHECK_ERROR(sbora::quantization_error, "blocksize = 0", sbora::four_bit_weight(view, {.blocksize = 0}));
   CHECK_ERROR(sbora::quantization_error, "blocksize = 8192", sbora::four_bit_weight(view, {.blocksize = 8192}));
+  CHECK_ERROR(sbora::quantization_error, "nested_offset[0]",
+              sbora::four_bit_weight(view, {.nested = true, .nested_offset = std::nanf("")}));
   weight(8, 3) = std::numeric_limits<float>::quiet_NaN();
   weight(4, 17) = std::numeric_limits<float>::infinity();
   CHECK_ERROR(sbora::not_finite_error, "row 4, column 17", sbora::four_bit_weight{view});
@@ -129,6 +131,23 @@ TEST_CASE("int8 rows are rounded to nearest even multiples of their greatest") {
   const std::vector<int> expected = {127, 2, 4, -2, 0, -127, 127, 2, -2, 4, 127, 0};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(codes.view().codes()[i] == expected[i]);
   CHECK(codes.view().absmax()[1] == 254);
+}
+
+TEST_CASE("int8 codes are of products rounded by themselves, whatever the unit is compiled for") {
+  const std::vector<float> weight = {5, 2.5F};  // 2.5·(127/5) is 63.5 rounded, and below it unrounded
+  const sbora::int8_weight codes(sbora::weight_view<const float>(weight.data(), 1, 2));
+  CHECK(codes.view().codes()[1] == 64);
+}
+
+TEST_CASE("a block that a weight doesn't have is refused") {
+  const std::vector<float> values(64, 0.5F);
+  sbora::four_bit_weight weight(sbora::weight_view<const float>(values.data(), 1, 64));
+  for (const index_t block : {index_t{-1}, index_t{1}, index_t{1} << 58}) {
+    CHECK_ERROR(sbora::shape_error, "block " + std::to_string(block), weight.requantize_block(block, values));
+  }
+  weight.requantize_block(0, values);
+  const sbora::four_bit_weight moved(std::move(weight));
+  CHECK_THROWS_AS(weight.requantize_block(0, values), sbora::shape_error);
 }
 
 TEST_CASE("a view refuses codes and scales that don't fit") {
@@ -155,6 +174,10 @@ TEST_CASE("a view refuses codes and scales that don't fit") {
   CHECK_ERROR(sbora::quantization_error, "nested_absmax has 0", with([&](auto& s) { s.nested_absmax = {}; }));
   CHECK_ERROR(sbora::quantization_error, "nested_table has 16", with([&](auto& s) { s.nested_table = s.nested_table.first(16); }));
   CHECK_ERROR(sbora::quantization_error, "nested_offset[0]", with([&](auto& s) { s.nested_offset = std::nanf(""); }));
+  nested[0] = 3e38F;  // 0.5 of it fits, with the offset it doesn't
+  CHECK(with([](auto&) {}).scales().nested());
+  CHECK_ERROR(sbora::quantization_error, "the greatest scale", with([&](auto& s) { s.nested_offset = 3e38F; }));
+  nested[0] = 1.0F;
   CHECK_ERROR(sbora::quantization_error, "absmax beside nested scales", with([&](auto& s) { s.absmax = absmax; }));
   absmax[1] = std::numeric_limits<float>::infinity();
   CHECK_ERROR(sbora::quantization_error, "absmax[1] = inf", view({64, absmax}));

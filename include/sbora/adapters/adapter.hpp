@@ -111,7 +111,7 @@ class basic_adapter {
   double multiplier() const noexcept { return multiplier_; }
   /// Errors: config_error where it isn't finite.
   void set_multiplier(double multiplier) {
-    if (!std::isfinite(multiplier)) throw config_error("sbora::adapter: the multiplier must be finite");
+    if (!detail::is_finite(multiplier)) throw config_error("sbora::adapter: the multiplier must be finite");
     multiplier_ = multiplier;
   }
 
@@ -150,7 +150,11 @@ class basic_adapter {
       throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
                         (is_fa ? "d_in is " + std::to_string(d_in_) : "d_out is " + std::to_string(d_out_)));
     }
-    if (!(options_.alpha > 0) || !std::isfinite(options_.alpha)) {
+    if (rank() > std::numeric_limits<index_t>::max() / 2 / (is_fa ? d_out_ : d_in_)) {
+      throw shape_error(name() + "rank " + std::to_string(rank()) + " for a weight of " +
+                        detail::shape_text(d_out_, d_in_) + ": more parameters than can be counted");
+    }
+    if (!(options_.alpha > 0) || !detail::is_finite(options_.alpha)) {
       throw config_error(name() + "alpha must be positive and finite, got " +
                          std::to_string(options_.alpha));
     }

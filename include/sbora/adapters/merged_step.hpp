@@ -22,8 +22,9 @@ namespace sbora::inline SBORA_ABI {
 template <class Scalar, adapter_kind Kind, class T, class Optimiser, class Executor = serial_executor>
 void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimiser& optimiser,
                  step_options now, Executor&& pool = Executor{}) {
+  detail::check_merge_shape("sbora::merged_step", adapter, into.weight().d_out(), into.weight().d_in());
   if (!into.is_merged(adapter)) throw merge_error("sbora::merged_step: the adapter isn't merged");
-  if (!std::isfinite(gradient_norm(std::span<const T>(adapter.gradient())))) {
+  if (!detail::is_finite(gradient_norm(std::span<const T>(adapter.gradient())))) {
     throw not_finite_error("sbora::merged_step: the gradient isn't finite", -1, -1);
   }
   if constexpr (requires { optimiser.start_step(adapter.parameters(), adapter.gradient(), now); }) {

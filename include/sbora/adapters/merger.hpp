@@ -52,6 +52,7 @@ class merger {
     const detail::region_layout layout = layout_of(added);
     const arguments args = arguments_for(added, adapter);
     const kernels& kernel = kernels_for(layout.form);
+    faults_.assign(static_cast<std::size_t>(layout.tasks()), not_run);  // may throw, and tells the handler what to undo
     try {
       find_faults(layout, args, pool, kernel.take);
       throw_first_fault(added);
@@ -142,11 +143,10 @@ class merger {
   /// Everything back to the originals. Cost: as many unmerges.
   template <class Executor = serial_executor>
   void unmerge_all(Executor&& pool = Executor{}) {
-    for (entry& merged : entries_) {
-      restore(merged, pool);
-      keep_spare(std::move(merged));
+    for (; !entries_.empty(); entries_.pop_back()) {
+      restore(entries_.back(), pool);
+      keep_spare(std::move(entries_.back()));
     }
-    entries_.clear();
   }
 
   template <adapter_kind Kind, class T>

@@ -100,7 +100,7 @@ class overlay {
     const index_t width = Kind == adapter_kind::fa ? adapter.rank() : d_in_;
     for (index_t at = 0; at < static_cast<index_t>(parameters.size()); ++at) {
       const T product = static_cast<T>(adapter.scale()) * parameters[static_cast<std::size_t>(at)];
-      if (std::abs(product) <= std::numeric_limits<T>::max()) continue;
+      if (detail::is_finite(product)) continue;
       const index_t line = at / width, position = at % width;
       const auto indices = adapter.target().indices();
       const bool fa = Kind == adapter_kind::fa;

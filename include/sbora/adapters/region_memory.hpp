@@ -13,17 +13,19 @@ namespace sbora::inline SBORA_ABI::detail {
 /// How a region of one kind lies in a weight, and how work on it is cut into tasks.
 /// Lines run along the free dimension: output rows for FA, input columns for FB.
 struct region_layout {
+  adapter_kind kind;
   region_form form;
   index_t lines;
   index_t rank;
   index_t lines_per_task;
   index_t positions_per_task;
 
-  region_layout(adapter_kind kind, storage order, index_t d_out, index_t d_in, index_t rank_)
-      : form((kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns
+  region_layout(adapter_kind kind_, storage order, index_t d_out, index_t d_in, index_t rank_)
+      : kind(kind_),
+        form((kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns
                                                                          : region_form::rows),
         lines(kind == adapter_kind::fa ? d_out : d_in), rank(rank_), lines_per_task(lines),
-        positions_per_task(rank_) {
+        positions_per_task(std::max<index_t>(1, rank_)) {
     if (form == region_form::columns) {
       lines_per_task = 64;
     } else if (kind == adapter_kind::fb) {
@@ -44,7 +46,7 @@ struct region_layout {
   /// f(begin, end) for the ranges of the flat trained half that a task covers.
   template <class Storage, class T, class Function>
   void for_each_range(const region_args<Storage, T>& task, Function&& f) const {
-    if (task.trained_index_stride == 1) {  // FA: a task takes whole lines
+    if (kind == adapter_kind::fa) {  // a task takes whole lines
       f(task.line_begin * rank, task.line_end * rank);
     } else if (task.line_end - task.line_begin == lines) {
       f(task.position_begin * lines, task.position_end * lines);

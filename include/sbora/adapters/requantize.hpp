@@ -58,8 +58,7 @@ namespace sbora::inline SBORA_ABI {
 template <adapter_kind Kind>
 requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter<Kind, float>& adapter) {
   detail::check_merge_shape("sbora::merge_requantized", adapter, weight.d_out(), weight.d_in());
-  weight_delta<float> delta = adapter.delta();
-  delta.enabled = true;
+  const weight_delta<float> delta = adapter.delta();
   const index_t blocksize = weight.blocksize(), d_in = weight.d_in();
   const index_t elements = weight.d_out() * d_in;
   const four_bit_view view = weight.view();
@@ -79,7 +78,7 @@ requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter
   for (const index_t block : blocks) {
     const index_t count = merged_block(block);
     for (index_t i = 0; i < count; ++i) {
-      if (std::fabs(values[i]) <= std::numeric_limits<float>::max()) continue;
+      if (detail::is_finite(values[i])) continue;
       const index_t element = block * blocksize + i;
       throw not_finite_error("sbora::merge_requantized: merging would leave row " +
                                  std::to_string(element / d_in) + ", column " + std::to_string(element % d_in) +

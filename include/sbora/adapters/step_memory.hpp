@@ -30,7 +30,7 @@ step_memory memory_of_step(const linear<Weight>& layer, const basic_adapter<Kind
   const std::size_t kept = Kind == adapter_kind::fa ? static_cast<std::size_t>(tokens) * rank : 0;
   return {layer.template workspace_bytes<result>(tokens, adapter), kept * sizeof(T),
           2 * count * sizeof(T) + 3 * rank * sizeof(index_t), 2 * count * sizeof(T),
-          count * sizeof(typename Weight::storage_scalar)};
+          count * (Weight::writable ? sizeof(typename Weight::storage_scalar) : sizeof(T))};
 }
 
 }  // namespace sbora::inline SBORA_ABI

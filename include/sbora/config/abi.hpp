@@ -4,7 +4,7 @@
 ///
 /// A header-only library is compiled once per translation unit, with that unit's flags. If two units
 /// with different flags used the same symbol names, the linker would keep one copy, maybe the one full
-/// of AVX instructions, for both. So whatever changes generated code is part of the name: version,
+/// of AVX instructions, for both. So what decides about the code is part of the name: version,
 /// baseline instruction set, fast-math, and whether assertions are on. Mixing such units is fine as
 /// long as no sbora type crosses the border; a type that does fails at link time, not with SIGILL.
 
@@ -16,8 +16,12 @@
 #define SBORA_ABI_BASELINE avx512
 #elif defined(__AVX2__) && defined(__FMA__)
 #define SBORA_ABI_BASELINE avx2
+#elif defined(__AVX__) && defined(__FMA__)
+#define SBORA_ABI_BASELINE avx_fma
 #elif defined(__AVX__)
 #define SBORA_ABI_BASELINE avx
+#elif defined(__SSE4_1__)
+#define SBORA_ABI_BASELINE sse4
 #elif defined(__aarch64__)
 #define SBORA_ABI_BASELINE neon
 #else

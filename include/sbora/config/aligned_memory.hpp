@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <new>
 #include <utility>
@@ -10,7 +11,7 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// Everything sbora hands to kernels starts on a cache line: whole-vector loads then never split one.
+/// Large arrays that sbora owns start on a cache line, so that whole-vector loads don't split one.
 inline constexpr std::size_t cache_line = 64;
 
 constexpr std::size_t round_to_cache_line(std::size_t bytes) {
@@ -27,8 +28,11 @@ struct aligned_delete {
 template <class T>
 using aligned_array = std::unique_ptr<T[], aligned_delete>;
 
+/// Errors: std::bad_alloc, also for sizes that no memory has.
 template <class T>
 aligned_array<T> make_aligned_array(index_t size) {
+  constexpr index_t most = std::numeric_limits<index_t>::max() / static_cast<index_t>(2 * sizeof(T));
+  if (size < 0 || size > most) throw std::bad_array_new_length();
   const std::size_t bytes = round_to_cache_line(static_cast<std::size_t>(size) * sizeof(T));
   return aligned_array<T>(
       static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));

@@ -74,10 +74,6 @@ class workspace_frame {
     next_ = memory.data();
   }
 
-  /// Everything taken after mark() is free again after rewind(mark).
-  std::byte* mark() const noexcept { return next_; }
-  void rewind(std::byte* mark) noexcept { next_ = mark; }
-
   template <class T>
   T* take(index_t count) {
     T* const piece = reinterpret_cast<T*>(next_);

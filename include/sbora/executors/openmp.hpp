@@ -38,7 +38,7 @@ class openmp_executor {
         f(i);
       } catch (...) {
 #pragma omp critical(sbora_executor_failure)
-        failure = std::current_exception();
+        if (failure == nullptr) failure = std::current_exception();
       }
     }
     if (failure != nullptr) std::rethrow_exception(failure);

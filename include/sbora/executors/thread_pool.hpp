@@ -21,7 +21,7 @@ namespace sbora::inline SBORA_ABI {
 /// Requires    threads >= 1: checked. f must not call the same pool.
 /// Cost        starts threads - 1 threads, once; a call wakes them, and costs no allocation.
 /// Thread      one parallel_for at a time for each pool.
-/// Errors      config_error; an exception of f is rethrown when all threads have stopped, the tasks that
+/// Errors      config_error; std::system_error where a thread can't be started; an exception of f is rethrown when all threads have stopped, the tasks that
 ///             had not begun then being left out.
 class thread_pool {
  public:
@@ -30,20 +30,18 @@ class thread_pool {
       throw config_error("sbora::thread_pool: threads must be at least 1, got " + std::to_string(threads));
     }
     workers_.reserve(static_cast<std::size_t>(threads - 1));
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (...) {
+      stop();
+      throw;
+    }
   }
 
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
-  ~thread_pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~thread_pool() { stop(); }
 
   int threads() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
@@ -73,6 +71,15 @@ class thread_pool {
   }
 
  private:
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   void run_tasks() {
     try {
       for (;;) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sbora/config/finite.hpp>
 #include <sbora/config/random.hpp>
 #include <sbora/kernels/table.hpp>
 #include <sbora/simd/vec_avx2.hpp>

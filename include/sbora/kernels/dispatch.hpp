@@ -129,6 +129,9 @@ const pair_kernels<Storage>* pair_kernels_at(isa level) noexcept {
   linkage template const product_kernels<four_bit, float>& product_kernels_at<four_bit>(isa) noexcept;              \
   linkage template const product_kernels<int8, float>& product_kernels_at<int8>(isa) noexcept;                      \
   linkage template const quantise_kernels& quantise_kernels_at<float>(isa) noexcept;                                \
+  linkage template const decode_kernels<float>& decode_kernels_at<float>(isa) noexcept;                             \
+  linkage template const decode_kernels<bf16>& decode_kernels_at<bf16>(isa) noexcept;                               \
+  linkage template const decode_kernels<f16>& decode_kernels_at<f16>(isa) noexcept;                                 \
   linkage template const decode_kernels<four_bit>& decode_kernels_at<four_bit>(isa) noexcept;                       \
   linkage template const decode_kernels<int8>& decode_kernels_at<int8>(isa) noexcept;                               \
   linkage template const conversion_kernels& conversion_kernels_at<float>(isa) noexcept;                            \

@@ -21,7 +21,7 @@ struct adapter_view {
   T* gradient;
   index_t d_out;
   index_t d_in;
-  T scale;              ///< of a disabled adapter 0
+  T scale;
   bool enabled;
   double dropout;
   std::uint64_t dropout_seed;

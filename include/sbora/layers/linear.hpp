@@ -104,6 +104,7 @@ class linear {
     const auto a = adapter.view();
     const delta_type delta = a;
     check_delta(delta);
+    check_overlay();
     detail::workspace_frame frame(memory, workspace_bytes<Y>(in.tokens, adapter));
     if constexpr (Adapter::kind == adapter_kind::fa) {  // may throw, so before y is written
       saved.prepare(a.enabled ? in.tokens : 0, a.rank(), adapter.dropout_step());
@@ -149,6 +150,7 @@ class linear {
     const delta_type delta = a;
     const auto out = detail::as_stored_activation<const scalar>(dy);
     check_delta(delta);
+    check_overlay();
     detail::check_backward(a, saved, out.tokens);
     if constexpr (std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) {
       delta_backward(adapter, out, no_dx, saved, memory, pool);
@@ -206,6 +208,9 @@ class linear {
     SBORA_ASSERT(delta.d_out == d_out() && delta.d_in == d_in(),
                  "the adapter was made for a weight of another shape");
     static_cast<void>(delta);
+  }
+  void check_overlay() const {
+    for (const delta_type& delta : overlay()) check_delta(delta);
   }
 
   void check_shapes(index_t in_tokens, index_t in_features, index_t out_tokens,
@@ -268,6 +273,7 @@ class linear {
   void run(bool forward, activation_view<const Left> left, activation_view<Out> out,
            std::span<const delta_type> deltas, workspace& memory, Executor& pool) const {
     for (const delta_type& delta : deltas) check_delta(delta);
+    check_overlay();
     detail::workspace_frame frame(memory, workspace_bytes<Out>(left.tokens, deltas));
     if (left.tokens > 0) apply(forward, left, out, deltas, frame, pool);
   }
@@ -277,7 +283,8 @@ class linear {
   void apply(bool forward, activation_view<const Left> left, activation_view<Out> out,
              std::span<const delta_type> deltas, detail::workspace_frame frame, Executor& pool) const {
     if ((overlay().empty() && deltas.empty()) || packs_deltas(left, forward)) {
-      base_product(forward, left, result_in(out, frame), overlay(), deltas, frame, pool);
+      const detail::product_result<scalar> result = result_in(out, frame);
+      base_product(forward, left, result, overlay(), deltas, frame, pool);
       return;
     }
     const activation_view<scalar> sum = sum_of(out, frame);

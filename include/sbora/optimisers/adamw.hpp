@@ -44,10 +44,11 @@ class adamw {
   detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters,
                                                     std::span<const T> gradient, step_options now) {
     detail::check_step("sbora::adamw", count_.value, parameters.size(), gradient.size(), now);
+    const auto kernel = detail::optimiser_kernels_now<T>().adamw;  // may throw
     ++steps_;
     return {{parameters.data(), gradient.data(), moments_.get(), moments_.get() + count_.value,
              detail::adamw_rates_of<T>(options_, now, steps_), 0, 0},
-            detail::optimiser_kernels_now<T>().adamw};
+            kernel};
   }
 
   const adamw_options& options() const noexcept { return options_; }

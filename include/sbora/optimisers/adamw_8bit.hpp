@@ -48,11 +48,12 @@ class adamw_8bit {
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
     detail::check_step(name, count_.value, parameters.size(), gradient.size(), now);
+    const auto kernel = detail::adamw_8bit_kernels_at(active_isa()).step;  // may throw
     ++steps_;
     const detail::started_step<detail::adamw_8bit_args> range = {
         {parameters.data(), gradient.data(), first_, second_,
          detail::adamw_rates_of<float>(options_, now, steps_), 0, 0},
-        detail::adamw_8bit_kernels_at(active_isa()).step};
+        kernel};
     static_assert(detail::task_elements % detail::moment_block == 0);
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }

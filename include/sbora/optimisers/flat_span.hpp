@@ -5,8 +5,9 @@
 #include <span>
 #include <string>
 
-#include <sbora/config/executor.hpp>
 #include <sbora/config/aligned_memory.hpp>
+#include <sbora/config/executor.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/kernels/dispatch.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -25,7 +26,7 @@ namespace sbora::inline SBORA_ABI::detail {
 inline constexpr index_t task_elements = 16384;
 
 inline void check_option(bool in_range, const char* who, const char* what, double value) {
-  if (in_range && !std::isinf(value)) return;
+  if (in_range && is_finite(value)) return;
   throw config_error(std::string(who) + ": " + what + ", got " + std::to_string(value));
 }
 
@@ -36,9 +37,9 @@ inline void check_step(const char* who, index_t expected, std::size_t parameters
     throw shape_error(std::string(who) + ": made for " + std::to_string(count) + " parameters, got " +
                       std::to_string(parameters) + " and " + std::to_string(gradient) + " gradients");
   }
-  check_option(std::isfinite(now.learning_rate), who, "the learning rate must be finite",
+  check_option(is_finite(now.learning_rate), who, "the learning rate must be finite",
                now.learning_rate);
-  check_option(std::isfinite(now.gradient_scale), who, "gradient_scale must be finite",
+  check_option(is_finite(now.gradient_scale), who, "gradient_scale must be finite",
                now.gradient_scale);
 }
 

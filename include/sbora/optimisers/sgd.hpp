@@ -65,6 +65,7 @@ class sgd {
   detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
                                                   std::span<const T> gradient, step_options now) {
     detail::check_step("sbora::sgd", count_.value, parameters.size(), gradient.size(), now);
+    const auto kernel = detail::optimiser_kernels_now<T>().sgd;  // may throw
     // At the first step the velocity is the gradient itself, undampened.
     const double gradient_weight = steps_ == 0 ? 1.0 : 1.0 - options_.dampening;
     ++steps_;
@@ -79,7 +80,7 @@ class sgd {
              options_.nesterov,
              0,
              0},
-            detail::optimiser_kernels_now<T>().sgd};
+            kernel};
   }
 
   const sgd_options& options() const noexcept { return options_; }

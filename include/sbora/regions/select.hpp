@@ -1,9 +1,9 @@
 #pragma once
 
-#include <cmath>
 #include <concepts>
 #include <numeric>
 
+#include <sbora/config/finite.hpp>
 #include <sbora/regions/sample.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -12,16 +12,17 @@ namespace sbora::inline SBORA_ABI {
 /// by lower index.
 ///
 /// Shapes      scores: one a column (FA) or row (FB); dim = scores.size().
-/// Cost        O(dim + rank·log dim), one index array of dim.
+/// Cost        O(dim·log rank), one index array of dim.
 /// Errors      region_error where rank isn't in [1, dim]; not_finite_error for a NaN score (infinities
 ///             compare as they should).
-template <std::floating_point Score>
+template <class Score>
+  requires std::same_as<Score, float> || std::same_as<Score, double>
 region top_region(std::span<const Score> scores, index_t rank) {
   const auto dim = static_cast<index_t>(scores.size());
   detail::check_rank("sbora::top_region", dim, rank);
   const auto score = [scores](index_t i) { return scores[static_cast<std::size_t>(i)]; };
   for (index_t i = 0; i < dim; ++i) {
-    if (std::isnan(score(i))) {
+    if (detail::is_nan(score(i))) {
       throw not_finite_error("sbora::top_region: score " + std::to_string(i) + " is NaN", i, 0);
     }
   }

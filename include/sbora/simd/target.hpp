@@ -3,7 +3,8 @@
 /// Target regions: functions between BEGIN and END are compiled for more than the unit's baseline.
 ///
 /// Rules for code inside: no std::, no libc, no Eigen, no lambdas; helpers that take or return vectors
-/// are force-inlined; entry points take pointers and integers. Why: kernels.md A.7, style.md 3.6.
+/// are force-inlined; entry points take pointers and integers. A library's inline function would be compiled for the
+/// baseline there, or for the region and then be the copy that the linker keeps for everybody.
 /// Feature lists only add to the command line's, so a region is always a superset of the baseline.
 ///
 /// SBORA_SINGLE_TARGET compiles the baseline's own level alone, without regions: for units built with

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -8,6 +9,7 @@
 
 #include <sbora/config/errors.hpp>
 #include <sbora/config/executor.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/codebooks.hpp>
 #include <sbora/weights/weight_view.hpp>
@@ -63,11 +65,17 @@ inline void check_count(const char* who, const char* what, std::size_t got, inde
 
 inline void check_scales_finite(const char* who, const char* what, std::span<const float> values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!(std::fabs(values[i]) <= std::numeric_limits<float>::max())) {
+    if (!is_finite(values[i])) {
       throw quantization_error(std::string(who) + ": " + what + "[" + std::to_string(i) + "] = " +
                                std::to_string(values[i]) + " isn't finite");
     }
   }
+}
+
+inline float greatest_magnitude(std::span<const float> values) {
+  float greatest = 0;
+  for (const float value : values) greatest = std::max(greatest, std::fabs(value));
+  return greatest;
 }
 
 /// d_out·d_in of a quantised weight.
@@ -120,6 +128,10 @@ class four_bit_view {
       detail::check_scales_finite(who, "nested_absmax", scales.nested_absmax);
       detail::check_scales_finite(who, "nested_table", scales.nested_table);
       detail::check_scales_finite(who, "nested_offset", {&scales.nested_offset, 1});
+      const float greatest = detail::greatest_magnitude(scales.nested_table) *
+                                 detail::greatest_magnitude(scales.nested_absmax) +
+                             std::fabs(scales.nested_offset);
+      detail::check_scales_finite(who, "the greatest scale that these can say, which", {&greatest, 1});
     } else {
       detail::check_count(who, "absmax", scales.absmax.size(), blocks);
       detail::check_scales_finite(who, "absmax", scales.absmax);

@@ -77,7 +77,7 @@ struct product_plan {
 
   product_plan(const packing_kernels<T>& kernels, index_t rows, index_t depth, index_t columns)
       : strips(ceil_div(rows, kernels.tile_rows)) {
-    // Four panels a task: below a millisecond for hundreds of tokens, and 64 tasks at 4096 columns.
+    // Four panels a task: below a millisecond for hundreds of tokens, and 32 to 64 tasks at 4096 columns.
     block_columns = 4 * kernels.tile_columns;
     column_blocks = ceil_div(columns, block_columns);
     // A narrow result (rank columns) has too few of them to share out, so its rows are cut too, each

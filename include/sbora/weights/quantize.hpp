@@ -68,6 +68,7 @@ class four_bit_weight {
     detail::check_quantised_scalar<Scalar>();
     detail::check_executor<Executor>();
     detail::check_blocksize(who, blocksize_);
+    if (options.nested_offset) detail::check_scales_finite(who, "nested_offset", {&*options.nested_offset, 1});
     const index_t elements = d_out_ * d_in_;
     codes_.resize(static_cast<std::size_t>(detail::ceil_div(elements, 2)));
     absmax_.resize(static_cast<std::size_t>(detail::ceil_div(elements, blocksize_)));
@@ -113,9 +114,10 @@ class four_bit_weight {
   /// block's scale is rounded to what its 256 neighbours' absmax can say, and the codes are those for that
   /// scale. Cost: the block. Errors: not_finite_error, and the block is as it was; shape_error.
   void requantize_block(index_t block, std::span<const float> block_values) {
-    const index_t begin = block * blocksize_;
+    const bool exists = !codes_.empty() && block >= 0 && block < detail::ceil_div(d_out_ * d_in_, blocksize_);
+    const index_t begin = exists ? block * blocksize_ : 0;
     const index_t count = std::min(blocksize_, d_out_ * d_in_ - begin);
-    if (block < 0 || count < 1 || static_cast<index_t>(block_values.size()) != count) {
+    if (!exists || static_cast<index_t>(block_values.size()) != count) {
       throw shape_error("sbora::four_bit_weight: block " + std::to_string(block) + " doesn't have " +
                         std::to_string(block_values.size()) + " elements");
     }
@@ -154,7 +156,7 @@ class four_bit_weight {
   index_t requantise_nested(index_t block, float* values, index_t count) {
     float greatest = 0;
     for (index_t i = 0; i < count; ++i) {
-      if (!(std::fabs(values[i]) <= std::numeric_limits<float>::max())) return i;
+      if (!detail::is_finite(values[i])) return i;
       greatest = std::max(greatest, std::fabs(values[i]));
     }
     const auto at = static_cast<std::size_t>(block);
@@ -162,7 +164,7 @@ class four_bit_weight {
     const float wanted = unit > 0 ? (greatest - nested_.offset) / unit : 0.0F;
     nested_.codes[at] =
         detail::nearest_by_steps(detail::midpoints_of(detail::signed_dynamic_map), wanted);
-    const float scale = detail::signed_dynamic_map[nested_.codes[at]] * unit + nested_.offset;
+    const float scale = detail::opaque(detail::signed_dynamic_map[nested_.codes[at]] * unit) + nested_.offset;
     const detail::four_bit_codebook& book = detail::codebook_of(type_);
     std::uint8_t* const bytes = &codes_[static_cast<std::size_t>(block * blocksize_ / 2)];
     for (index_t i = 0; i < count; ++i) {
@@ -237,7 +239,7 @@ class int8_weight {
     for (index_t begin = 0; begin < d_in_; begin += piece) {
       const index_t count = read(begin);
       for (index_t k = 0; k < count; ++k) {
-        if (!(std::fabs(values[k]) <= std::numeric_limits<float>::max())) return begin + k;
+        if (!detail::is_finite(values[k])) return begin + k;
         greatest = std::max(greatest, std::fabs(values[k]));
       }
     }
@@ -249,7 +251,7 @@ class int8_weight {
       const index_t count = read(begin);
       for (index_t k = 0; k < count; ++k) {
         // Adding 1.5·2^23 leaves no bits for a fraction: to nearest even, whatever the instruction set.
-        const float rounded = detail::opaque(values[k] * scale + 12582912.0F) - 12582912.0F;
+        const float rounded = detail::opaque(detail::opaque(values[k] * scale) + 12582912.0F) - 12582912.0F;
         codes[begin + k] = static_cast<std::int8_t>(rounded);
       }
     }

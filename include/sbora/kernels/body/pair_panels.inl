@@ -3,10 +3,14 @@
 
 SBORA_FORCE_INLINE index_t pair_count(index_t depth) noexcept { return (depth + 1) / 2; }
 
-/// To nearest even, in the upper halves; the lower ones are left as they come. No NaN.
+/// To nearest even, in the upper halves; the lower ones are left as they come. A NaN becomes a quiet one: updates can
+/// bring it.
 SBORA_FORCE_INLINE __m512i rounded_up_halves(__m512i bits) noexcept {
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+  const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
+  const __mmask16 is_nan = _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(0x7F800000));
+  return _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
 }
 
 /// A panel of floats as pairs. Rounds: where the floats aren't bf16 already.
@@ -54,7 +58,7 @@ SBORA_FORCE_INLINE index_t pack_pair_rows(const pack_args<bf16_pair, bf16>& a, i
 
 /// The left operand as pairs; layout as pack, with bf16_pair for two k and blocks of pair_panel_depth.
 inline void pack_pairs(const pack_args<bf16_pair, bf16>& a) noexcept {
-  const index_t strips = (a.rows + tile_rows - 1) / tile_rows;
+  const index_t strips = ceil_div(a.rows, tile_rows);
   for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
     for (index_t k0 = 0; k0 < a.depth; k0 += pair_panel_depth) {
       const index_t depth = a.depth - k0 < pair_panel_depth ? a.depth - k0 : pair_panel_depth;

@@ -309,7 +309,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
   alignas(64) char copied[copies_lines<Storage> ? block_depth * group_columns * static_cast<index_t>(sizeof(Storage)) : 1];
   const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
   right_place<Storage, T> place = whole;
-  const index_t total_strips = (a.rows + tile_rows - 1) / tile_rows;
+  const index_t total_strips = ceil_div(a.rows, tile_rows);
   for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += group_columns) {
     const index_t n1 = a.column_end - n0 < group_columns ? a.column_end : n0 + group_columns;
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {

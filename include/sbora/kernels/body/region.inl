@@ -4,7 +4,7 @@
 // A merge is w + round(s·b), rounded to the weight's storage: the product is rounded by itself and the
 // sum is a plain addition, the same bits on every level and as the merge of a packed panel.
 
-/// Elements handled at a time: one cache line of float per four vectors, on the stack.
+/// Elements handled at a time, on the stack.
 inline constexpr index_t region_chunk = 64;
 
 /// n <= region_chunk trained values from `from` on, along `step`, made contiguous.
@@ -68,15 +68,6 @@ SBORA_FORCE_INLINE bool merged_run(const Storage* source, const T* trained, T sc
     finite &= v::all_finite(v::load_n(out + i, n - i));
   }
   return finite;
-}
-
-/// By bits: under -ffast-math compilers fold floating comparisons away.
-SBORA_FORCE_INLINE bool is_finite(float value) noexcept {
-  return (__builtin_bit_cast(std::uint32_t, value) & 0x7F800000U) != 0x7F800000U;
-}
-SBORA_FORCE_INLINE bool is_finite(double value) noexcept {
-  constexpr std::uint64_t exponent = 0x7FF0000000000000U;
-  return (__builtin_bit_cast(std::uint64_t, value) & exponent) != exponent;
 }
 
 /// Position of the first element that isn't finite among n, or n.
