@@ -66,8 +66,9 @@ class base_model {
   static std::uint64_t fingerprint_as(const sbora::tensor_view& tensor, const sbora::model_adapter<float>& adapter,
                                       const std::string& module) {
     const bool transposed = adapter.config().fan_in_fan_out;
+    const std::vector<Scalar> values = tensor.copy<Scalar>();  // which needn't be aligned in the file
     const sbora::weight_view<const Scalar> weight(
-        tensor.values<Scalar>().data(), tensor.shape[transposed ? 1 : 0], tensor.shape[transposed ? 0 : 1], 0,
+        values.data(), tensor.shape[transposed ? 1 : 0], tensor.shape[transposed ? 0 : 1], 0,
         transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in);
     return sbora::base_fingerprint(weight, adapter, module);
   }

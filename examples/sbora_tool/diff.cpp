@@ -34,6 +34,9 @@ double element(const sbora::tensor_view& tensor, std::size_t i) {
   }
 }
 
+/// The greater of two distances, NaN where one of them is.
+double greater(double a, double b) { return std::isnan(a) || b <= a ? a : b; }
+
 /// Where and how much two tensors of one type and shape differ, as rows × columns: the first dimension by the rest.
 struct difference {
   index_t rows = 0, columns = 0, elements = 0;
@@ -63,7 +66,7 @@ difference compare(const sbora::tensor_view& a, const sbora::tensor_view& b) {
       ++found.elements;
       const std::size_t i = static_cast<std::size_t>(row) * touched.size() + column;
       const double distance = std::fabs(element(a, i) - element(b, i));
-      if (!(distance <= found.largest)) found.largest = distance;
+      found.largest = greater(found.largest, distance);
     }
   }
   for (std::size_t column = 0; column < touched.size(); ++column) {
@@ -73,7 +76,7 @@ difference compare(const sbora::tensor_view& a, const sbora::tensor_view& b) {
 }
 
 std::string largest_text(double largest) {
-  if (std::isnan(largest)) return "not all finite";
+  if (std::isnan(largest)) return "not all finite numbers";
   char text[64];
   std::snprintf(text, sizeof text, "largest difference %.6g", largest);
   return text;
@@ -147,7 +150,7 @@ bool diff_parts(const std::string& module, const Part& a, const Part& b, bool al
   const auto measure = [&](const std::vector<float>& one, const std::vector<float>* other) {
     for (std::size_t k = 0; k < one.size(); ++k) {
       const double distance = std::fabs(static_cast<double>(one[k]) - (other != nullptr ? (*other)[k] : 0.0));
-      if (!(distance <= largest)) largest = distance;
+      largest = greater(largest, distance);
     }
   };
   for (const auto& [index, line] : lines_a) {

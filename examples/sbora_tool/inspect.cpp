@@ -71,7 +71,12 @@ void inspect_adapter(const inspect_options& set) {
   const sbora::read_config config = sbora::load_adapter_config(set.path, sbora::strictness::lenient);
   print_config(set.path, config);
   try {
-    print_adapter(load(set.path, base, sbora::strictness::lenient).adapter, set.list);
+    const auto loaded = load(set.path, base, sbora::strictness::lenient);
+    for (const std::string& skipped : loaded.skipped) {
+      const auto& of_config = config.skipped;  // printed already
+      if (std::find(of_config.begin(), of_config.end(), skipped) == of_config.end()) line("left out", skipped);
+    }
+    print_adapter(loaded.adapter, set.list);
   } catch (const sbora::checkpoint_error& error) {  // a LoRA of another kind, or an official file without --base
     line("rank", std::to_string(config.config.r));
     line("alpha", number(config.config.lora_alpha));

@@ -26,14 +26,33 @@ void check_base(const base_model& base, const sbora::model_adapter<float>& adapt
   sbora::require_same_base(adapter, [&](const std::string& module) { return base.fingerprint(adapter, module); });
 }
 
-/// What would be replaced.
-fs::path first_output(const merge_options& set, const sbora::checkpoint& base) {
-  const bool is_file = set.output.extension() == ".safetensors";
+/// The files that will be written.
+std::vector<fs::path> outputs_of(const merge_options& set, const sbora::checkpoint& base) {
+  const bool is_file = set.output.extension() == ".safetensors", sharded = !base.index().empty();
   if (!set.whole && !is_file) throw usage_error("--output: a name that ends with .safetensors is needed, or --whole");
-  if (is_file && set.whole && base.shards().size() > 1) {
-    throw usage_error("--output: the base has " + std::to_string(base.shards().size()) + " files; name a folder");
+  if (is_file && set.whole && sharded) {
+    throw usage_error("--output: the base is " + base.index().filename().string() + " and its shards; name a folder");
   }
-  return is_file ? set.output : set.output / base.shards().front().filename();
+  if (is_file) return {set.output};
+  if (!sharded) return {set.output / base.shards().front().filename()};
+  std::vector<fs::path> outputs = {set.output / base.index().filename()};
+  for (const fs::path& shard : base.shards()) {
+    outputs.push_back(set.output / shard.lexically_relative(base.index().parent_path()));
+  }
+  return outputs;
+}
+
+/// Errors: usage_error for what is there already, and for a single file that would be taken for the model beside shards.
+void check_free(const merge_options& set, const std::vector<fs::path>& outputs) {
+  std::error_code status;
+  for (const fs::path& output : outputs) {
+    if (set.force || !fs::exists(output, status)) continue;
+    throw usage_error(output.string() + " is there already; --force replaces it");
+  }
+  const fs::path single = set.output / "model.safetensors";
+  if (outputs.size() > 1 && fs::exists(single, status)) {
+    throw usage_error(single.string() + " is there, which readers take before shards; move it away");
+  }
 }
 
 }  // namespace
@@ -43,17 +62,14 @@ int merge(const merge_options& set) {
   sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
   adapter.set_multiplier(set.multiplier);
   if (!set.any_base) check_base(base, adapter);
-  const fs::path output = first_output(set, base.checkpoint());
-  std::error_code status;
-  if (!set.force && fs::exists(output, status)) {
-    throw usage_error(output.string() + " is there already; --force replaces it");
-  }
+  const std::vector<fs::path> outputs = outputs_of(set, base.checkpoint());
+  check_free(set, outputs);
   progress shown("merging");
   std::uint64_t bytes = 0;
   const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update(done, bytes = total); };
   const sbora::weight_changes changes = changes_of(adapter);
   if (set.whole) {
-    if (output != set.output) fs::create_directories(set.output);  // else it is the file
+    if (outputs.front() != set.output) fs::create_directories(set.output);  // else it is the file
     write_merged_checkpoint(base.checkpoint(), changes, set.output, show);
   } else {
     write_merged_tensors(base.checkpoint(), changes, set.output, {{"format", "pt"}}, show);

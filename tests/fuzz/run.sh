@@ -15,7 +15,7 @@ usage: sh tests/fuzz/run.sh [OPTION...] [TARGET...]
 A target is tests/fuzz/TARGET.cpp; without one, all of them. libFuzzer with AddressSanitizer and
 UndefinedBehaviorSanitizer, by clang. Inputs start from tests/fuzz/corpus/TARGET and grow in build/fuzz, where
 what is found is kept as TARGET-crash-...; copy that to tests/fuzz/corpus/TARGET once it is mended.
-The last line is "N passed, M failed"; exit status 1 if anything failed, 2 if nothing could be built.
+The last line is "N passed, M failed"; exit status 1 if anything failed.
 END
 }
 
@@ -68,6 +68,7 @@ run_target() {
 passed=0 failed=0
 for target in $targets; do
     say "$target: $runs inputs"
+    rm -f "$build/$target.log"
     if build_target "$target" && run_target "$target" 2>"$build/$target.log"; then
         grep -E 'number_of_executed_units|average_exec_per_sec|peak_rss_mb' "$build/$target.log"
         passed=$((passed + 1))

@@ -4,6 +4,7 @@
 
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <sbora/io/safetensors.hpp>
@@ -102,6 +103,25 @@ TEST_CASE("a name without a directory, and the longest name") {
   const auto longer = directory / std::string(256, 'n');
   CHECK(code_of(longer, [&] { replace(longer, "new"); }) == ENAMETOOLONG);
   CHECK(files_in(directory.path()) == 2);
+}
+
+TEST_CASE("what is no regular file is refused, not replaced") {
+  const temporary_directory directory;
+  REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
+  CHECK(code_of(directory / "pipe", [&] { replace(directory / "pipe", "new"); }) == EINVAL);
+  CHECK(std::filesystem::is_fifo(directory / "pipe"));
+  CHECK(files_in(directory.path()) == 1);
+}
+
+TEST_CASE("after prepare, the target is the old file until commit") {
+  const temporary_directory directory;
+  write_file(directory / "x", "old");
+  atomic_file file(directory / "x");
+  file.write("new");
+  file.prepare();
+  CHECK(read_file(directory / "x") == "old");
+  file.commit();
+  CHECK(read_file(directory / "x") == "new");
 }
 
 TEST_CASE("temporary files of processes that were killed are in nobody's way") {

@@ -130,6 +130,37 @@ TEST_CASE("originals of another file are refused before anything is written") {
   CHECK_ERROR(sbora::checkpoint_error, "these are no originals", sbora::unmerge_in_place(path));
 }
 
+TEST_CASE("originals of one shard that don't fit leave every shard merged") {
+  const temporary_directory directory;
+  const small_model old;
+  old.write_shards(directory.path());
+  const auto first = directory / "model-1.safetensors", second = directory / "model-2.safetensors";
+  const std::string before = read_file(first);
+  merge_in_place(directory.path(), three_changes());
+  const std::string merged = read_file(first), originals = read_file(second.string() + ".originals");
+  write_safetensors(second.string() + ".originals", {});
+  CHECK_ERROR(sbora::checkpoint_error, "these are no originals", sbora::unmerge_in_place(directory.path()));
+  CHECK((read_file(first) == merged));
+  CHECK(std::filesystem::exists(first.string() + ".originals"));
+  write_file(second.string() + ".originals", originals);
+  sbora::unmerge_in_place(directory.path());
+  CHECK((read_file(first) == before));
+  CHECK_FALSE(sbora::is_merged_in_place(directory.path()));
+}
+
+TEST_CASE("originals lie beside the file itself, so that a second link to it is merged too") {
+  const temporary_directory directory;
+  const small_model old;
+  old.write_single(directory / "blob");
+  std::filesystem::create_symlink("blob", directory / "a.safetensors");
+  std::filesystem::create_symlink("blob", directory / "b.safetensors");
+  const std::string before = read_file(directory / "blob");
+  merge_in_place(directory / "a.safetensors", three_changes());
+  CHECK_ERROR(sbora::merge_error, "is merged in place already", merge_in_place(directory / "b.safetensors", three_changes()));
+  sbora::unmerge_in_place(directory / "b.safetensors");
+  CHECK((read_file(directory / "blob") == before));
+}
+
 TEST_CASE("killed while merging or restoring, unmerge makes the old file of it") {
   const temporary_directory directory;
   const auto path = directory / "model.safetensors";

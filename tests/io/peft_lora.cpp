@@ -104,6 +104,54 @@ TEST_CASE("an exported LoRA has exactly the adapter's delta") {
   }
 }
 
+TEST_CASE("an export that can't replace the old tensors leaves the old adapter") {
+  const temporary_directory folder;
+  const auto old = made(adapter_kind::fa, false, 3);
+  save_peft_lora(old, folder.path());
+  {
+    const auto open = sbora::open_adapter_tensors(folder.path());  // mapped, so not to be replaced
+    CHECK_ERROR(sbora::file_error, "mapped into memory", save_peft_lora(made(adapter_kind::fa, false, 4), folder.path()));
+  }
+  CHECK(same_adapter(load_peft_lora(folder.path(), model).adapter, old));
+  CHECK(files_below(folder.path()) == lines{"adapter_config.json", "adapter_model.safetensors"});
+}
+
+TEST_CASE("tensors that the config's rules don't choose are refused, as PEFT leaves them out") {
+  const auto of_k = [](adapter_by_hand files) {
+    return files.tensor<float>("base_model.model.m.layers.0.k.lora_A.weight", {2, 5}, {0, 0, 0, 1, 0, 1, 0, 0, 0, 0})
+        .tensor<float>("base_model.model.m.layers.0.k.lora_B.weight", {3, 2}, {1, 2, 3, 4, 5, 6});
+  };
+  const std::string refused = "tensors of module 'm.layers.0.k', which the config doesn't choose";
+  CHECK(problems(of_k(lora())) == lines{refused});
+  const temporary_directory folder, again;
+  of_k(lora()).write(folder.path());
+  const auto loaded = load_peft_lora(folder.path(), {}, strictness::lenient);
+  CHECK(loaded.skipped == lines{refused});
+  CHECK(loaded.adapter.modules() == lines{"m.layers.0.q"});
+}
+
+TEST_CASE("what a lenient load left out isn't missing from what is saved of it") {
+  const temporary_directory folder, again;
+  auto files = lora();
+  files.tensor<float>("base_model.model.m.layers.1.q.lora_A.weight", {2, 5}, {0, 0, 0, 1, 0, 1, 0, 0, 0, 0});
+  files.write(folder.path());
+  const auto loaded = load_peft_lora(folder.path(), model, strictness::lenient);
+  CHECK(loaded.adapter.modules() == lines{"m.layers.0.q"});
+  save_peft_lora(loaded.adapter, again.path());
+  CHECK(same_adapter(load_peft_lora(again.path(), model).adapter, loaded.adapter));
+}
+
+TEST_CASE("a choice of modules that can't be used as an expression is a problem among others, or left to the tensors") {
+  const temporary_directory folder;
+  auto files = lora();
+  files.config(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ".*(?<!k)q"})");
+  files.write(folder.path());
+  const lines found = problems_of([&] { load_peft_lora(folder.path()); });
+  REQUIRE(found.size() == 1);
+  CHECK_THAT(found[0], contains("target_modules: '.*(?<!k)q' is no usable regular expression"));
+  CHECK(load_peft_lora(folder.path(), {}, strictness::lenient).adapter.modules() == lines{"m.layers.0.q"});
+}
+
 TEST_CASE("an exported LoRA has PEFT's config and metadata, and comes back as it was") {
   for (const adapter_kind kind : {adapter_kind::fa, adapter_kind::fb}) {
     const temporary_directory folder;
@@ -206,7 +254,9 @@ TEST_CASE("modules of both kinds are refused") {
 
 TEST_CASE("everything wrong with a LoRA's tensors is listed at once") {
   const std::string q1 = "base_model.model.m.layers.1.q.lora_", k0 = "base_model.model.m.layers.0.k.lora_";
+  const std::string all_config = R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q", "k", "x"]})";
   CHECK(problems(lora()
+                     .config(all_config)
                      .drop(q0 + "B.weight")
                      .tensor<float>(q1 + "A.weight", {3, 5}, std::vector<float>(15))
                      .tensor<float>(q1 + "B.weight", {6, 2}, std::vector<float>(12))

@@ -138,7 +138,8 @@ TEST_CASE("expressions that can't be used are refused by key and text") {
   };
   const auto target = [](adapter_config& config, const std::string& text) { config.target_modules.regex = text; };
   for (const char* text : {"(", "*", "[", "a{", "(?P<x>a)", "\\", "[[:alpha:]]", R"((a)\1)",
-                           R"(\\\22222222222222222222222)"}) {
+                           R"(\\\22222222222222222222222)",
+                           R"(.*q_proj\Z)", R"(\Aq)", "[]a]", "[^]a]"}) {
     refused("target_modules", text, target);
   }
   refused("exclude_modules", "(", [](auto& config, const auto& text) { config.exclude_modules.regex = text; });
@@ -161,6 +162,7 @@ TEST_CASE("expressions that would exhaust stack or time are refused or matched i
   CHECK(target(R"((?=.*(?!.*b))(?=a)a\(\(?)").matches("a("));
   CHECK_ERROR(config_error, "it has a back-reference", target("(a)\\1"));
   CHECK(target("[()]{2}[^)]").matches("()x"));  // in a class, they open and close nothing
+  CHECK(target(R"(\[]q\.\d+)").matches("[]q.1"));  // an escaped '[' opens no class
   CHECK(target(R"(a\\1)").matches("a\\1"));  // an escaped backslash before a 1
   CHECK_NOTHROW(target(std::string(64, '(') + std::string(64, ')')));
   CHECK(target("a{2,3}b{2}").matches("aabb"));

@@ -23,7 +23,7 @@ inline constexpr std::array not_honoured = {
     "use_dora", "use_qalora", "velora_config"};
 
 inline bool is_off(const ordered_json& value) {
-  return value.is_null() || value == false || ((value.is_structured() || value.is_string()) && value.size() == 0);
+  return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
 }
 
 inline std::string hex_text(std::uint64_t value) {

@@ -61,13 +61,24 @@ inline safetensors_file open_tensors(const std::filesystem::path& folder) {
 }
 
 inline std::string read_text(const std::filesystem::path& path) {
-  constexpr std::size_t most = std::size_t{16} << 20;
-  const mapped_file file(path);
-  if (file.bytes().size() > most) {
-    throw format_error(safetensors_fault::invalid_json, path, std::to_string(file.bytes().size()) +
+  constexpr off_t most = off_t{16} << 20;
+  struct stat status;
+  const file_descriptor file = open_regular_file(path, status);
+  if (status.st_size > most) {
+    throw format_error(safetensors_fault::invalid_json, path, std::to_string(status.st_size) +
                                                                   " bytes, expected up to 16777216");
   }
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+  // Read, not mapped: while it is mapped, another thread couldn't replace it.
+  std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t count = ::read(file.get(), text.data() + size, text.size() - size);
+    if (count < 0 && errno != EINTR) throw file_error("reading", path, errno);
+    if (count == 0) break;
+    if (count > 0) size += static_cast<std::size_t>(count);
+  }
+  text.resize(size);
+  return text;
 }
 
 /// Opens config and tensors that belong together.
@@ -95,11 +106,11 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
 
 /// Writes both files of an adapter so that they never disagree, whenever it is interrupted.
 ///
-/// Effect      Both are written beside their places before anything is changed. With `repeated`, the config is in the
+/// Effect      Both are on disk beside their places before anything is changed. With `repeated`, the config is in the
 ///             tensors' metadata too and the tensors are put in place first: see open_adapter. Without, as others
-///             read only adapter_config.json, an old one is removed first: interrupted, there is no adapter rather
-///             than a mixed one.
-/// Errors      file_error; before anything is in place, the old files are as they were.
+///             read only adapter_config.json, an old one is moved aside first (".adapter_config.json.old"), and back
+///             after an error: killed in between, there is no adapter rather than a mixed one.
+/// Errors      file_error; the old files are as they were.
 inline void write_adapter(const std::filesystem::path& folder, const std::string& config,
                           std::span<const tensor_view> adapter, bool repeated) {
   namespace fs = std::filesystem;
@@ -115,11 +126,20 @@ inline void write_adapter(const std::filesystem::path& folder, const std::string
     for (const tensor_view& tensor : adapter) data[tensor.name] = tensor.data;
     safetensors_stream_writer tensors(folder / tensors_name, adapter, metadata);
     for (const tensor_view& tensor : tensors.tensors()) tensors.write(tensor.name, data.at(tensor.name));
-    if (!repeated && fs::remove(folder / config_name, status); status) {
-      throw file_error("replacing", folder / config_name, status.value());
+    tensors.prepare();
+    config_file.prepare();
+    const fs::path old = folder / ("." + std::string(config_name) + ".old");
+    const bool aside = !repeated && fs::exists(folder / config_name, status);
+    if (aside) fs::rename(folder / config_name, old, status);
+    if (aside && status) throw file_error("replacing", folder / config_name, status.value());
+    try {
+      tensors.commit();
+    } catch (...) {
+      if (aside) fs::rename(old, folder / config_name, status);
+      throw;
     }
-    tensors.commit();
     config_file.commit();
+    if (!repeated) fs::remove(old, status);
   } catch (...) {
     if (made) fs::remove(folder, status);  // if it is empty
     throw;

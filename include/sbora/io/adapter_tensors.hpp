@@ -6,6 +6,7 @@
 
 #include <sbora/io/model_adapter.hpp>
 #include <sbora/io/problem_list.hpp>
+#include <sbora/io/target_rules.hpp>
 #include <sbora/io/tensor.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -47,6 +48,38 @@ inline std::map<std::string, module_tensors> tensors_by_module(std::span<const t
     (is_a ? (dense ? of.a : of.a_indices) : (dense ? of.b : of.b_indices)) = &tensor;
   }
   return modules;
+}
+
+/// The rules of a config that came with tensors. Where a regular expression of its choice of modules can't be used, the
+/// tensors choose instead; one of ranks or alphas that can't is a problem in every mode.
+inline target_rules rules_of_file(adapter_config config, problem_list& problems) {
+  std::string problem;
+  try {
+    return target_rules(config);
+  } catch (const config_error& error) {
+    problem = error.what();
+  }
+  config.target_modules = config.exclude_modules = {};
+  config.layers_pattern.clear();
+  try {
+    target_rules rules(config);
+    problems.refuse_or_skip(problem);
+    return rules;
+  } catch (const config_error& error) {
+    problems.add(error.what());
+  }
+  config.rank_pattern.clear();
+  config.alpha_pattern.clear();
+  return target_rules(config);
+}
+
+/// After modules were left out, rules would choose more than there is.
+inline void choose_by_name(adapter_config& config, const std::vector<adapter_part>& parts) {
+  config.target_modules = {};
+  for (const adapter_part& part : parts) config.target_modules.names.push_back(part.module);
+  config.exclude_modules = {};
+  config.layers_to_transform.clear();
+  config.layers_pattern.clear();
 }
 
 /// What a tensor is in a message.

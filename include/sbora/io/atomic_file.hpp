@@ -17,8 +17,8 @@ namespace sbora::inline SBORA_ABI {
 ///             weights that are in use would lose their file.
 /// Cost        write() is the system's: give it large pieces.
 /// Thread      one call at a time.
-/// Errors      file_error naming the target and the system's reason: no space, no permission, a directory of that
-///             name. The target is as it was, the temporary file gone; only where the directory can't be put on
+/// Errors      file_error naming the target and the system's reason: no space, no permission, a directory or device of
+///             that name. The target is as it was, the temporary file gone; only where the directory can't be put on
 ///             disk is the target new, and may be the old one again after a loss of power. Killed in between, a
 ///             process leaves the temporary file, ".NAME.PID-N.tmp", which nobody takes for the target.
 class atomic_file {
@@ -26,7 +26,7 @@ class atomic_file {
   explicit atomic_file(std::filesystem::path path) : path_(std::move(path)) {
     struct stat old;
     const bool replaces = ::stat(path_.c_str(), &old) == 0;
-    if (replaces && S_ISDIR(old.st_mode)) throw file_error(doing, path_, EISDIR);
+    if (replaces && !S_ISREG(old.st_mode)) throw file_error(doing, path_, S_ISDIR(old.st_mode) ? EISDIR : EINVAL);
     refuse_mapped();
     create();
     if (replaces && ::fchmod(file_.get(), old.st_mode & 07777) != 0) fail();
@@ -66,8 +66,9 @@ class atomic_file {
 
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
 
-  /// The target is the new file when this returns. Nothing can be written afterwards.
-  void commit() {
+  /// All of commit() that can fail for lack of space or because somebody uses the target, so that of several files
+  /// none takes its name before this was done for all. Nothing may be written afterwards.
+  void prepare() {
     require_open();
     try {
       refuse_mapped();
@@ -75,7 +76,13 @@ class atomic_file {
       discard();
       throw;
     }
-    if (::fsync(file_.get()) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+    if (::fsync(file_.get()) != 0) fail();
+  }
+
+  /// The target is the new file when this returns. Nothing can be written afterwards.
+  void commit() {
+    prepare();
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     temporary_.clear();
     file_ = detail::file_descriptor();
     const detail::file_descriptor directory(::open(directory_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -38,7 +38,8 @@ inline std::vector<std::string> unmatched_targets(const adapter_config& config, 
 
 namespace sbora::inline SBORA_ABI {
 
-/// How many parameters make_adapter's adapter trains, without making it. Errors: as make_adapter, but for ranks.
+/// How many parameters make_adapter's adapter trains, without making it. Errors: config_error: no kind,
+/// and those of target_rules.
 inline index_t trainable_parameters(const adapter_config& config, std::span<const model_module> modules) {
   if (!config.kind) throw config_error("sbora::trainable_parameters: the config doesn't say FA or FB (kind)");
   const target_rules rules(config);

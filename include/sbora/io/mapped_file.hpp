@@ -27,8 +27,9 @@ struct file_identity {
 /// The files that this program has mapped, so that none is replaced under its own feet.
 class mapped_files {
  public:
+  /// Never destroyed: mappings that are global variables outlive whatever was made after them.
   static mapped_files& instance() {
-    static mapped_files files;
+    static mapped_files& files = *new mapped_files;
     return files;
   }
   void add(const file_identity& file) {
@@ -68,6 +69,15 @@ class file_descriptor {
   int number_;
 };
 
+/// A regular file opened for reading, and what it is. Errors: file_error, also where it is no regular file.
+inline file_descriptor open_regular_file(const std::filesystem::path& path, struct stat& status) {
+  // O_NONBLOCK: a pipe of that name is refused below instead of waited for.
+  file_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw file_error("opening", path, errno);
+  if (!S_ISREG(status.st_mode)) throw file_error("opening", path, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  return file;
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
@@ -83,11 +93,8 @@ namespace sbora::inline SBORA_ABI {
 class mapped_file {
  public:
   explicit mapped_file(std::filesystem::path path) : path_(std::move(path)) {
-    // O_NONBLOCK: a pipe of that name is refused below instead of waited for.
-    const detail::file_descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status;
-    if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw file_error("opening", path_, errno);
-    if (!S_ISREG(status.st_mode)) throw file_error("opening", path_, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+    const detail::file_descriptor file = detail::open_regular_file(path_, status);
     size_ = static_cast<std::size_t>(status.st_size);
     if (size_ == 0) return;  // mmap refuses it
     identity_ = {status.st_dev, status.st_ino};

@@ -134,7 +134,7 @@ inline void write_merged_checkpoint(const checkpoint& from, const weight_changes
     if (sharded) {
       target /= shard.path().lexically_relative(from.index().parent_path());
       detail::make_directories(target.parent_path());
-    } else if (std::filesystem::is_directory(to)) {
+    } else if (std::error_code ignored; std::filesystem::is_directory(to, ignored)) {
       target /= shard.path().filename();
     }
     files.emplace_back(target).reserve(shard.bytes().size());
@@ -144,6 +144,7 @@ inline void write_merged_checkpoint(const checkpoint& from, const weight_changes
     const mapped_file index(from.index());
     files.emplace_back(to / from.index().filename()).write(index.bytes());
   }
+  for (atomic_file& file : files) file.prepare();
   for (atomic_file& file : files) file.commit();
 }
 

@@ -36,7 +36,7 @@ inline std::vector<merge_target> targets_of(const checkpoint& model, const weigh
       if (change != changes.end()) merges.emplace_back(tensor, change->second);
     }
     if (merges.empty()) continue;
-    if (std::filesystem::exists(originals_of(file.path()))) {
+    if (has_originals(file.path())) {
       throw merge_error("sbora: " + file.path().string() +
                         " is merged in place already: unmerge_in_place restores it, removing " +
                         originals_of(file.path()).string() + " makes it permanent");
@@ -74,12 +74,8 @@ inline void merge_in_place(const std::filesystem::path& path, const weight_chang
     }
   }
   detail::progress_counter counter(progress, total);
-  std::size_t kept = 0;  // targets whose originals are written
   try {
-    for (detail::merge_target& target : targets) {
-      detail::write_originals(target.file.file(), target.merges);
-      ++kept;
-    }
+    for (detail::merge_target& target : targets) detail::write_originals(target.file.file(), target.merges);
     for (detail::merge_target& target : targets) {
       for (detail::tensor_merge& merge : target.merges) {
         detail::for_touched_rows(target.file.file(), merge, [&](const std::byte* at, std::span<const std::byte> rows) {
@@ -90,7 +86,11 @@ inline void merge_in_place(const std::filesystem::path& path, const weight_chang
       target.file.sync();
     }
   } catch (...) {
-    while (kept > 0) detail::restore_file(targets[--kept].file);
+    std::vector<detail::patched_file*> kept;
+    for (detail::merge_target& target : targets) {
+      if (detail::has_originals(target.file.file().path())) kept.push_back(&target.file);
+    }
+    detail::restore_files(kept);
     throw;
   }
 }
@@ -98,7 +98,7 @@ inline void merge_in_place(const std::filesystem::path& path, const weight_chang
 /// Whether a file of the checkpoint has .originals.
 inline bool is_merged_in_place(const std::filesystem::path& path) {
   for (const std::filesystem::path& shard : checkpoint::open(path).shards()) {
-    if (std::filesystem::exists(detail::originals_of(shard))) return true;
+    if (detail::has_originals(shard)) return true;
   }
   return false;
 }
@@ -111,12 +111,14 @@ inline void unmerge_in_place(const std::filesystem::path& path) {
   const checkpoint model = checkpoint::open(path);
   std::vector<detail::patched_file> files;
   for (const safetensors_file& file : model.files()) {
-    if (std::filesystem::exists(detail::originals_of(file.path()))) files.emplace_back(file);
+    if (detail::has_originals(file.path())) files.emplace_back(file);
   }
   if (files.empty()) {
     throw merge_error("sbora: " + path.string() + ": nothing is merged in place, no file has .originals");
   }
-  for (detail::patched_file& file : files) detail::restore_file(file);
+  std::vector<detail::patched_file*> all;
+  for (detail::patched_file& file : files) all.push_back(&file);
+  detail::restore_files(all);
 }
 
 }  // namespace sbora::inline SBORA_ABI

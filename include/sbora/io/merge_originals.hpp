@@ -6,7 +6,19 @@
 /// touched as a whole (NAME.rows, NAME.row_originals) and the columns (NAME.columns, NAME.column_originals).
 namespace sbora::inline SBORA_ABI::detail {
 
-inline std::filesystem::path originals_of(const std::filesystem::path& file) { return file.string() + ".originals"; }
+/// Beside the file itself, whatever links lead to it.
+inline std::filesystem::path originals_of(const std::filesystem::path& file) {
+  std::error_code status;
+  const std::filesystem::path itself = std::filesystem::canonical(file, status);
+  return (status ? file : itself).string() + ".originals";
+}
+
+inline bool has_originals(const std::filesystem::path& file) {
+  std::error_code status;
+  const bool found = std::filesystem::exists(originals_of(file), status);
+  if (status) throw file_error("looking for", originals_of(file), status.value());
+  return found;
+}
 
 /// A file that is written where it lies. Not by a writable mapping, for which a full or failing disk is a SIGBUS
 /// instead of an error.
@@ -16,10 +28,12 @@ class patched_file {
       : file_(&file), descriptor_(::open(file.path().c_str(), O_WRONLY | O_CLOEXEC)) {
     struct stat status;
     if (descriptor_.get() < 0 || ::fstat(descriptor_.get(), &status) != 0) fail();
-    if (mapped_files::instance().count({status.st_dev, status.st_ino}) > 1) {  // once by `file` itself
+    const auto mapped = mapped_files::instance().count({status.st_dev, status.st_ino});  // once by `file` itself
+    if (mapped > 1) {
       throw file_error("merging into", file.path(), EBUSY,
                        "this program has it open, mapped into memory; close it first");
     }
+    if (mapped < 1) throw file_error("merging into", file.path(), ESTALE, "another file was put there meanwhile");
   }
 
   const safetensors_file& file() const noexcept { return *file_; }
@@ -54,6 +68,7 @@ inline std::size_t bytes_of_row(const tensor_view& tensor) {
 /// f(rows) for all rows of a tensor, a few MiB of them at a time; their pages are let go afterwards.
 template <class Function>
 void for_row_windows(const safetensors_file& file, const tensor_view& tensor, Function&& f) {
+  if (tensor.data.empty()) return;
   const std::size_t row = bytes_of_row(tensor);
   const std::size_t most = std::max<std::size_t>(1, window_bytes / row) * row;
   for (std::size_t at = 0; at < tensor.data.size(); at += most) {
@@ -139,8 +154,9 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
       const std::string name = part.name.substr(0, part.name.size() - suffix.size());
       const tensor_view* const tensor = file.find(name);
       const tensor_view* const touched = kept.find(name + (rows ? ".rows" : ".columns"));
+      const bool merges = part.type == dtype::f32 || part.type == dtype::bf16 || part.type == dtype::f16;
       if (tensor == nullptr || touched == nullptr || touched->type != dtype::i64 || tensor->type != part.type ||
-          tensor->shape.size() != 2) {
+          !merges || tensor->shape.size() != 2) {
         problems.add("'" + part.name + "' isn't of a tensor of the file");
         continue;
       }
@@ -181,15 +197,23 @@ inline void restore(patched_file& to, const kept_lines& kept) {
   });
 }
 
-/// Puts a file's originals back, from the file beside it, and removes that.
-inline void restore_file(patched_file& to) {
-  const std::filesystem::path path = originals_of(to.file().path());
-  {
-    const safetensors_file kept = safetensors_file::open(path);
-    for (const kept_lines& lines : read_originals(to.file(), kept)) restore(to, lines);
-    to.sync();
+/// Puts the files' originals back, from the files beside them, and when all are back removes those.
+/// Errors: checkpoint_error before anything is written.
+inline void restore_files(std::span<patched_file* const> files) {
+  std::vector<safetensors_file> kept;
+  std::vector<std::vector<kept_lines>> lines;
+  for (const patched_file* to : files) {
+    kept.push_back(safetensors_file::open(originals_of(to->file().path())));
+    lines.push_back(read_originals(to->file(), kept.back()));
   }
-  if (::unlink(path.c_str()) != 0) throw file_error("removing", path, errno);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    for (const kept_lines& of : lines[i]) restore(*files[i], of);
+    files[i]->sync();
+  }
+  for (const patched_file* to : files) {
+    const std::filesystem::path path = originals_of(to->file().path());
+    if (::unlink(path.c_str()) != 0) throw file_error("removing", path, errno);
+  }
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

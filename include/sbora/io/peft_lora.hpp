@@ -11,7 +11,7 @@ class peft_lora_reader {
  public:
   peft_lora_reader(std::span<const tensor_view> tensors, adapter_config config, std::span<const model_module> modules,
                    problem_list& problems)
-      : config_(std::move(config)), rules_(config_), modules_(modules), problems_(problems),
+      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), modules_(modules), problems_(problems),
         found_(tensors_by_module(tensors, problems)) {
     for (std::size_t i = 0; i < modules.size(); ++i) positions_.emplace(modules[i].name, i);
   }
@@ -20,6 +20,7 @@ class peft_lora_reader {
     for (const auto& [module, tensors] : found_) read_module(module, tensors);
     for (const model_module& module : modules_) {
       if (found_.count(module.name) > 0 || !rules_.matches(module.name)) continue;
+      left_out_ = true;
       for (const char* half : {".lora_A.weight", ".lora_B.weight"}) {
         problems_.refuse_or_skip("missing tensor '" + adapter_key(module.name, half) + "'");
       }
@@ -45,6 +46,10 @@ class peft_lora_reader {
   };
 
   void read_module(const std::string& module, const module_tensors& tensors) {
+    if (rules_.chooses() && !rules_.matches(module)) {  // PEFT leaves them out without a word
+      problems_.refuse_or_skip("tensors of module '" + module + "', which the config doesn't choose");
+      return;
+    }
     std::vector<std::string> wrong;
     for (const tensor_view* indices : {tensors.a_indices, tensors.b_indices}) {
       if (indices != nullptr) wrong.push_back("unexpected tensor '" + indices->name + "'");
@@ -53,7 +58,10 @@ class peft_lora_reader {
     if (tensors.b == nullptr) wrong.push_back("missing tensor '" + adapter_key(module, ".lora_B.weight") + "'");
     if (wrong.empty()) check_shapes(module, *tensors.a, *tensors.b, wrong);
     for (const std::string& problem : wrong) problems_.refuse_or_skip(problem);
-    if (!wrong.empty()) return;
+    if (!wrong.empty()) {
+      left_out_ = true;
+      return;
+    }
     halves read = {module, tensors.b->shape[0], tensors.a->shape[1], tensors.a->shape[0], {}, {}, {}, {}};
     read.a.resize(static_cast<std::size_t>(tensors.a->elements()));
     read.b.resize(static_cast<std::size_t>(tensors.b->elements()));
@@ -123,6 +131,7 @@ class peft_lora_reader {
                        region(fa ? of.d_in : of.d_out, std::move(fa ? of.fa.indices : of.fb.indices)),
                        rules_.alpha_of(of.module)});
     }
+    if (left_out_) choose_by_name(config_, parts);
     model_adapter<T> adapter(kind, std::move(config_), std::move(parts));
     std::size_t i = 0;
     adapter.for_each([&](const std::string&, auto& part) {
@@ -140,6 +149,7 @@ class peft_lora_reader {
   std::map<std::string, module_tensors> found_;
   std::unordered_map<std::string, std::size_t> positions_;
   std::vector<halves> lines_;
+  bool left_out_ = false;
 };
 
 /// Both halves of every module, the one-hot half written out.

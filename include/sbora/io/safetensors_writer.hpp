@@ -134,16 +134,26 @@ class safetensors_stream_writer {
     left_[next_] -= piece.size();
   }
 
+  /// See atomic_file.
+  void prepare() {
+    require_complete();
+    file_.prepare();
+  }
+
   void commit() {
+    require_complete();
+    file_.commit();
+  }
+
+ private:
+  void require_complete() {
     skip_complete();
     if (next_ < tensors_.size()) {
       throw format_error(safetensors_fault::metadata_incomplete_buffer, file_.path(),
                          std::to_string(left_[next_]) + " bytes of '" + tensors_[next_].name + "' were not written");
     }
-    file_.commit();
   }
 
- private:
   safetensors_stream_writer(const std::filesystem::path& path, detail::file_layout layout)
       : file_(path), left_(std::move(layout.sizes)) {
     for (const tensor_view* const tensor : layout.order) {

@@ -11,7 +11,7 @@ class sbora_tensor_reader {
  public:
   sbora_tensor_reader(std::span<const tensor_view> tensors, adapter_config config,
                       std::span<const model_module> modules, problem_list& problems)
-      : config_(std::move(config)), rules_(config_), problems_(problems), found_(tensors_by_module(tensors, problems)),
+      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), problems_(problems), found_(tensors_by_module(tensors, problems)),
         kind_(kind_of_tensors()) {
     list_expected(modules);
   }
@@ -26,7 +26,7 @@ class sbora_tensor_reader {
     }
     if (parts_.empty() && problems_.empty()) problems_.add("there is no module with all that it takes");
     if (!problems_.empty()) return std::nullopt;
-    if (left_out_ || parts_.size() < expected_.size()) name_parts();
+    if (left_out_ || parts_.size() < expected_.size()) choose_by_name(config_, parts_);
     model_adapter<T> adapter(kind_, std::move(config_), std::move(parts_));
     std::size_t i = 0;
     adapter.for_each([&](const std::string&, auto& part) { copy_exactly<T>(*trained_[i++], part.parameters()); });
@@ -62,7 +62,10 @@ class sbora_tensor_reader {
   void list_expected(std::span<const model_module> modules) {
     const bool recorded = config_.sbora && !config_.sbora->modules.empty();
     if (!recorded) {
-      if (modules.empty()) problems_.add("these files don't say how large the weights are; give the model's modules");
+      if (modules.empty()) {
+        problems_.add("these files don't say how large the weights are; give the model's modules");
+        found_.clear();  // nothing to say about their tensors
+      }
       for (const model_module& module : modules) {
         const bool chosen = config_.target_modules.empty()
                                 ? found_.count(module.name) > 0
@@ -150,15 +153,6 @@ class sbora_tensor_reader {
     if (is_exact_type<T>(tensor.type) && tensor.shape == shape) return;
     wrong.push_back("tensor '" + tensor.name + "' is " + type_and_shape(tensor) + ", expected F32, F16 or BF16 " +
                     shape_text(shape));
-  }
-
-  /// After modules were left out, the rules choose too many.
-  void name_parts() {
-    config_.target_modules = {};
-    for (const adapter_part& part : parts_) config_.target_modules.names.push_back(part.module);
-    config_.exclude_modules = {};
-    config_.layers_to_transform.clear();
-    config_.layers_pattern.clear();
   }
 
   adapter_config config_;

@@ -17,6 +17,7 @@ struct regex_cost {
   std::size_t lookaheads = 0;     ///< lookaheads in lookaheads: each tries the rest of the name anew
   bool back_reference = false;
   bool posix_class = false;       ///< a '[' in a class: [[:alpha:]] and the like, which Python doesn't have
+  const char* only_some = nullptr;  ///< what Python takes for something else, such as \\Z
 };
 
 inline regex_cost cost_of_regex(std::string_view text) {
@@ -24,6 +25,7 @@ inline regex_cost cost_of_regex(std::string_view text) {
   std::vector<bool> open;  // groups, and whether each is a lookahead
   double count = 0;
   bool counting = false, in_class = false;
+  std::size_t class_begin = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const bool digit = c >= '0' && c <= '9';
@@ -35,10 +37,13 @@ inline regex_cost cost_of_regex(std::string_view text) {
     }
     if (c == '{') counting = true;
     if (in_class) {
+      const std::string_view before = text.substr(class_begin, i - class_begin);
+      if (c == ']' && (before.empty() || before == "^")) cost.only_some = "it has a ']' at the beginning of a '[...]'";
       in_class = c != ']';
       cost.posix_class = cost.posix_class || c == '[';
     } else {
       in_class = c == '[';
+      class_begin = i + 1;
       if (c == '(') open.push_back(text.substr(i + 1, 2) == "?=" || text.substr(i + 1, 2) == "?!");
       if (c == ')' && !open.empty()) open.pop_back();
     }
@@ -46,6 +51,10 @@ inline regex_cost cost_of_regex(std::string_view text) {
     cost.lookaheads = std::max(cost.lookaheads, static_cast<std::size_t>(std::count(open.begin(), open.end(), true)));
     if (c != '\\') continue;
     ++i;  // what is escaped opens and closes nothing
+    const bool letter = i < text.size() && ((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z'));
+    if (letter && std::string_view("dDsSwWbBtnrfvxu").find(text[i]) == std::string_view::npos) {
+      cost.only_some = "it has an escape that not all rules know";
+    }
     cost.back_reference = cost.back_reference || (i < text.size() && text[i] >= '1' && text[i] <= '9');
   }
   return cost;
@@ -62,6 +71,7 @@ class name_regex {
     };
     const regex_cost cost = cost_of_regex(text);
     if (cost.back_reference) refuse("it has a back-reference");
+    if (cost.only_some != nullptr) refuse(cost.only_some);
     if (cost.posix_class) refuse("it has a '[' in a '[...]'");
     if (cost.nesting > 64) refuse("more than 64 nested groups");
     if (cost.lookaheads > 2) refuse("more than 2 nested lookaheads");
@@ -149,6 +159,9 @@ class target_rules {
       alphas_.emplace_back(detail::name_regex("alpha_pattern", key, "(?:.*\\.)?(?:", ")"), alpha);
     }
   }
+
+  /// Whether the config says anything about which modules.
+  bool chooses() const noexcept { return target_.regex || !target_.names.empty(); }
 
   bool matches(std::string_view module) const {
     if (exclude_.matches(module)) return false;

@@ -110,7 +110,7 @@ class tensor_merge {
     for (index_t k = 0; k < count; ++k) values[k] = static_cast<float>(elements[column(k)]);
     for (const part& p : parts_) p.of_rows ? add_row(p, row) : add_columns(p, row, whole);
     for (index_t k = 0; k < count; ++k) {
-      if (!std::isfinite(static_cast<float>(static_cast<Scalar>(values[k])))) throw_not_finite(row, column(k));
+      if (!detail::is_finite(static_cast<float>(static_cast<Scalar>(values[k])))) throw_not_finite(row, column(k));
     }
     for (index_t k = 0; k < count; ++k) elements[column(k)] = static_cast<Scalar>(values[k]);
   }
