@@ -13,14 +13,20 @@ out=${OUTPUT:-compare_out}
 common=$data/commonsense
 mkdir -p "$out"
 
+results=
 for seed in ${SEEDS:-1 2 3}; do
     sh "$root/examples/run.sh" llama \
         --base_data "$common/train_arc_easy.json,$common/train_openbookqa.json,$common/train_boolq.json" \
         --data_path "$data/arithmetic/train.json" --seed "$seed" --output_dir "$out/seed-$seed" \
-        --cache_dir "$out/cache" "$@" | tee "$out/seed-$seed.log" >&2
+        --cache_dir "$out/cache" "$@" >"$out/seed-$seed.log" || {
+        echo "compare.sh: seed $seed failed, see $out/seed-$seed.log" >&2
+        exit 1
+    }
+    results="$results $out/seed-$seed/results.txt"
 done
 
-cat "$out"/seed-*/results.txt | awk '
+# shellcheck disable=SC2086
+awk '
     $1 == "result" {
         split($2, key, ".")
         method = key[1]; what = key[2]
@@ -48,4 +54,4 @@ cat "$out"/seed-*/results.txt | awk '
                 mean(m, "optimiser_bytes") / 1e6, mean(m, "step_ms"), mean(m, "peak_bytes") / 1048576,
                 loss(m, "task_loss_after"), loss(m, "base_loss_after")
         }
-    }'
+    }' $results

@@ -54,7 +54,8 @@ void read_rope(fields& config, const std::string& where, model_config& result) {
   }
 }
 
-void read_quantization(fields& config, const std::string& where, model_config& result) {
+/// Its other settings are with each tensor. Errors: input_error for a method other than bitsandbytes.
+void check_quantization(fields& config, const std::string& where) {
   const json* const value = config.find("quantization_config");
   if (!value) return;
   fields quantization(*value, where + ": quantization_config");
@@ -62,7 +63,6 @@ void read_quantization(fields& config, const std::string& where, model_config& r
   if (method != "bitsandbytes") {
     quantization.fail("quant_method \"" + method + "\" is not supported, only \"bitsandbytes\"");
   }
-  result.is_bitsandbytes = true;
 }
 
 }  // namespace
@@ -105,7 +105,7 @@ model_config read_config(const std::filesystem::path& file) {
   result.pad_token_id = token_id(config, "pad_token_id");
   result.eos_token_ids = token_ids(config, "eos_token_id");
   read_rope(config, where, result);
-  read_quantization(config, where, result);
+  check_quantization(config, where);
 
   // Of no effect on what is computed here.
   config.ignore({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache",

@@ -34,7 +34,6 @@ struct model_config {
   bool tie_word_embeddings = false;
   std::optional<std::int32_t> bos_token_id, pad_token_id;
   std::vector<std::int32_t> eos_token_ids;  ///< none, one, or several as in LLaMA-3's instruct models
-  bool is_bitsandbytes = false;             ///< weights are bitsandbytes' codes
 
   index_t query_size() const { return num_attention_heads * head_dim; }
   index_t key_value_size() const { return num_key_value_heads * head_dim; }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "input_error.hpp"
 
@@ -15,9 +16,9 @@ namespace llama {
 
 namespace {
 
-/// How many processes a launcher says it started (Open MPI, then MPICH and what descends from it); 1 without.
+/// How many processes a launcher says it started (Open MPI, MPICH and what descends from it, Slurm); 1 without.
 int launched_processes() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
     if (const char* value = std::getenv(name)) return std::max(1, std::atoi(value));
   }
   return 1;
@@ -48,6 +49,12 @@ communicator::communicator() {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  if (size_ < launched_processes()) {  // they would all write the same files
+    const int size = std::exchange(size_, 1);
+    MPI_Finalize();
+    throw input_error("started as " + std::to_string(launched_processes()) + " processes, of which MPI connects " +
+                      std::to_string(size) + "; start them with this MPI's own mpirun");
+  }
   MPI_Comm here = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
   MPI_Comm_size(here, &local_size_);

@@ -191,9 +191,11 @@ class embedded_cycle {
     for (std::size_t i = 0; i < results_.size(); ++i) {
       const std::filesystem::path metrics = output_of(plans_[i]) / "metrics.jsonl";
       std::vector<double> seconds = read_curve(metrics, "seconds").values;
-      const auto middle = seconds.begin() + std::ssize(seconds) / 2;
-      std::nth_element(seconds.begin(), middle, seconds.end());
-      results_[i].step_seconds = *middle;
+      if (!seconds.empty()) {
+        const auto middle = seconds.begin() + std::ssize(seconds) / 2;
+        std::nth_element(seconds.begin(), middle, seconds.end());
+        results_[i].step_seconds = *middle;
+      }
       for (const double peak : read_curve(metrics, "peak_bytes").values) {
         results_[i].peak_bytes = std::max(results_[i].peak_bytes, static_cast<std::size_t>(peak));
       }

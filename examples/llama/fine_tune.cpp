@@ -5,6 +5,7 @@
 #include <sbora/io/checkpoint.hpp>
 
 #include "adapter_files.hpp"
+#include "adapter_targets.hpp"
 #include "format.hpp"
 #include "hash.hpp"
 #include "input_error.hpp"
@@ -108,7 +109,7 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
   const auto yes = [](bool value) { return std::string(value ? "true" : "false"); };
   run_options decisive = {{"the content of --base_model", base_fingerprint},
                           {"the content of --data_path", data_fingerprint},
-                          {"--adapter_name", std::to_string(static_cast<int>(plan.method))},
+                          {"--adapter_name", method_name(plan.method)},
                           {"--lora_r", whole(plan.rank)},
                           {"--lora_alpha", number_text(plan.alpha)},
                           {"--lora_dropout", number_text(plan.dropout)},
@@ -142,6 +143,10 @@ std::string fingerprint_of(const std::filesystem::path& model_directory) {
   constexpr std::size_t looked_at = 4096;
   content_hash hash;
   hash.add(read_file(model_directory / "config.json"));
+  for (const char* const name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
+    std::error_code ignored;
+    if (std::filesystem::exists(model_directory / name, ignored)) hash.add(read_file(model_directory / name));
+  }
   const auto weights = sbora::checkpoint::open(model_directory);
   for (const sbora::tensor_view& tensor : weights.tensors()) {
     hash.add(tensor.name).add(sbora::to_string(tensor.type));

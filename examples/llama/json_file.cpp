@@ -1,8 +1,11 @@
 #include "json_file.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <iterator>
+
+#include <sbora/io/errors.hpp>
 
 #include "input_error.hpp"
 
@@ -24,7 +27,7 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   std::ofstream file(path, std::ios::binary);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
   file.close();
-  if (!file) throw input_error(path.string() + ": cannot be written");
+  if (!file) throw sbora::file_error("writing", path, errno);
 }
 
 nlohmann::json parse_json(std::string_view text, const std::string& where) {

@@ -1,10 +1,11 @@
 #include "metrics.hpp"
 
+#include <cerrno>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "input_error.hpp"
+#include <sbora/io/atomic_file.hpp>
 
 namespace llama {
 
@@ -30,14 +31,18 @@ metrics_file::metrics_file(std::filesystem::path path, index_t resumed_step) : p
       if (record["step"].get<index_t>() <= resumed_step) kept.push_back(std::move(record));
     }
   }
-  file_.open(path_, std::ios::trunc);
-  if (!file_) throw input_error("can't write " + path_.string());
-  for (const nlohmann::json& record : kept) write(record);
+  std::string text;
+  for (const nlohmann::json& record : kept) text += record.dump() + '\n';
+  sbora::atomic_file start(path_);  // killed here, a resumed run still has its history
+  start.write(text);
+  start.commit();
+  file_.open(path_, std::ios::app);
+  if (!file_) throw sbora::file_error("opening", path_, errno);
 }
 
 void metrics_file::write(const nlohmann::json& record) {
   file_ << record.dump() << '\n' << std::flush;
-  if (!file_) throw input_error("writing to " + path_.string() + " failed");
+  if (!file_) throw sbora::file_error("writing", path_, errno);
 }
 
 curve read_curve(const std::filesystem::path& path, const std::string& key) {

@@ -15,6 +15,25 @@ void check_options(const load_options& options) {
   }
 }
 
+/// Maps the tensors and looks at names, types and shapes.
+std::shared_ptr<checkpoint_tensors> open_model(const std::filesystem::path& directory, const model_config& config,
+                                               const load_options& options) {
+  check_options(options);
+  try {
+    auto tensors = std::make_shared<checkpoint_tensors>(directory);
+    check_tensors(*tensors, tensors->names(), tensors_of(config), config.tie_word_embeddings);
+    for (const tensor_shape& each : tensors_of(config)) {
+      if (options.bits == 16 || !tensors->quantised(each.name)) continue;
+      throw input_error("tensor " + each.name + " is quantised already; leave --bits at 16, as stored");
+    }
+    return tensors;
+  } catch (const input_error& error) {
+    throw input_error(directory.string() + ": " + error.what());
+  } catch (const sbora::error& error) {
+    throw input_error(error.what());
+  }
+}
+
 /// Memory in the place of a checkpoint: options are the defaults, and nothing is quantised.
 std::unique_ptr<model_parts> parts_of(const model_config& config, std::shared_ptr<flat_tensors> tensors) {
   thread_pool unused(1);
@@ -58,26 +77,17 @@ model::model(model&&) noexcept = default;
 model& model::operator=(model&&) noexcept = default;
 model::~model() = default;
 
+void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options) {
+  static_cast<void>(open_model(directory, config, options));
+}
+
 model model::load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool) {
-  check_options(options);
   std::error_code ignored;
   if (!std::filesystem::is_directory(directory, ignored)) {
     throw input_error(directory.string() + ": no such directory");
   }
   const model_config config = read_config(directory / "config.json");
-  if (config.is_bitsandbytes) {
-    throw input_error(directory.string() +
-                      ": a checkpoint of bitsandbytes' codes; give the unquantised one and --bits");
-  }
-  try {
-    auto tensors = std::make_shared<checkpoint_tensors>(directory);
-    check_tensors(*tensors, tensors->names(), tensors_of(config), config.tie_word_embeddings);
-    return model(std::make_unique<model_parts>(config, std::move(tensors), options, pool));
-  } catch (const input_error& error) {
-    throw input_error(directory.string() + ": " + error.what());
-  } catch (const sbora::error& error) {
-    throw input_error(error.what());
-  }
+  return model(std::make_unique<model_parts>(config, open_model(directory, config, options), options, pool));
 }
 
 model::model(const model_config& config, std::vector<named_tensor> tensors)

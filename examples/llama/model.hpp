@@ -20,7 +20,7 @@ namespace llama {
 /// How the linear layers' weights are kept. Embedding, norms and head stay as they are stored, as
 /// bitsandbytes leaves them.
 struct load_options {
-  int bits = 16;  ///< 16: as stored (float32, bfloat16 or float16), used in place; 8: LLM.int8; 4
+  int bits = 16;  ///< 16: as stored (float32, bfloat16, float16, bitsandbytes' codes), in place; 8: LLM.int8; 4
   sbora::four_bit_type four_bit = sbora::four_bit_type::nf4;
   index_t blocksize = 64;
   bool double_quant = true;
@@ -52,6 +52,10 @@ struct memory_report {
   std::size_t adapters = 0;  ///< parameters and gradients
   std::size_t activations = 0;
 };
+
+/// That a directory has the tensors of this configuration and the options fit them: all that load() refuses, without
+/// loading. Errors: input_error.
+void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options);
 
 struct model_parts;
 class decoder;

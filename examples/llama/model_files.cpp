@@ -3,6 +3,8 @@
 #include <sbora/io/atomic_file.hpp>
 #include <sbora/io/safetensors_writer.hpp>
 
+#include "input_error.hpp"
+
 namespace llama {
 namespace {
 
@@ -17,7 +19,10 @@ void write_model(const model_parts& parts, const std::filesystem::path& director
   std::filesystem::create_directories(directory, status);
   if (status) throw sbora::file_error("making", directory, status.value());
   std::vector<sbora::tensor_view> tensors;
-  for (const tensor_shape& each : tensors_of(parts.config)) tensors.push_back(*parts.source->find(each.name));
+  for (const tensor_shape& each : tensors_of(parts.config)) {
+    if (parts.source->quantised(each.name)) throw input_error("a model of bitsandbytes' codes isn't saved as a whole");
+    tensors.push_back(*parts.source->find(each.name));
+  }
   sbora::safetensors_stream_writer writer(directory / "model.safetensors", tensors, {{"format", "pt"}});
   for (const sbora::tensor_view& next : writer.tensors()) {
     const sbora::tensor_view& stored = *parts.source->find(next.name);

@@ -5,29 +5,11 @@
 #include <sbora/io/model_adapter.hpp>
 #include <sbora/regions/sample.hpp>
 
+#include "adapter_targets.hpp"
 #include "input_error.hpp"
 
 namespace llama {
 namespace {
-
-constexpr const char* linear_names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
-                                        "mlp.down_proj"};
-
-/// PEFT's rule.
-bool is_target(const std::string& module, const std::string& name) {
-  return module == name || module.ends_with("." + name);
-}
-
-const char* method_name(adapter_method method) {
-  switch (method) {
-    case adapter_method::sbora_fa: return "sbora_fa";
-    case adapter_method::sbora_fb: return "sbora_fb";
-    case adapter_method::lora: return "lora";
-    case adapter_method::none: break;
-  }
-  return "none";
-}
 
 /// Uses of sbora::module_seed, which is a function of the plan's seed and a module's name. The first two are
 /// sbora's own, so that regions are those of sbora::make_adapter.
@@ -38,16 +20,6 @@ void start_lora(std::span<float> a, index_t d_in, std::uint64_t seed) {
   sbora::random_stream random(seed);
   const double bound = 1 / std::sqrt(static_cast<double>(d_in));
   for (float& value : a) value = static_cast<float>((2 * random.uniform() - 1) * bound);
-}
-
-void check_plan(const adapter_plan& plan) {
-  if (plan.rank < 1) throw input_error("the adapters' rank must be at least 1, got " + std::to_string(plan.rank));
-  if (!(plan.alpha > 0) || !std::isfinite(plan.alpha)) {
-    throw input_error("the adapters' alpha must be positive, got " + std::to_string(plan.alpha));
-  }
-  if (!(plan.dropout >= 0 && plan.dropout < 1)) {
-    throw input_error("the adapters' dropout must be in [0, 1), got " + std::to_string(plan.dropout));
-  }
 }
 
 }  // namespace
@@ -89,52 +61,13 @@ projection& model_parts::linear(index_t number) {
   return blocks[static_cast<std::size_t>(number / count)].linears()[static_cast<std::size_t>(number % count)];
 }
 
-std::vector<index_t> model_parts::adapted_layers(const adapter_plan& with) const {
-  const index_t count = std::ssize(blocks) * block::linear_count;
-  std::vector<bool> found(with.target_modules.size(), false);
-  std::vector<index_t> adapted;
-  for (index_t number = 0; number < count; ++number) {
-    const std::string& name = const_cast<model_parts*>(this)->linear(number).name();
-    bool is_adapted = false;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (!is_target(name, with.target_modules[i])) continue;
-      found[i] = is_adapted = true;
-    }
-    if (is_adapted) adapted.push_back(number);
-  }
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (found[i]) continue;
-    throw input_error("target module \"" + with.target_modules[i] +
-                      "\" is none of this model's, which are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and "
-                      "down_proj (embed_tokens and lm_head take no adapter)");
-  }
-  if (adapted.empty()) throw input_error("no target modules");
-  return adapted;
-}
-
 void model_parts::attach(const adapter_plan& with, const std::vector<sbora::region>* regions) {
-  std::vector<index_t> adapted;
-  std::size_t size = 0;
-  if (with.method != adapter_method::none) {
-    check_plan(with);
-    adapted = adapted_layers(with);
-    if (regions && regions->size() != adapted.size()) {
-      throw input_error("regions for " + std::to_string(regions->size()) + " modules, " +
-                        std::to_string(adapted.size()) + " are adapted");
-    }
-    for (const index_t number : adapted) {
-      const projection& layer = linear(number);
-      const index_t most = with.method == adapter_method::sbora_fa   ? layer.d_in()
-                           : with.method == adapter_method::sbora_fb ? layer.d_out()
-                                                                     : std::min(layer.d_in(), layer.d_out());
-      if (with.rank > most) {
-        throw input_error("rank " + std::to_string(with.rank) + " is larger than " + layer.name() + " allows for " +
-                          method_name(with.method) + ", which is " + std::to_string(most));
-      }
-      size += static_cast<std::size_t>(layer.parameter_count(with.method, with.rank));
-    }
+  const std::vector<adapted_layer> adapted = adapted_layers(config, with);
+  if (regions && regions->size() != adapted.size()) {
+    throw input_error("regions for " + std::to_string(regions->size()) + " modules, " +
+                      std::to_string(adapted.size()) + " are adapted");
   }
-
+  const std::size_t size = parameter_count(adapted);
   std::vector<float> new_parameters(size, 0.0f);
   std::vector<float> new_gradient(size, 0.0f);
   std::vector<adapter_slot> new_slots;
@@ -150,9 +83,8 @@ void model_parts::attach(const adapter_plan& with, const std::vector<sbora::regi
 
   std::size_t offset = 0;
   for (std::size_t i = 0; i < adapted.size(); ++i) {
-    const index_t number = adapted[i];
-    projection& layer = linear(number);
-    const auto count = static_cast<std::size_t>(layer.parameter_count(with.method, with.rank));
+    projection& layer = linear(adapted[i].number);
+    const std::size_t count = adapted[i].parameters;
     const std::span<float> own = std::span(new_parameters).subspan(offset, count);
     const std::span<float> own_gradient = std::span(new_gradient).subspan(offset, count);
     const sbora::adapter_options options{.alpha = with.alpha,

@@ -64,7 +64,6 @@ struct model_parts {
 
  private:
   norm_gain load_gain(const std::string& name);
-  std::vector<index_t> adapted_layers(const adapter_plan& plan) const;
   projection& linear(index_t number);
   void add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool);
 };

@@ -6,7 +6,6 @@
 #include <fstream>
 
 #include "format.hpp"
-#include "input_error.hpp"
 
 namespace llama {
 
@@ -185,7 +184,7 @@ void write_plot(const std::filesystem::path& path, const std::string& title, con
                 const std::string& y_label, const std::vector<plot_line>& lines) {
   std::ofstream file(path);
   file << plot_svg(title, x_label, y_label, lines) << std::flush;
-  if (!file) throw input_error("can't write " + path.string());
+  if (!file) throw sbora::file_error("writing", path, errno);
 }
 
 }  // namespace llama

@@ -1,9 +1,11 @@
 #include "run.hpp"
 
+#include <algorithm>
 #include <iostream>
 
 #include <sbora/kernels/dispatch.hpp>
 
+#include "adapter_targets.hpp"
 #include "decoder.hpp"
 #include "evaluation.hpp"
 #include "example_batches.hpp"
@@ -36,7 +38,8 @@ class fine_tuning_run {
       : with_(with), set_(with.set), config_(read_config(std::filesystem::path(set_.base_model) / "config.json")) {
     prepare_folder("--output_dir", set_.output_dir);
     refuse_unfinished(set_, set_.output_dir);
-    for (const std::string& file : set_.eval_files) tests_.push_back(read_test_file(file));
+    check_before_work();
+    for (const std::string& file : set_.eval_files) add_test(read_test_file(file));
     tokenizer_ = make_tokenizer(set_.base_model);
     data_ = load_dataset(set_.data_path, tokenizer_.get(),
                          {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
@@ -73,6 +76,19 @@ class fine_tuning_run {
   }
 
  private:
+  /// What would otherwise show after minutes of tokenising and quantising.
+  void check_before_work() const {
+    check_model(set_.base_model, config_, load_options_of(set_));
+    static_cast<void>(adapted_layers(config_, plan_of(set_)));
+  }
+
+  /// Answers and results are kept under the file's name.
+  void add_test(test_file test) {
+    const bool again = std::any_of(tests_.begin(), tests_.end(), [&](const test_file& other) { return other.name == test.name; });
+    if (again) throw input_error("--eval_files: two files named " + test.name + ".json; results are told apart by name");
+    tests_.push_back(std::move(test));
+  }
+
   model load() const {
     progress shown("loading", 0, config_.num_hidden_layers, with_.processes.is_first() && set_.bits != 16);
     load_options how = load_options_of(set_);
@@ -94,10 +110,11 @@ class fine_tuning_run {
   }
 
   void conclude(model& net, const training_result& trained) {
-    std::string lines = format("result steps %td\nresult parameters %zu\nresult step_ms %.3f\nresult peak_bytes %zu\n",
-                               trained.steps, net.parameters().size(), 1e3 * trained.step_seconds,
-                               peak_resident_bytes());
-    lines += format("result loss %.6f\n", trained.last_loss);
+    std::string lines = format("result steps %td\nresult parameters %zu\nresult peak_bytes %zu\n", trained.steps,
+                               net.parameters().size(), peak_resident_bytes());
+    if (trained.own_steps > 0) {  // else it was resumed after its last
+      lines += format("result step_ms %.3f\nresult loss %.6f\n", 1e3 * trained.step_seconds, trained.last_loss);
+    }
     if (trained.best_loss) {
       lines += format("result eval_loss %.6f\nresult eval_step %td\n", *trained.best_loss, trained.best_step);
     }

@@ -34,8 +34,15 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
   for (const tensor_shape& each : expected) {
     known.insert(each.name);
     const sbora::tensor_view* const found = source.find(each.name);
+    const std::optional<frozen_weight> codes = source.quantised(each.name);
     if (!found) {
       problems.push_back("no tensor " + each.name);
+    } else if (codes) {
+      const std::vector<index_t> shape = {codes->d_out(), codes->d_in()};
+      if (shape != each.shape) {
+        problems.push_back("tensor " + each.name + " is of codes for " + sbora::detail::shape_text(shape) +
+                           ", the configuration says " + sbora::detail::shape_text(each.shape));
+      }
     } else if (found->shape != each.shape) {
       problems.push_back("tensor " + each.name + " has shape " + sbora::detail::shape_text(found->shape) +
                          ", the configuration says " + sbora::detail::shape_text(each.shape));
@@ -55,9 +62,26 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
   throw input_error(message);
 }
 
+std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& name) const {
+  if (const sbora::four_bit_view* codes = codes_.find_four_bit(name)) return frozen_weight{*codes, nullptr, codes->bytes()};
+  if (const sbora::int8_view* codes = codes_.find_int8(name)) return frozen_weight{*codes, nullptr, codes->bytes()};
+  return std::nullopt;
+}
+
 std::vector<std::string> checkpoint_tensors::names() const {
+  std::set<std::string> parts;
+  for (const auto& entry : codes_.four_bit()) {
+    for (const char* const part : {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"}) parts.insert(entry.name + part);
+    parts.insert(entry.name + ".quant_state.bitsandbytes__" + to_string(entry.weight.type()));
+  }
+  for (const auto& entry : codes_.int8()) {
+    const std::string module = entry.name.substr(0, entry.name.rfind('.') + 1);
+    for (const char* const part : {"SCB", "weight_format"}) parts.insert(module + part);
+  }
   std::vector<std::string> names;
-  for (const sbora::tensor_view& tensor : checkpoint_.tensors()) names.push_back(tensor.name);
+  for (const sbora::tensor_view& tensor : checkpoint_.tensors()) {
+    if (!parts.contains(tensor.name)) names.push_back(tensor.name);
+  }
   return names;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <sbora/io/bitsandbytes.hpp>
 #include <sbora/io/checkpoint.hpp>
 
 #include "config.hpp"
@@ -30,12 +31,15 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
 class checkpoint_tensors final : public tensor_source {
  public:
   explicit checkpoint_tensors(const std::filesystem::path& directory)
-      : checkpoint_(sbora::checkpoint::open(directory)) {}
+      : checkpoint_(sbora::checkpoint::open(directory)), codes_(checkpoint_.tensors()) {}
   const sbora::tensor_view* find(const std::string& name) const override { return checkpoint_.find(name); }
+  std::optional<frozen_weight> quantised(const std::string& name) const override;
+  /// Without those that belong to a quantised weight.
   std::vector<std::string> names() const;
 
  private:
   sbora::checkpoint checkpoint_;
+  sbora::bitsandbytes_weights codes_;
 };
 
 /// Tensors in one flat array of floats, so that it can be trained as one.

@@ -62,6 +62,7 @@ class training_run {
       if (due(plan_.save_step) || result.signal != 0) save();
     }
     result.steps = step_;
+    result.own_steps = std::ssize(times);
     result.step_seconds = median(times);
     result.optimiser_bytes = optimiser_.state_bytes();
     if (std::isfinite(state_.best_loss)) result.best_loss = state_.best_loss;

@@ -37,9 +37,10 @@ struct training_files {
 struct training_result {
   index_t steps = 0;                 ///< taken, those before a resume included
   int signal = 0;                    ///< that stopped it, or 0: it is finished
+  index_t own_steps = 0;             ///< taken since the start or the resume, which the next two are of
   double step_seconds = 0;           ///< median
-  std::size_t optimiser_bytes = 0;
   double last_loss = 0;
+  std::size_t optimiser_bytes = 0;
   std::optional<double> best_loss;   ///< by validation
   index_t best_step = 0;
 };

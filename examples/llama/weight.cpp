@@ -66,6 +66,7 @@ frozen_weight load_dense(const tensor_source& from, const std::string& name) {
 
 frozen_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                           thread_pool& pool) {
+  if (std::optional<frozen_weight> codes = from.quantised(name)) return *std::move(codes);
   const frozen_weight stored = load_dense(from, name);
   if (options.bits == 16) return stored;
   return std::visit(

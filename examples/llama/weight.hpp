@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -36,12 +37,14 @@ class tensor_source {
   virtual ~tensor_source() = default;
   /// Null where there is none of that name.
   virtual const sbora::tensor_view* find(const std::string& name) const = 0;
+  /// A weight that is stored quantised, in place; nothing where there is none of that name.
+  virtual std::optional<frozen_weight> quantised(const std::string&) const { return std::nullopt; }
 };
 
 /// A weight as it is stored. Errors: input_error naming a tensor that is missing or of another type.
 frozen_weight load_dense(const tensor_source& from, const std::string& name);
 
-/// A linear layer's weight as the options want it.
+/// A linear layer's weight as the options want it; one that is stored quantised as it is.
 frozen_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                           thread_pool& pool);
 

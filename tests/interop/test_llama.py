@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from transformers import get_linear_schedule_with_warmup
+from transformers import BitsAndBytesConfig, get_linear_schedule_with_warmup
 
 import official
 from models import load_llama, logits, make_llama, relative
@@ -89,6 +89,27 @@ def test_a_sharded_checkpoint(sbora):
     batch = make_batch(2, padded=False)
     sbora("llama-logits", folder, write_json(sbora, "batch", described(batch)), sbora.folder / "logits")
     assert relative(sbora.read("logits", torch.float32, (4, 13, 96)), logits(model, batch["tokens"])) < 1e-5
+
+
+@pytest.mark.parametrize("options", [{"load_in_8bit": True}, {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+                                     {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4",
+                                      "bnb_4bit_use_double_quant": True}], ids=["int8", "nf4", "fp4 nested"])
+def test_a_checkpoint_of_bitsandbytes_as_it_is(sbora, options):
+    base, folder = sbora.folder / "base", sbora.folder / "model"
+    # Rows of whole blocks: see test_bitsandbytes.py for what upstream makes of others.
+    make_llama(base, hidden_size=64, intermediate_size=128)
+    load_llama(base, quantization_config=BitsAndBytesConfig(**options), device_map="cpu").save_pretrained(folder)
+    batch = make_batch(3, padded=False)
+    sbora("llama-logits", folder, write_json(sbora, "batch", described(batch)), sbora.folder / "logits")
+    ours = sbora.read("logits", torch.float32, (4, 13, 96))
+    # The values that the codes stand for, in plain layers: bitsandbytes' own int8 product rounds its inputs too.
+    dense = load_llama(base)
+    sbora("dequantise-checkpoint", folder / "model.safetensors", sbora.folder)
+    for name, module in dense.named_modules():
+        values = sbora.folder / f"{name}.weight"
+        if isinstance(module, torch.nn.Linear) and values.exists():
+            module.weight.data = sbora.read(values.name, torch.float32, module.weight.shape)
+    assert relative(ours, logits(dense, batch["tokens"])) < 1e-5
 
 
 def attached(sbora, folder, plan):

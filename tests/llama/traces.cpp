@@ -106,7 +106,7 @@ TEST_CASE("scored_tokens: a sequence's first token has nothing before it") {
                                  .tokens = {7, 8, 9, 0, 5, 6},
                                  .labels = {7, 8, -100, -100, 5, 6},
                                  .mask = {1, 1, 1, 0, 1, 1}};
-  CHECK(llama::scored_tokens(batch) == 3);
+  CHECK(llama::scored_tokens(batch) == 2);
   CHECK(llama::real_tokens(batch) == 5);
 }
 

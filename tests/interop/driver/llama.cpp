@@ -103,11 +103,7 @@ void train(arguments words) {
     double loss = 0;
     for (index_t micro = 0; micro < accumulation; ++micro) {
       const llama::token_batch batch = batch_of(run.at("batches").at(static_cast<std::size_t>(step * accumulation + micro)));
-      std::int64_t scored = 0;
-      for (std::size_t i = 0; i < batch.labels.size(); ++i) {
-        scored += i % static_cast<std::size_t>(batch.length) != 0 && batch.labels[i] != llama::token_batch::not_scored;
-      }
-      const double share = 1.0 / static_cast<double>(scored * accumulation);
+      const double share = 1.0 / static_cast<double>(llama::scored_tokens(batch) * accumulation);
       loss += model.forward_backward(batch, static_cast<float>(share), pool).mean() / static_cast<double>(accumulation);
     }
     const double norm = sbora::gradient_norm(std::span<const float>(model.gradient()));
