@@ -33,7 +33,7 @@ filter=. ratios=no names='' suites='' report=no report_dir=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
-    --no-install) SBORA_NO_INSTALL=1 ;;
+    --no-install) export SBORA_NO_INSTALL=1 ;;
     --filter)
         [ $# -ge 2 ] || die "--filter needs a value"
         filter=$2
@@ -70,6 +70,7 @@ packages="g++ cmake ninja-build libeigen3-dev libbenchmark-dev"
 [ "$report" = no ] || packages="$packages libopenblas-dev libdnnl-dev gnuplot-nox python3"
 # shellcheck disable=SC2086
 need_packages $packages >&2
+[ "$ratios" = no ] || want_packages libdnnl-dev >&2  # a peer of some ratios
 
 build=${SBORA_BUILD_DIR:-$root/build/benchmarks}
 target=suites

@@ -8,7 +8,11 @@ name=$1 kind=$2 type=$3 build=$4
 python=${PYTHON:-python3}
 modules=torch
 [ "$type" != nf4 ] || modules="torch, bitsandbytes"
-"$python" -c "import $modules" 2>/dev/null || python_environment "$build/venv" "$here/requirements.txt" >&2
+if ! "$python" -c "import $modules" 2>/dev/null; then
+    [ "${SBORA_NO_INSTALL:-0}" != 1 ] || [ -x "$build/venv/bin/python" ] ||
+        die "$name needs a Python with $modules; name it in PYTHON"
+    python_environment "$build/venv" "$here/requirements.txt" >&2
+fi
 
 cmake --build "$build" --target bench_torch_step >"$build/build.log" 2>&1 || {
     cat "$build/build.log" >&2
