@@ -87,7 +87,12 @@ model model::load(const std::filesystem::path& directory, const load_options& op
     throw input_error(directory.string() + ": no such directory");
   }
   const model_config config = read_config(directory / "config.json");
-  return model(std::make_unique<model_parts>(config, open_model(directory, config, options), options, pool));
+  auto tensors = open_model(directory, config, options);
+  try {
+    return model(std::make_unique<model_parts>(config, std::move(tensors), options, pool));
+  } catch (const sbora::error& error) {  // weights that can't be quantised
+    throw input_error(directory.string() + ": " + error.what());
+  }
 }
 
 model::model(const model_config& config, std::vector<named_tensor> tensors)

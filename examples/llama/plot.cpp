@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 
 #include "format.hpp"
+#include "json_file.hpp"
 
 namespace llama {
 
@@ -182,9 +182,7 @@ std::string plot_svg(const std::string& title, const std::string& x_label, const
 
 void write_plot(const std::filesystem::path& path, const std::string& title, const std::string& x_label,
                 const std::string& y_label, const std::vector<plot_line>& lines) {
-  std::ofstream file(path);
-  file << plot_svg(title, x_label, y_label, lines) << std::flush;
-  if (!file) throw sbora::file_error("writing", path, errno);
+  write_file(path, plot_svg(title, x_label, y_label, lines));
 }
 
 }  // namespace llama

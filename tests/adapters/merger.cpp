@@ -70,6 +70,15 @@ void check_not_finite(sbora::storage order, float bad) {
   CHECK(p.weight_is(with_bad_weight));
 }
 
+struct second_call_fails {
+  int calls = 0;
+  template <class Function>
+  void parallel_for(index_t n, Function&& f) {
+    if (++calls == 2) throw std::runtime_error("out of threads");
+    for (index_t i = 0; i < n; ++i) f(i);
+  }
+};
+
 struct failing_executor {
   template <class Function>
   void parallel_for(index_t count, Function&& f) const {
@@ -250,13 +259,7 @@ TEST_CASE("an executor that fails while all are unmerged leaves those that still
   const auto first = p.adapter<fa>(region(90, {5, 66}), 1), second = p.adapter<fa>(region(90, {7, 8, 9}), 2);
   merger.merge(first);
   merger.merge(second);
-  struct second_call_fails {
-    int calls = 0;
-    void parallel_for(index_t n, auto&& f) {
-      if (++calls == 2) throw std::runtime_error("out of threads");
-      for (index_t i = 0; i < n; ++i) f(i);
-    }
-  } pool;
+  second_call_fails pool;
   CHECK_ERROR(std::runtime_error, "out of threads", merger.unmerge_all(pool));
   CHECK(merger.merged_count() == 1);
   CHECK(merger.is_merged(first));

@@ -8,10 +8,10 @@
 #include <string>
 
 #include <nlohmann/json.hpp>
+#include <sbora/io/errors.hpp>
 
 #include "batch_source.hpp"
 #include "format.hpp"
-#include "input_error.hpp"
 #include "metrics.hpp"
 #include "plot.hpp"
 #include "progress.hpp"
@@ -53,7 +53,7 @@ TEST_CASE("metrics: a resumed run leaves the lines of an undisturbed one") {
   CHECK(llama::read_curve(file.path, "eval_loss").steps == std::vector<double>{4});
   { llama::metrics_file anew(file.path, 0); }
   CHECK(std::filesystem::file_size(file.path) == 0);
-  CHECK_THROWS_AS(llama::metrics_file("/nowhere/metrics.jsonl", 0), llama::input_error);
+  CHECK_THROWS_AS(llama::metrics_file("/nowhere/metrics.jsonl", 0), sbora::file_error);
 }
 
 TEST_CASE("plot: every line is drawn, numbers that aren't finite are left out") {

@@ -130,9 +130,13 @@ expect 2 "module 'model.layers.1.self_attn.k_proj': the weight isn't the one tha
 expect 0 '' merge recorded --base other_base --output other --whole --any-base
 expect 2 'is there already; --force replaces it' merge fa --base base --output whole --whole && one_line
 expect 0 '' merge fb_rslora --base base --output whole --whole --force
+mkdir partly single && cp sharded/model.safetensors.index.json partly && cp whole/model.safetensors single
+expect 2 'partly/model.safetensors.index.json is there already' merge fa --base sharded --output partly --whole && one_line
+expect 2 'single/model.safetensors is there, which readers take before shards' \
+    merge fa --base sharded --output single --whole --force && one_line
 expect 0 '^same: 6 tensors$' diff rows whole
 expect 2 'a name that ends with .safetensors is needed, or --whole' merge fa --base base --output out && one_line
-expect 2 'the base has 2 files; name a folder' merge fa --base sharded --output out.safetensors --whole && one_line
+expect 2 'and its shards; name a folder' merge fa --base sharded --output out.safetensors --whole && one_line
 expect 2 "isn't a finite number" merge fa --base base --output out --multiplier nan && one_line
 expect 2 'is no SBoRA adapter' merge dense_lora --base base --output out.safetensors
 expect 2 'nowhere' merge fa --base nowhere --output out.safetensors && one_line
