@@ -7,6 +7,7 @@
 
 #include <sbora/sbora.hpp>
 
+#include "batch_source.hpp"
 #include "commands.hpp"
 #include "files.hpp"
 #include "model.hpp"
