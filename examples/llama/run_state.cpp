@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view prefix = "checkpoint-";
 constexpr std::string_view suffix = ".safetensors";
-constexpr const char* format_name = "sbora-run-1";
+constexpr const char* format_name = "sbora-run-2";
 const std::string option_prefix = "option.";
 
 /// The step in a file's name, or -1 where it isn't a checkpoint's.
@@ -111,7 +111,8 @@ std::optional<std::filesystem::path> checkpoint_folder::unfinished() const {
   auto newest = latest();
   if (!newest) return std::nullopt;
   const auto file = sbora::safetensors_file::open(*newest);
-  const bool finished = number_field<index_t>(file, "step") >= number_field<index_t>(file, "total_steps");
+  const bool finished = number_field<index_t>(file, "step") >= number_field<index_t>(file, "total_steps") &&
+                        number_field<int>(file, "evaluation_due") == 0;
   return finished ? std::nullopt : newest;
 }
 
@@ -132,7 +133,8 @@ void checkpoint_folder::save(const run_state& state, const run_options& options)
                                                  {"step", std::to_string(state.step)},
                                                  {"total_steps", std::to_string(state.total_steps)},
                                                  {"best_step", std::to_string(state.best_step)},
-                                                 {"best_loss", format("%.17g", state.best_loss)}};
+                                                 {"best_loss", format("%.17g", state.best_loss)},
+                                                 {"evaluation_due", state.evaluation_due ? "1" : "0"}};
   for (const auto& [name, value] : options) metadata[option_prefix + name] = value;
   std::vector<sbora::tensor_view> tensors = {tensor("parameters", state.parameters),
                                              tensor("first_moment", state.first_moment),
@@ -165,6 +167,7 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
     state.total_steps = number_field<index_t>(file, "total_steps");
     state.best_step = number_field<index_t>(file, "best_step");
     state.best_loss = number_field<double>(file, "best_loss");
+    state.evaluation_due = number_field<int>(file, "evaluation_due") != 0;
     state.parameters = read(file, "parameters", parameter_count);
     state.first_moment = read(file, "first_moment", parameter_count);
     state.second_moment = read(file, "second_moment", parameter_count);

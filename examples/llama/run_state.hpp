@@ -28,6 +28,8 @@ struct run_state {
   std::vector<float> best_parameters;
   double best_loss = std::numeric_limits<double>::infinity();
   index_t best_step = 0;
+  /// Stopped before the evaluation that is due after this step was done.
+  bool evaluation_due = false;
 };
 
 /// Checkpoints of one run: DIRECTORY/checkpoint-STEP.safetensors, the newest few of them.
@@ -48,7 +50,7 @@ class checkpoint_folder {
   std::optional<std::filesystem::path> latest() const;
   /// All, oldest first.
   std::vector<std::filesystem::path> list() const;
-  /// The newest, where it isn't that of the run's last step.
+  /// The newest, where something of the run was still to be done.
   std::optional<std::filesystem::path> unfinished() const;
   /// Removes temporary files of a process that was killed while it wrote.
   void remove_leftovers() const;

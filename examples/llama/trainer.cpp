@@ -50,6 +50,7 @@ class training_run {
     const stop_signal watched;
     std::vector<double> times;
     training_result result;
+    if (std::exchange(state_.evaluation_due, false)) evaluate_now(shown, result);
     while (step_ < total && result.signal == 0) {
       const auto start = wall_clock::now();
       const step_result done = take_step();
@@ -58,7 +59,7 @@ class training_run {
       record(done, times.back());
       shown.update(step_, done.loss, done.tokens);
       if (done.stop && step_ < total) result.signal = stop_number();
-      if (due(plan_.eval_step) && files_.validation != nullptr) evaluate_now(shown);
+      if (due(plan_.eval_step) && files_.validation != nullptr) evaluate_now(shown, result);
       if (due(plan_.save_step) || result.signal != 0) save();
     }
     result.steps = step_;
@@ -157,8 +158,15 @@ class training_run {
                            {"peak_bytes", peak_resident_bytes()}});
   }
 
-  void evaluate_now(progress& shown) {
-    const loss_sum sum = evaluate(net_, *files_.validation, pool_, processes_);
+  /// Or leaves it to a resumed run, where it was stopped.
+  void evaluate_now(progress& shown, training_result& result) {
+    const std::optional<loss_sum> done = evaluate_unless_stopped(net_, *files_.validation, pool_, processes_);
+    if (!done) {
+      state_.evaluation_due = true;
+      result.signal = stop_number();
+      return;
+    }
+    const loss_sum sum = *done;
     if (!std::isfinite(sum.total)) {
       throw std::runtime_error(plan_.phase + ": the validation loss isn't finite after step " +
                                std::to_string(step_));
@@ -199,6 +207,21 @@ class training_run {
   run_state state_;
 };
 
+/// The sum over all processes, or nothing where one of them stopped.
+std::optional<loss_sum> evaluate_until(model& net, const batch_source& data, thread_pool& pool,
+                                       const communicator& processes, bool (*stopped)()) {
+  loss_sum sum;
+  bool stop = stopped();
+  for (index_t i = processes.rank(); i < data.micro_batches() && !stop; i += processes.size()) {
+    sum += net.evaluate(data.micro_batch(0, i), pool);
+    stop = stopped();
+  }
+  std::array<double, 3> numbers = {sum.total, static_cast<double>(sum.count), stop ? 1.0 : 0.0};
+  processes.sum(numbers);
+  if (numbers[2] > 0) return std::nullopt;
+  return loss_sum{numbers[0], static_cast<std::int64_t>(numbers[1])};
+}
+
 }  // namespace
 
 training_result train(model& net, const training_plan& plan, const training_files& files,
@@ -207,13 +230,12 @@ training_result train(model& net, const training_plan& plan, const training_file
 }
 
 loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes) {
-  loss_sum sum;
-  for (index_t i = processes.rank(); i < data.micro_batches(); i += processes.size()) {
-    sum += net.evaluate(data.micro_batch(0, i), pool);
-  }
-  std::array<double, 2> numbers = {sum.total, static_cast<double>(sum.count)};
-  processes.sum(numbers);
-  return {numbers[0], static_cast<std::int64_t>(numbers[1])};
+  return *evaluate_until(net, data, pool, processes, [] { return false; });
+}
+
+std::optional<loss_sum> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
+                                                const communicator& processes) {
+  return evaluate_until(net, data, pool, processes, [] { return stop_signal::caught() != 0; });
 }
 
 }  // namespace llama

@@ -61,4 +61,8 @@ training_result train(model& net, const training_plan& plan, const training_file
 /// The mean over all scored tokens of a source, without dropout. The processes share out the micro-batches.
 loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes);
 
+/// The same, or nothing where a signal came to one of the processes (stop_signal).
+std::optional<loss_sum> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
+                                                const communicator& processes);
+
 }  // namespace llama

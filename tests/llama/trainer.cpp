@@ -128,6 +128,39 @@ TEST_CASE("train: a run that was stopped goes on to the same bits") {
   CHECK(bits_of(resumed) == bits_of(undisturbed));
 }
 
+TEST_CASE("train: a run that was stopped in a validation does that first when it goes on") {
+  const scratch_folder scratch;
+  const llama::checkpoint_folder checkpoints(scratch.path);
+  const auto data = small_data(5, llama::text_windows::order::drawn);
+  const auto validation = small_data(3, llama::text_windows::order::spread);
+  const llama::communicator alone;
+  llama::thread_pool pool(1);
+  llama::training_plan plan = small_plan(12, 5);
+  plan.eval_step = 4;
+  plan.load_best = true;
+  llama::model undisturbed = small_model(llama::adapter_method::sbora_fa);
+  const auto whole = llama::train(undisturbed, plan, {data, &validation}, nullptr, pool, alone);
+
+  for (const index_t when : {0, 4, 8}) {  // in the validations after steps 4, 8 and 12, of 3 micro-batches each
+    CAPTURE(when);
+    checkpoints.clear();
+    llama::model stopped = small_model(llama::adapter_method::sbora_fa);
+    const signalling_source interrupted(validation, when);
+    const auto part = llama::train(stopped, plan, {data, &interrupted, &checkpoints}, nullptr, pool, alone);
+    CHECK(part.signal == SIGINT);
+    CHECK(part.steps == 4 * (when / 3 + 1));
+    CHECK(checkpoints.unfinished());
+    llama::model resumed = small_model(llama::adapter_method::sbora_fa);
+    const auto state = checkpoints.load(*checkpoints.latest(), plan.options, resumed.parameters().size());
+    CHECK(state.evaluation_due);
+    const auto rest = llama::train(resumed, plan, {data, &validation, &checkpoints}, &state, pool, alone);
+    CHECK(rest.steps == 12);
+    CHECK(rest.best_loss == whole.best_loss);
+    CHECK(rest.best_step == whole.best_step);
+    CHECK(bits_of(resumed) == bits_of(undisturbed));
+  }
+}
+
 TEST_CASE("train: a loss that isn't finite stops before the parameters change, and names the last checkpoint") {
   const scratch_folder scratch;
   const llama::checkpoint_folder checkpoints(scratch.path);
