@@ -70,12 +70,14 @@ void check_not_finite(sbora::storage order, float bad) {
   CHECK(p.weight_is(with_bad_weight));
 }
 
-struct second_call_fails {
-  int calls = 0;
+/// Of one of its calls it does every other task.
+struct call_that_fails {
+  int left;
   template <class Function>
   void parallel_for(index_t n, Function&& f) {
-    if (++calls == 2) throw std::runtime_error("out of threads");
-    for (index_t i = 0; i < n; ++i) f(i);
+    const bool fails = --left == 0;
+    for (index_t i = 0; i < n; i += fails ? 2 : 1) f(i);
+    if (fails) throw std::runtime_error("out of threads");
   }
 };
 
@@ -259,13 +261,46 @@ TEST_CASE("an executor that fails while all are unmerged leaves those that still
   const auto first = p.adapter<fa>(region(90, {5, 66}), 1), second = p.adapter<fa>(region(90, {7, 8, 9}), 2);
   merger.merge(first);
   merger.merge(second);
-  second_call_fails pool;
+  call_that_fails pool{2};
   CHECK_ERROR(std::runtime_error, "out of threads", merger.unmerge_all(pool));
   CHECK(merger.merged_count() == 1);
   CHECK(merger.is_merged(first));
   merger.unmerge_all();
   CHECK(merger.merged_count() == 0);
   CHECK(p.weight_is_original());
+}
+
+TEST_CASE("an executor that fails during a swap leaves what was merged before") {
+  for (const sbora::storage order : both_orders) {
+    for (int call = 1; call <= 5; ++call) {
+      CAPTURE(order == sbora::storage::out_by_in, call);
+      merge_problem<float> p(200, 150, order);
+      sbora::merger merger(p.view());
+      const auto old = p.adapter<fa>(sbora::sample_region(150, 40, 1), 1);
+      const auto other = p.adapter<fa>(sbora::sample_region(150, 30, 2), 2), same = p.adapter<fa>(old.target(), 3);
+      const auto rows = p.adapter<fb>(sbora::sample_region(200, 40, 3), 4);
+      merger.merge(old);
+      const padded_matrix<float> merged = p.weight;
+      int failures = 0;
+      const auto swap = [&](const auto& in) {
+        try {
+          merger.swap(old, in, call_that_fails{call});
+          merger.swap(in, old);
+        } catch (const std::runtime_error&) {
+          ++failures;
+        }
+        CHECK(merger.merged_count() == 1);
+        CHECK(merger.is_merged(old));
+        CHECK(p.weight_is(merged));
+      };
+      swap(other);
+      swap(same);
+      swap(rows);
+      CHECK((failures > 0) == (call < 5));
+      merger.unmerge(old);
+      CHECK(p.weight_is_original());
+    }
+  }
 }
 
 TEST_CASE("the first fault is reported, in the order of the region") {

@@ -25,7 +25,8 @@ namespace sbora::inline SBORA_ABI {
 /// Errors      merge_error, shape_error; not_finite_error with row and column of the first element that
 ///             would not be finite. The weight is as it was, to the last bit: merge finds such an element
 ///             in its one pass (looking at everything first would take twice the time) and puts the
-///             region back before it throws, also where the executor throws; swap looks first.
+///             region back before it throws, also where the executor throws; swap looks first, and after a
+///             failure of the executor writes what was merged before.
 /// Source      keeping originals: what users of merge/unmerge ask for, e.g. huggingface/trl#6688.
 template <class Scalar>
 class merger {
@@ -92,7 +93,12 @@ class merger {
       const kernels& kernel = kernels_for(layout.form);
       find_faults(layout, args, pool, kernel.check);
       throw_first_fault(*merged);
-      pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+      try {
+        pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+      } catch (...) {  // the executor's own failure
+        merge_again(*merged, out);
+        throw;
+      }
       return;
     }
     entry added = make_entry(KindIn, in.target());
@@ -103,17 +109,24 @@ class merger {
     copy_shared_originals(*merged, added);
     find_faults(layout, args, pool, kernel.check);
     throw_first_fault(added);
-    if (KindOut == KindIn && layout.form == detail::region_form::columns) {
-      // Same lines: while a line is in cache, its old columns go back and its new ones come in.
-      const arguments old = arguments_for(*merged, out);
-      const detail::region_layout old_layout = layout_of(*merged);
-      pool.parallel_for(layout.tasks(), [&](index_t task) {
-        kernel.restore(old_layout.task(old, task));
-        kernel.merge(layout.task(args, task));
-      });
-    } else {
-      restore(*merged, pool);
-      pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+    try {
+      if (KindOut == KindIn && layout.form == detail::region_form::columns) {
+        // Same lines: while a line is in cache, its old columns go back and its new ones come in.
+        const arguments old = arguments_for(*merged, out);
+        const detail::region_layout old_layout = layout_of(*merged);
+        pool.parallel_for(layout.tasks(), [&](index_t task) {
+          kernel.restore(old_layout.task(old, task));
+          kernel.merge(layout.task(args, task));
+        });
+      } else {
+        restore(*merged, pool);
+        pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.merge(layout.task(args, task)); });
+      }
+    } catch (...) {  // the executor's own failure
+      serial_executor alone;
+      restore(added, alone);
+      merge_again(*merged, out);
+      throw;
     }
     std::swap(*merged, added);
     keep_spare(std::move(added));
@@ -210,6 +223,14 @@ class merger {
     return {weight_.storage_data(), weight_.stride(), e.target.indices().data(), e.target.rank(),
             fa ? weight_.d_out() : weight_.d_in(), e.originals.get(), view.parameters,
             fa ? view.rank() : 1, fa ? 1 : weight_.d_in(), view.scale, 0, 0, 0, 0};
+  }
+
+  /// Writes what was merged before a failed swap.
+  template <adapter_kind Kind>
+  void merge_again(const entry& e, const basic_adapter<Kind, compute>& adapter) {
+    const detail::region_layout layout = layout_of(e);
+    const arguments args = arguments_for(e, adapter);
+    for (index_t task = 0; task < layout.tasks(); ++task) kernels_for(layout.form).merge(layout.task(args, task));
   }
 
   static const kernels& kernels_for(detail::region_form form) {

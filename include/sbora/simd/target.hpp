@@ -38,11 +38,12 @@
 #define SBORA_AVX2_BEGIN SBORA_REGION_BEGIN("avx2,fma,f16c")
 #define SBORA_AVX2_END SBORA_REGION_END
 
-// GCC 12's own AVX-512 headers start from `__m512 y = y`, and its -Wmaybe-uninitialized blames the
-// caller (GCC PR 105593).
+// GCC 12's own AVX-512 headers start from `__m512 y = y`, and its -Wuninitialized and -Wmaybe-uninitialized
+// blame the caller (GCC PR 105593).
 #if defined(__GNUC__) && !defined(__clang__)
-#define SBORA_AVX512_WARNINGS_BEGIN  \
-  SBORA_PRAGMA(GCC diagnostic push) \
+#define SBORA_AVX512_WARNINGS_BEGIN                             \
+  SBORA_PRAGMA(GCC diagnostic push)                            \
+  SBORA_PRAGMA(GCC diagnostic ignored "-Wuninitialized") \
   SBORA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized")
 #define SBORA_AVX512_WARNINGS_END SBORA_PRAGMA(GCC diagnostic pop)
 #else

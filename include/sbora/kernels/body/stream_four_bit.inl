@@ -129,7 +129,7 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       const float before = a.accumulate ? out[c] : (a.bias != nullptr ? a.bias[column + c] : 0.0F);
-      out[c] = before + opaque(a.alpha * _mm512_reduce_add_ps(total[c][t]));
+      out[c] = before + opaque(a.alpha * sum(vec<float>{total[c][t]}));
     }
   }
 }
