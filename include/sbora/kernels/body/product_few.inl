@@ -2,8 +2,8 @@
 //
 // Products of up to few_tokens tokens with a right operand whose depth runs along its lines. Transposing it into
 // panels takes as long as the multiplications of 64 tokens, so the roles change: tokens are the vectors, packed
-// once, and the lines' elements are broadcast from a copy in the L1 cache, which is where they become floats and where
-// updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of the
+// once, and the lines' elements are broadcast, where they need it from a copy in the L1 cache, in which they become floats
+// and updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of the
 // multiply-add peak: 0.52 for 16 tokens and 0.86 for 64; 0.42 and 0.75 with panels. Copying between the
 // multiplications instead of before them loses 0.06 and 0.02.)
 
@@ -43,12 +43,19 @@ SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t li
   }
 }
 
+/// Where the elements of tile_rows lines are read: in the copy, or where they lie.
+template <class T>
+struct few_lines {
+  const T* data;
+  index_t stride;
+};
+
 template <class T, int Vectors>
 using few_sums = vec<T>[tile_rows][Vectors];
 
 /// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens.
 template <class T, int Vectors>
-SBORA_FORCE_INLINE void sum_few(const T* SBORA_RESTRICT rows, const T* SBORA_RESTRICT panel, index_t depth,
+SBORA_FORCE_INLINE void sum_few(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t depth,
                                 const tile_fetch& fetch, few_sums<T, Vectors>& sum) noexcept {
   using v = vec<T>;
   for (index_t k = 0; k < depth; k += slice_steps) {
@@ -61,7 +68,7 @@ SBORA_FORCE_INLINE void sum_few(const T* SBORA_RESTRICT rows, const T* SBORA_RES
       for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + at * tile_columns<T> + n * v::lanes);
       SBORA_UNROLL
       for (int i = 0; i < tile_rows; ++i) {
-        const v left = v::set1(rows[i * few_stride + at]);
+        const v left = v::set1(rows.data[i * rows.stride + at]);
         SBORA_UNROLL
         for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
       }
@@ -71,7 +78,8 @@ SBORA_FORCE_INLINE void sum_few(const T* SBORA_RESTRICT rows, const T* SBORA_RES
 
 /// The same from and to `sums`, lines of tile_columns values for each row of the right operand.
 template <class T, int Vectors>
-void multiply_few(const T* rows, const T* panel, index_t depth, const tile_fetch& fetch, bool first, T* sums) noexcept {
+void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_fetch& fetch, bool first,
+                  T* sums) noexcept {
   using v = vec<T>;
   few_sums<T, Vectors> sum;
   SBORA_UNROLL
@@ -112,6 +120,18 @@ void store_few(const product_args<Storage, T>& a, index_t token, const T* sums) 
   }
 }
 
+/// Whether `count` lines are read where they lie: all of a tile's, of the computed type, with nothing to be added.
+/// (Zen 5, 16 tokens: 1.05 times; copies keep lines a power of two apart from sharing cache sets, but take as long.)
+template <class Storage, class T>
+SBORA_FORCE_INLINE bool in_place(const product_args<Storage, T>& a, index_t count) noexcept {
+  return std::is_same_v<Storage, T> && a.update_count == 0 && count == tile_rows;
+}
+
+/// Size of the packed tokens up to which lines are gone through as a whole, as hardware prefetchers foresee; larger ones
+/// would come from beyond the L2 cache for every tile, so all lines share a piece of them first. (Zen 5, 16 tokens:
+/// 1.05 times.)
+inline constexpr index_t few_packed_bytes = 512 * 1024;
+
 /// As product, of rows <= few_tokens packed by pack_few and at most few_columns columns of depth along lines.
 template <class Storage, class T>
 void product_few(const product_args<Storage, T>& a) noexcept {
@@ -120,26 +140,33 @@ void product_few(const product_args<Storage, T>& a) noexcept {
   constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
   constexpr index_t rounded_columns = few_columns + tile_rows + vec<T>::lanes;  // past the end, but not past this
   alignas(64) T sums[most_blocks][rounded_columns * columns] = {};
-  alignas(64) T rows[tile_rows * few_stride];
+  alignas(64) T copied[tile_rows * few_stride];
   const index_t blocks = ceil_div(a.rows, columns);
-  for (index_t k = 0; k == 0 || k < a.depth; k += few_depth) {
+  const index_t pieces = a.depth > 0 ? ceil_div(a.depth, few_depth) : 1;  // of a line
+  const index_t tiles = ceil_div(a.column_end - a.column_begin, index_t{tile_rows});
+  const bool whole_lines = blocks * columns * a.depth * static_cast<index_t>(sizeof(T)) <= few_packed_bytes;
+  index_t k = 0, c = a.column_begin;
+  for (index_t step = 1; step <= pieces * tiles; ++step) {
     const index_t depth = a.depth - k < few_depth ? a.depth - k : few_depth;
-    for (index_t c = a.column_begin; c < a.column_end; c += tile_rows) {
-      const index_t count = a.column_end - c < tile_rows ? a.column_end - c : index_t{tile_rows};
-      copy_lines(a, c, count, k, depth, rows);
-      const bool last = c + tile_rows >= a.column_end;
-      const index_t next_c = last ? a.column_begin : c + tile_rows, next_k = last ? k + depth : k;
-      coming_lines next(source_reader(a.rhs, next_c, next_k)
-                            .memory(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
-                                    a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
-      const tile_fetch fetch = {next, next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
-      for (index_t block = 0; block < blocks; ++block) {
-        const T* const panel = a.packed + (a.depth * block + k) * columns;
-        T* const sum = sums[block] + (c - a.column_begin) * columns;
-        if (a.rows - block * columns <= vec<T>::lanes) multiply_few<T, 1>(rows, panel, depth, fetch, k == 0, sum);
-        else multiply_few<T, tile_vectors>(rows, panel, depth, fetch, k == 0, sum);
-      }
+    const index_t count = a.column_end - c < tile_rows ? a.column_end - c : index_t{tile_rows};
+    few_lines<T> rows = {copied, few_stride};
+    if (!in_place<Storage, T>(a, count)) copy_lines(a, c, count, k, depth, copied);
+    else if constexpr (std::is_same_v<Storage, T>) rows = {a.rhs.data + c * a.rhs.stride + k, a.rhs.stride};
+    const bool more = step < pieces * tiles;
+    const index_t next_k = more ? (whole_lines ? step % pieces : step / tiles) * few_depth : 0;
+    const index_t next_c = more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * tile_rows : a.column_end;
+    coming_lines next(source_reader(a.rhs, next_c, next_k)
+                          .memory(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
+                                  a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
+    const tile_fetch fetch = {next, next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
+    for (index_t block = 0; block < blocks; ++block) {
+      const T* const panel = a.packed + (a.depth * block + k) * columns;
+      T* const sum = sums[block] + (c - a.column_begin) * columns;
+      if (a.rows - block * columns <= vec<T>::lanes) multiply_few<T, 1>(rows, panel, depth, fetch, k == 0, sum);
+      else multiply_few<T, tile_vectors>(rows, panel, depth, fetch, k == 0, sum);
     }
+    k = next_k;
+    c = next_c;
   }
   for (index_t block = 0; block < blocks; ++block) store_few(a, block * columns, sums[block]);
 }
