@@ -1,7 +1,8 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 //
 // reader(source, line, at) reads vectors of a source's elements from there on: load(i, j) those of line
-// line + i that begin with element at + j, load_n only the first n of them and zeros above.
+// line + i that begin with element at + j, load_n only the first n of them and zeros above; fetch(i, j) brings their cache
+// line near, and may be past the end.
 
 /// lanes × lanes elements, lines at a stride, transposed.
 template <class Storage, class T, std::size_t Lanes>
@@ -26,6 +27,7 @@ class reader<dense_source<Storage>, T> {
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return v::load_n(data_ + i * stride_ + j, n);
   }
+  SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
   /// As many lines as lanes, from line i and element j on, transposed.
   template <std::size_t Lanes>
   SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
@@ -74,6 +76,9 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return gathered(first_ + i * source_.line_length + j, n);
   }
+  SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept {
+    __builtin_prefetch(source_.codes + (first_ + i * source_.line_length + j) / 2);
+  }
   SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     return {source_.codes + first_ / 2, source_.line_length / 2, lines, length / 2};
   }
@@ -116,6 +121,7 @@ class reader<int8_source, float> : public decoding_reader<reader<int8_source, fl
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return v::load_n(data_ + i * stride_ + j, n) * v::set1(absmax_[i]) * v::set1(int8_unit);
   }
+  SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
   SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     return {data_, stride_, lines, length};
   }

@@ -3,7 +3,9 @@
 // Products of few tokens: the right operand is read once, straight from where it lies, and the time is
 // that of reading it. Nothing is packed.
 
-/// out[t, c] (+)= Σ_k left[t, k]·rhs[k, c] for Columns columns and Tokens tokens, over the whole depth.
+/// out[t, c] (+)= Σ_k left[t, k]·rhs[k, c] for Columns columns and Tokens tokens, over the whole depth. Fetches the four
+/// columns after these: the hardware's prefetchers start anew with each. (Zen 5, one token: bf16 1.45 to 1.2 ms, f32 1.9
+/// to 1.8; eight: bf16 2.5 to 1.85.)
 template <int Columns, int Tokens, class Storage, class T>
 SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t column, index_t token) noexcept {
   using v = vec<T>;
@@ -23,6 +25,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       const v w = rhs.load(c, k);
+      rhs.fetch(c + 4, k);
       SBORA_UNROLL
       for (int t = 0; t < Tokens; ++t) total[c][t] = multiply_add(x[t], w, total[c][t]);
     }
