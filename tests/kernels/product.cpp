@@ -155,6 +155,8 @@ TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float
     check_sizes<TestType>(level, 3, depth, tile + 1, random);
     check_sizes<TestType>(level, strip + 1, depth, 3, random);
   }
+  // So many rows that coming lines are copied meanwhile.
+  check_sizes<TestType>(level, 12 * strip + 1, panel_depth + 37, 2 * tile + 5, random);
 }
 
 TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulate", "[kernels]", float,

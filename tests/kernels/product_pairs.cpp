@@ -121,6 +121,22 @@ TEST_CASE("a product of pairs is the sum within its roundings", "[kernels]") {
   }
 }
 
+TEST_CASE("a product of so many rows of pairs that coming lines are copied meanwhile", "[kernels]") {
+  if (!has_pairs()) {
+    SUCCEED("no AVX512_BF16 here; tests/emulation has");
+    return;
+  }
+  random_values random(seed + 2);
+  int across = 0;
+  for (const index_t columns : {64, 69, 35, 130}) {
+    pair_case c(12 * pair_case::tile_rows() + 1, pair_panel_depth + 37, columns, guard::back, random);
+    INFO(columns << " columns, " << (c.depth_contiguous ? "columns" : "rows") << " of rhs contiguous, seed " << seed);
+    CHECK(check(c, random) == "");
+    across += c.depth_contiguous ? 0 : 1;
+  }
+  CHECK(across > 0);
+}
+
 TEST_CASE("updates on pack give the bits of the merged weight in pairs too", "[kernels]") {
   if (!has_pairs()) {
     SUCCEED("no AVX512_BF16 here; tests/emulation has");

@@ -36,8 +36,7 @@ class line_cursor {
 ///
 /// With room to copy to, the lines go there, run by run without gaps, each `lead` lines after it was fetched: of rows
 /// 8 KiB apart a cache of 1 MiB holds 256 lines, and most that were only fetched are gone again when a block of 2048
-/// is packed. (Zen 5, dy·W of 512 tokens, 4096 x 4096: bf16 37.3 to 35.0 ms, f32 71.0 to
-/// 69.6.)
+/// is packed. (Zen 5, dy·W of 512 tokens, 4096 x 4096: bf16 37.3 to 35.0 ms, f32 71.0 to 69.6.)
 class coming_lines {
  public:
   explicit SBORA_FORCE_INLINE coming_lines(const line_cursor& lines, char* room = nullptr) noexcept
