@@ -13,7 +13,7 @@ inline constexpr const char* linear_names[] = {"self_attn.q_proj", "self_attn.k_
                                                "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
                                                "mlp.down_proj"};
 
-/// The official option's name for a method.
+/// "sbora_fa" and the like, as --adapter_name has it.
 const char* method_name(adapter_method method);
 
 /// A linear layer that gets an adapter; number: counted through all blocks.

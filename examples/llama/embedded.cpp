@@ -7,6 +7,7 @@
 #include <sbora/kernels/dispatch.hpp>
 
 #include "adapter_files.hpp"
+#include "adapter_targets.hpp"
 #include "base_model.hpp"
 #include "byte_tokenizer.hpp"
 #include "decoder.hpp"
@@ -112,7 +113,7 @@ class embedded_cycle {
 
  private:
   std::filesystem::path output_of(const adapter_plan& plan) const {
-    return std::filesystem::path(set_.output_dir) / key_of(plan.method);
+    return std::filesystem::path(set_.output_dir) / method_name(plan.method);
   }
 
   model load(const std::filesystem::path& folder) const {
@@ -135,7 +136,7 @@ class embedded_cycle {
     net.attach(plan);
     net.set_gradient_checkpointing(set_.use_gradient_checkpointing);
     method_result result;
-    result.key = key_of(plan.method);
+    result.key = method_name(plan.method);
     result.name = name_of(plan);
     result.parameters = std::ssize(net.parameters());
     const std::filesystem::path output = output_of(plan);

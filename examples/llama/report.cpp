@@ -5,16 +5,6 @@
 
 namespace llama {
 
-std::string key_of(adapter_method method) {
-  switch (method) {
-    case adapter_method::sbora_fa: return "sbora_fa";
-    case adapter_method::sbora_fb: return "sbora_fb";
-    case adapter_method::lora: return "lora";
-    case adapter_method::none: break;
-  }
-  return "none";
-}
-
 std::string name_of(const adapter_plan& plan) {
   const char* name = plan.method == adapter_method::sbora_fa   ? "SBoRA-FA"
                      : plan.method == adapter_method::sbora_fb ? "SBoRA-FB"

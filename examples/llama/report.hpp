@@ -11,8 +11,6 @@
 
 namespace llama {
 
-/// "sbora_fa" and the like, as --adapter_name and adapter_config.json have it.
-std::string key_of(adapter_method method);
 /// "SBoRA-FA, rank 32".
 std::string name_of(const adapter_plan& plan);
 
