@@ -48,8 +48,7 @@ model_parts::model_parts(const model_config& config_, std::shared_ptr<tensor_sou
 
 norm_gain model_parts::load_gain(const std::string& name) {
   const sbora::tensor_view* const tensor = source->find(name);
-  if (tensor && tensor->type == sbora::dtype::f32 &&
-      reinterpret_cast<std::uintptr_t>(tensor->data.data()) % alignof(float) == 0) {
+  if (tensor && tensor->type == sbora::dtype::f32 && tensor->is_aligned<float>()) {
     return {tensor->values<float>()};
   }
   gains.push_back(load_vector(*source, name));

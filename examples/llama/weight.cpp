@@ -31,8 +31,7 @@ decltype(auto) with_scalar(const sbora::tensor_view& tensor, Function f) {
 /// In place; a copy where an old file has it unaligned.
 frozen_weight dense_weight(const sbora::tensor_view& tensor) {
   return with_scalar(tensor, [&]<class Scalar>(Scalar) -> frozen_weight {
-    const bool aligned = reinterpret_cast<std::uintptr_t>(tensor.data.data()) % alignof(Scalar) == 0;
-    if (aligned) return {tensor.as_weight<Scalar>(), nullptr, tensor.data.size()};
+    if (tensor.is_aligned<Scalar>()) return {tensor.as_weight<Scalar>(), nullptr, tensor.data.size()};
     const auto copy = std::make_shared<const std::vector<Scalar>>(tensor.copy<Scalar>());
     return {sbora::weight_view<const Scalar>(copy->data(), tensor.shape[0], tensor.shape[1]), copy,
             tensor.data.size()};

@@ -66,10 +66,12 @@ class base_model {
   static std::uint64_t fingerprint_as(const sbora::tensor_view& tensor, const sbora::model_adapter<float>& adapter,
                                       const std::string& module) {
     const bool transposed = adapter.config().fan_in_fan_out;
-    const std::vector<Scalar> values = tensor.copy<Scalar>();  // which needn't be aligned in the file
+    std::vector<Scalar> copied;  // of what an old file has unaligned
+    const bool aligned = tensor.is_aligned<Scalar>();
+    if (!aligned) copied = tensor.copy<Scalar>();
     const sbora::weight_view<const Scalar> weight(
-        values.data(), tensor.shape[transposed ? 1 : 0], tensor.shape[transposed ? 0 : 1], 0,
-        transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in);
+        aligned ? tensor.values<Scalar>().data() : copied.data(), tensor.shape[transposed ? 1 : 0],
+        tensor.shape[transposed ? 0 : 1], 0, transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in);
     return sbora::base_fingerprint(weight, adapter, module);
   }
 

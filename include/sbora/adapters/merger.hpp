@@ -53,7 +53,7 @@ class merger {
     const detail::region_layout layout = layout_of(added);
     const arguments args = arguments_for(added, adapter);
     const kernels& kernel = kernels_for(layout.form);
-    faults_.assign(static_cast<std::size_t>(layout.tasks()), not_run);  // may throw, and tells the handler what to undo
+    faults_.clear();  // tells the handler that nothing is to be undone yet
     try {
       find_faults(layout, args, pool, kernel.take);
       throw_first_fault(added);
@@ -249,7 +249,8 @@ class merger {
   }
 
   bool was_run(index_t task) const {
-    return faults_[static_cast<std::size_t>(task)].line != not_run.line;
+    const auto at = static_cast<std::size_t>(task);
+    return at < faults_.size() && faults_[at].line != not_run.line;
   }
 
   /// By task order, so the same one for any executor.

@@ -110,7 +110,7 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
 ///             tensors' metadata too and the tensors are put in place first: see open_adapter. Without, as others
 ///             read only adapter_config.json, an old one is moved aside first (".adapter_config.json.old"), and back
 ///             after an error: killed in between, there is no adapter rather than a mixed one.
-/// Errors      file_error; the old files are as they were.
+/// Errors      file_error; the old files are as they were, unless only the second couldn't take its name.
 inline void write_adapter(const std::filesystem::path& folder, const std::string& config,
                           std::span<const tensor_view> adapter, bool repeated) {
   namespace fs = std::filesystem;

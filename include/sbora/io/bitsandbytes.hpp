@@ -41,7 +41,7 @@ class part_reader {
       return {};
     }
     if constexpr (std::is_same_v<Scalar, float>) {
-      if (reinterpret_cast<std::uintptr_t>(tensor->data.data()) % alignof(float) != 0) {
+      if (!tensor->is_aligned<float>()) {
         return copies_.emplace_back(tensor->copy<float>());
       }
     }

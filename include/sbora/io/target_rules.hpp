@@ -17,7 +17,7 @@ struct regex_cost {
   std::size_t lookaheads = 0;     ///< lookaheads in lookaheads: each tries the rest of the name anew
   bool back_reference = false;
   bool posix_class = false;       ///< a '[' in a class: [[:alpha:]] and the like, which Python doesn't have
-  const char* only_some = nullptr;  ///< what Python takes for something else, such as \\Z
+  const char* only_some = nullptr;  ///< what Python takes for something else, such as \Z
 };
 
 inline regex_cost cost_of_regex(std::string_view text) {

@@ -44,12 +44,18 @@ struct tensor_view {
     return count;
   }
 
+  /// Whether values() can show the elements in place.
+  template <class Scalar>
+  bool is_aligned() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(data.data()) % alignof(Scalar) == 0;
+  }
+
   /// All elements in place. Old files have tensors at any byte, which copy() reads.
   /// Cost: none; for bool a pass over all, since another byte than 0 or 1 is no bool.
   template <class Scalar>
   std::span<const Scalar> values() const {
     require_type<Scalar>();
-    if (reinterpret_cast<std::uintptr_t>(data.data()) % alignof(Scalar) != 0) {
+    if (!is_aligned<Scalar>()) {
       throw format_error(safetensors_fault::unaligned_data, {},
                          "tensor '" + name + "' does not lie at a multiple of " + std::to_string(alignof(Scalar)) +
                              " bytes in memory; copy() reads it");
