@@ -1,12 +1,12 @@
 /// gemm_f32_of_peak                     sbora::linear::forward, 512 tokens, against multiply-adds on registers
 /// gemm_f32_vs_eigen, gemm_f32_vs_onednn[_n16, _n64]   against the peer's product of the same operands
 /// gemv_f32_of_bw                       1 token: bytes of W per second against a read-only pass over 256 MiB
-/// One thread, f32, 4096 x 4096. W is out of the caches for one token (64 MiB, beyond most of them), as it
-/// is in a model.
+/// One thread, f32, 4096 x 4096. Of one token several weights in turn: out of the caches, as in a model.
 
 #include <string>
 
 #include "../peers/peers.hpp"
+#include "../support/in_turn.hpp"
 #include "../support/linear_workload.hpp"
 #include "../support/read.hpp"
 #include "registry.hpp"
@@ -79,11 +79,12 @@ double gemm_f32_vs_onednn_n16() { return against_onednn(16); }
 double gemm_f32_vs_onednn_n64() { return against_onednn(64); }
 
 double gemv_f32_of_bw() {
-  forward_arm ours(1);
+  constexpr std::size_t bytes = sizeof(float) * dim * dim;
+  in_turn<forward_arm> ours(bytes);
   read_arm read;
-  const double bytes = ours.work().weight_bytes(1);
-  const alternation measured = alternate(
-      [&] { return read(); }, [&] { return arm(bytes, arm_seconds, [&] { ours.run(); }); });
+  const alternation measured =
+      alternate([&] { return read(); },
+                [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
   note("read " + std::to_string(1e-9 / median(measured.first)) + " GB/s, W of the product " +
        std::to_string(1e-9 / median(measured.second)) + " GB/s, spread of the ratio " +
        std::to_string(measured.spread()));

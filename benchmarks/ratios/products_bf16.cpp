@@ -8,6 +8,7 @@
 #include <string>
 
 #include "../peers/peers.hpp"
+#include "../support/in_turn.hpp"
 #include "../support/linear_workload.hpp"
 #include "../support/read.hpp"
 #include "registry.hpp"
@@ -69,10 +70,12 @@ double gemm_bf16_vs_onednn() {
 }
 
 double gemv_bf16_of_bw() {
-  forward_bf16 ours(1);
+  constexpr std::size_t bytes = sizeof(bfloat16) * dim * dim;
+  in_turn<forward_bf16> ours(bytes);
   read_arm read;
-  const alternation measured = alternate(
-      [&] { return read(); }, [&] { return arm(ours.work.weight_bytes(1), arm_seconds, [&] { ours.run(); }); });
+  const alternation measured =
+      alternate([&] { return read(); },
+                [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
   note_rates(measured, "read", "GB/s");
   return measured.ratio();
 }

@@ -4,7 +4,6 @@
 /// step_overhead_fa|fb_nf4    forward + backward with dX + AdamW over frozen forward + dX, 512 tokens, minus 1
 /// One thread, 4096 x 4096, blocks of 64.
 
-#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +13,7 @@
 #include <sbora/sbora.hpp>
 
 #include "../peers/peers.hpp"
+#include "../support/in_turn.hpp"
 #include "../support/linear_workload.hpp"
 #include "../support/read.hpp"
 #include "registry.hpp"
@@ -102,16 +102,13 @@ double gemm_nf4_bf16_of_peak() {
 }
 
 double gemv_nf4_of_bw() {
-  // Several weights in turn, so that none comes from a cache.
-  std::vector<std::unique_ptr<quantised_problem>> problems;
-  for (int i = 0; i < 12; ++i) problems.push_back(std::make_unique<quantised_problem>(1));
-  const auto bytes = static_cast<double>(problems[0]->codes.view().bytes());
+  in_turn<quantised_problem> problems(dim * dim / 2);
+  const auto bytes = static_cast<double>(problems.next().codes.view().bytes());
   read_arm read;
-  std::size_t next = 0;
   const alternation measured = alternate([&] { return read(); },
                                          [&] {
                                            return arm(bytes, arm_seconds, [&] {
-                                             quantised_problem& p = *problems[next++ % problems.size()];
+                                             quantised_problem& p = problems.next();
                                              p.layer.forward(p.work.x(), p.work.y(), p.memory);
                                            });
                                          });
