@@ -25,7 +25,7 @@ struct product_case {
   isa level;
   index_t rows, depth, columns, strip_rows, tile_columns;
   bool depth_contiguous;  ///< a column of rhs is a run, otherwise a row is
-  bool few;  ///< product_few, whose left operand is packed by tile_columns and isn't cut along the depth
+  bool few;  ///< product_few, whose left operand is packed by pack_few (see pack.cpp) and isn't cut along the depth
   T alpha = 1;
   bool with_bias = false, accumulate = false;
   std::vector<T> lhs;  ///< row-major
@@ -44,10 +44,10 @@ struct product_case {
             (contiguous ? depth : columns) + random.below(3), side),
         out(rows, columns, columns + random.below(3), side), bias(columns, side) {
     for (index_t at = 0; at < rows * depth; ++at) lhs.push_back(random.uniform<T>());
-    for (index_t at = 0; at < packed.size(); ++at) {
-      const index_t cut = few ? std::max<index_t>(depth, 1) : panel_depth;
-      const index_t block_begin = at / strip_rows / strips() / cut * cut;
-      const index_t block = std::min(cut, depth - block_begin);
+    if (few) kernels().pack_few({lhs.data(), depth, 1, nullptr, rows, depth, packed.data(), 0, strips()});
+    for (index_t at = 0; !few && at < packed.size(); ++at) {
+      const index_t block_begin = at / strip_rows / strips() / panel_depth * panel_depth;
+      const index_t block = std::min(panel_depth, depth - block_begin);
       const index_t in_block = at / strip_rows - strips() * block_begin;
       const index_t row = in_block / block * strip_rows + at % strip_rows;
       packed[at] = row < rows ? left(row, block_begin + in_block % block) : T(0);

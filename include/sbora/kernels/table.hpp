@@ -40,6 +40,7 @@ struct packing_kernels {
   void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;  ///< null for double
   index_t tile_rows;
   index_t tile_columns;
+  index_t lanes;  ///< of a vector
 };
 
 /// Kernels on one region form of a weight.

@@ -106,25 +106,23 @@ void pack(const pack_args<T, Source>& a) noexcept {
   }
 }
 
-/// panel[k·columns + n] = rhs[k, n] for one tile's columns, n_valid of them real and the rest zero; rhs from
-/// where `from` reads on.
-template <class Reader, class T>
+/// panel[k·Columns + n] = rhs[k, n], n_valid of the columns real and the rest zero; rhs from where `from` reads on.
+template <index_t Columns, class Reader, class T>
 SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, index_t depth,
                                    index_t n_valid, T* SBORA_RESTRICT panel) noexcept {
   using v = vec<T>;
-  constexpr index_t columns = tile_columns<T>;
   if (!depth_along_lines) {
     for (index_t k = 0; k < depth; ++k) {
-      for (index_t n = 0; n < columns; n += v::lanes) {
+      for (index_t n = 0; n < Columns; n += v::lanes) {
         const index_t left = n_valid - n;
         const v value =
             left >= v::lanes ? from.load(k, n) : (left > 0 ? from.load_n(k, n, left) : v::zero());
-        v::store(panel + k * columns + n, value);
+        v::store(panel + k * Columns + n, value);
       }
     }
     return;
   }
-  for (index_t n = 0; n < columns; n += v::lanes) {
+  for (index_t n = 0; n < Columns; n += v::lanes) {
     for (index_t k = 0; k < depth; k += v::lanes) {
       const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
       const bool whole = here == v::lanes && n + v::lanes <= n_valid;
@@ -138,10 +136,10 @@ SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, i
         }
         transpose(block);
       }
-      T* SBORA_RESTRICT out = panel + k * columns + n;
+      T* SBORA_RESTRICT out = panel + k * Columns + n;
       SBORA_UNROLL
       for (int i = 0; i < v::lanes; ++i) {
-        if (i < here) v::store(out + i * columns, block[i]);
+        if (i < here) v::store(out + i * Columns, block[i]);
       }
     }
   }
@@ -164,7 +162,7 @@ struct right_place {
 template <class Storage, class T, class Packed>
 SBORA_FORCE_INLINE void pack_updated(const product_args<Storage, T, Packed>& a, const right_place<Storage, T>& from,
                                      index_t k, index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
-  pack_panel(from.at(k, n), from.depth_along_lines, depth, n_valid, panel);
+  pack_panel<tile_columns<T>>(from.at(k, n), from.depth_along_lines, depth, n_valid, panel);
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
     if (update.rounded) update_panel<rounding_of<Storage>>(update, k, depth, n, n_valid, panel);

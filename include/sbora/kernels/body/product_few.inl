@@ -4,22 +4,30 @@
 // panels takes as long as the multiplications of 64 tokens, so the roles change: tokens are the vectors, packed
 // once, and the lines' elements are broadcast, where they need it from a copy in the L1 cache, in which they become floats
 // and updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of the
-// multiply-add peak: 0.52 for 16 tokens and 0.86 for 64; 0.42 and 0.75 with panels. Copying between the
+// multiply-add peak: 0.67 for 16 tokens and 0.91 for 64; 0.42 and 0.75 with panels. Copying between the
 // multiplications instead of before them loses 0.06 and 0.02.)
 
 /// Elements of a line copied at a time, and of the copy's lines: rows a power of two apart would share cache sets.
 /// (256: 0.49 for 16 tokens.)
 inline constexpr index_t few_depth = 512, few_stride = few_depth + 16;
 
-/// The tokens of one block of tile_columns, k by k: packed[depth·block·tile_columns + k·tile_columns + token].
-/// strip_begin and strip_end are blocks.
+/// Lines multiplied at a time, and how far ahead those that are read where they lie are fetched: of lines a power of two
+/// apart twelve fill all ways of the sets that they share in the L1 cache. (Zen 5, 16 tokens: 175 GFLOP/s; 141 with
+/// twelve and the next piece of all of them fetched.)
+inline constexpr int few_lines_at_once = tile_rows < 8 ? tile_rows : 8;
+inline constexpr index_t few_ahead_bytes = 1024;
+
+/// The tokens of one block of tile_columns, k by k: packed[depth·block·tile_columns + k·width + token]; a last block of
+/// no more tokens than lanes is as wide as those. strip_begin and strip_end are blocks.
 template <class T, class Source>
 void pack_few(const pack_args<T, Source>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
   for (index_t block = a.strip_begin; block < a.strip_end; ++block) {
     const index_t left = a.rows - block * columns;
-    pack_panel(reader<dense_source<Source>, T>({a.source, a.row_stride}, block * columns, 0), true, a.depth,
-               left < columns ? left : columns, a.packed + a.depth * block * columns);
+    const reader<dense_source<Source>, T> from({a.source, a.row_stride}, block * columns, 0);
+    T* const packed = a.packed + a.depth * block * columns;
+    if (left <= vec<T>::lanes) pack_panel<vec<T>::lanes>(from, true, a.depth, left, packed);
+    else pack_panel<columns>(from, true, a.depth, left < columns ? left : columns, packed);
   }
 }
 
@@ -35,7 +43,7 @@ SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t li
     for (; j + v::lanes <= depth; j += v::lanes) v::store(row + j, from.load(i, j));
     if (j < depth) v::store(row + j, from.load_n(i, j, depth - j));  // few_stride leaves room
   }
-  for (index_t j = count * few_stride; j < tile_rows * few_stride; ++j) rows[j] = T{0};
+  for (index_t j = count * few_stride; j < few_lines_at_once * few_stride; ++j) rows[j] = T{0};
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
     if (update.rounded) update_lines<rounding_of<Storage>>(update, line, count, k, depth, rows, few_stride);
@@ -43,37 +51,59 @@ SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t li
   }
 }
 
-/// Where the elements of tile_rows lines are read: in the copy, or where they lie.
+/// Where the elements of few_lines_at_once lines are read: in the copy, or where they lie.
 template <class T>
 struct few_lines {
   const T* data;
   index_t stride;
-};
+  bool fetched;  ///< some way ahead
 
-template <class T, int Vectors>
-using few_sums = vec<T>[tile_rows][Vectors];
-
-/// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens.
-template <class T, int Vectors>
-SBORA_FORCE_INLINE void sum_few(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t depth,
-                                const tile_fetch& fetch, few_sums<T, Vectors>& sum) noexcept {
-  using v = vec<T>;
-  for (index_t k = 0; k < depth; k += slice_steps) {
-    fetch.next.fetch(fetch.lines);
-    const index_t end = depth - k < slice_steps ? depth : k + slice_steps;
-    SBORA_UNROLL_4
-    for (index_t at = k; at < end; ++at) {
-      v right[Vectors];
+  SBORA_FORCE_INLINE void fetch(index_t k) const noexcept {
+    if (!fetched) return;
+    constexpr auto line = line_cursor::line / static_cast<index_t>(sizeof(T));
+    SBORA_UNROLL
+    for (int i = 0; i < few_lines_at_once; ++i) {
       SBORA_UNROLL
-      for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + at * tile_columns<T> + n * v::lanes);
-      SBORA_UNROLL
-      for (int i = 0; i < tile_rows; ++i) {
-        const v left = v::set1(rows.data[i * rows.stride + at]);
-        SBORA_UNROLL
-        for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
+      for (index_t j = 0; j < slice_steps; j += line) {
+        __builtin_prefetch(reinterpret_cast<const char*>(data + i * stride + k + j) + few_ahead_bytes);
       }
     }
   }
+};
+
+template <class T, int Vectors>
+using few_sums = vec<T>[few_lines_at_once][Vectors];
+
+/// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens and k in [begin, begin + steps).
+template <class T, int Vectors>
+SBORA_FORCE_INLINE void sum_few_steps(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t begin, index_t steps,
+                                      few_sums<T, Vectors>& sum) noexcept {
+  using v = vec<T>;
+  SBORA_UNROLL_4
+  for (index_t k = begin; k < begin + steps; ++k) {
+    v right[Vectors];
+    SBORA_UNROLL
+    for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + (k * Vectors + n) * v::lanes);
+    SBORA_UNROLL
+    for (int i = 0; i < few_lines_at_once; ++i) {
+      const v left = v::set1(rows.data[i * rows.stride + k]);
+      SBORA_UNROLL
+      for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
+    }
+  }
+}
+
+/// The same for the whole depth.
+template <class T, int Vectors>
+SBORA_FORCE_INLINE void sum_few(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t depth,
+                                const tile_fetch& fetch, few_sums<T, Vectors>& sum) noexcept {
+  index_t k = 0;
+  for (; k + slice_steps <= depth; k += slice_steps) {
+    rows.fetch(k);
+    fetch.next.fetch(fetch.lines);
+    sum_few_steps<T, Vectors>(rows, panel, k, slice_steps, sum);
+  }
+  sum_few_steps<T, Vectors>(rows, panel, k, depth - k, sum);
 }
 
 /// The same from and to `sums`, lines of tile_columns values for each row of the right operand.
@@ -83,7 +113,7 @@ void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_f
   using v = vec<T>;
   few_sums<T, Vectors> sum;
   SBORA_UNROLL
-  for (int i = 0; i < tile_rows; ++i) {
+  for (int i = 0; i < few_lines_at_once; ++i) {
     SBORA_UNROLL
     for (int n = 0; n < Vectors; ++n) {
       sum[i][n] = first ? v::zero() : v::load(sums + i * tile_columns<T> + n * v::lanes);
@@ -91,7 +121,7 @@ void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_f
   }
   sum_few<T, Vectors>(rows, panel, depth, fetch, sum);
   SBORA_UNROLL
-  for (int i = 0; i < tile_rows; ++i) {
+  for (int i = 0; i < few_lines_at_once; ++i) {
     SBORA_UNROLL
     for (int n = 0; n < Vectors; ++n) v::store(sums + i * tile_columns<T> + n * v::lanes, sum[i][n]);
   }
@@ -124,7 +154,7 @@ void store_few(const product_args<Storage, T>& a, index_t token, const T* sums) 
 /// (Zen 5, 16 tokens: 1.05 times; copies keep lines a power of two apart from sharing cache sets, but take as long.)
 template <class Storage, class T>
 SBORA_FORCE_INLINE bool in_place(const product_args<Storage, T>& a, index_t count) noexcept {
-  return std::is_same_v<Storage, T> && a.update_count == 0 && count == tile_rows;
+  return std::is_same_v<Storage, T> && a.update_count == 0 && count == few_lines_at_once;
 }
 
 /// Size of the packed tokens up to which lines are gone through as a whole, as hardware prefetchers foresee; larger ones
@@ -138,32 +168,36 @@ void product_few(const product_args<Storage, T>& a) noexcept {
   using source_reader = reader<source_of<Storage>, T>;
   constexpr index_t columns = tile_columns<T>;
   constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
-  constexpr index_t rounded_columns = few_columns + tile_rows + vec<T>::lanes;  // past the end, but not past this
+  constexpr index_t rounded_columns = few_columns + few_lines_at_once + vec<T>::lanes;  // past the end, but not past this
   alignas(64) T sums[most_blocks][rounded_columns * columns] = {};
-  alignas(64) T copied[tile_rows * few_stride];
+  alignas(64) T copied[few_lines_at_once * few_stride];
   const index_t blocks = ceil_div(a.rows, columns);
   const index_t pieces = a.depth > 0 ? ceil_div(a.depth, few_depth) : 1;  // of a line
-  const index_t tiles = ceil_div(a.column_end - a.column_begin, index_t{tile_rows});
+  const index_t tiles = ceil_div(a.column_end - a.column_begin, index_t{few_lines_at_once});
   const bool whole_lines = blocks * columns * a.depth * static_cast<index_t>(sizeof(T)) <= few_packed_bytes;
   index_t k = 0, c = a.column_begin;
   for (index_t step = 1; step <= pieces * tiles; ++step) {
     const index_t depth = a.depth - k < few_depth ? a.depth - k : few_depth;
-    const index_t count = a.column_end - c < tile_rows ? a.column_end - c : index_t{tile_rows};
-    few_lines<T> rows = {copied, few_stride};
+    const index_t count = a.column_end - c < few_lines_at_once ? a.column_end - c : index_t{few_lines_at_once};
+    few_lines<T> rows = {copied, few_stride, false};
     if (!in_place<Storage, T>(a, count)) copy_lines(a, c, count, k, depth, copied);
-    else if constexpr (std::is_same_v<Storage, T>) rows = {a.rhs.data + c * a.rhs.stride + k, a.rhs.stride};
+    else if constexpr (std::is_same_v<Storage, T>) rows = {a.rhs.data + c * a.rhs.stride + k, a.rhs.stride, whole_lines};
     const bool more = step < pieces * tiles;
     const index_t next_k = more ? (whole_lines ? step % pieces : step / tiles) * few_depth : 0;
-    const index_t next_c = more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * tile_rows : a.column_end;
+    const index_t next_c = more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * few_lines_at_once : a.column_end;
     coming_lines next(source_reader(a.rhs, next_c, next_k)
-                          .memory(a.column_end - next_c < tile_rows ? a.column_end - next_c : index_t{tile_rows},
+                          .memory(a.column_end - next_c < few_lines_at_once ? a.column_end - next_c : index_t{few_lines_at_once},
                                   a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
-    const tile_fetch fetch = {next, next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
+    const tile_fetch fetch = {next, rows.fetched ? 0 : next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
     for (index_t block = 0; block < blocks; ++block) {
-      const T* const panel = a.packed + (a.depth * block + k) * columns;
+      const T* const panel = a.packed + a.depth * block * columns;
       T* const sum = sums[block] + (c - a.column_begin) * columns;
-      if (a.rows - block * columns <= vec<T>::lanes) multiply_few<T, 1>(rows, panel, depth, fetch, k == 0, sum);
-      else multiply_few<T, tile_vectors>(rows, panel, depth, fetch, k == 0, sum);
+      if (a.rows - block * columns <= vec<T>::lanes) {
+        multiply_few<T, 1>(rows, panel + k * vec<T>::lanes, depth, fetch, k == 0, sum);
+      } else {
+        multiply_few<T, tile_vectors>(rows, panel + k * columns, depth, fetch, k == 0, sum);
+      }
+      rows.fetched = false;  // now they are near
     }
     k = next_k;
     c = next_c;

@@ -25,7 +25,7 @@ constexpr auto pack_few_bf16() -> void (*)(const pack_args<T, bf16>&) noexcept {
 template <class T>
 struct packing_table {
   static constexpr packing_kernels<T> entries = {&pack<T, T>, &pack<T, bf16>, &pack_few<T, T>, pack_few_bf16<T>(),
-                                                  tile_rows, tile_columns<T>};
+                                                  tile_rows, tile_columns<T>, vec<T>::lanes};
 };
 
 template <class Storage>
