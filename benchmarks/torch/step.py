@@ -65,7 +65,10 @@ def main():
     dy = (torch.rand(TOKENS, D_OUT) * 2 - 1).to(dtype)
     index = torch.randperm(D_IN if args.kind == "fa" else D_OUT)[:RANK].contiguous()
     half = torch.zeros((D_OUT, RANK) if args.kind == "fa" else (RANK, D_IN), dtype=dtype, requires_grad=True)
-    optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE, fused=True)
+    try:
+        optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE, fused=True)
+    except (TypeError, RuntimeError):  # before PyTorch 2.4: not on the CPU
+        optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE)
 
     library = ctypes.CDLL(args.library)
     library.step_make.restype = library.step_make_nf4.restype = ctypes.c_void_p

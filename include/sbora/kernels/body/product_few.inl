@@ -169,9 +169,12 @@ void product_few(const product_args<Storage, T>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
   constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
   constexpr index_t rounded_columns = few_columns + few_lines_at_once + vec<T>::lanes;  // past the end, but not past this
-  alignas(64) T sums[most_blocks][rounded_columns * columns] = {};
+  alignas(64) T sums[most_blocks][rounded_columns * columns];
   alignas(64) T copied[few_lines_at_once * few_stride];
   const index_t blocks = ceil_div(a.rows, columns);
+  for (index_t block = 0; block < blocks; ++block) {
+    for (T& value : sums[block]) value = T{0};
+  }
   const index_t pieces = a.depth > 0 ? ceil_div(a.depth, few_depth) : 1;  // of a line
   const index_t tiles = ceil_div(a.column_end - a.column_begin, index_t{few_lines_at_once});
   const bool whole_lines = blocks * columns * a.depth * static_cast<index_t>(sizeof(T)) <= few_packed_bytes;

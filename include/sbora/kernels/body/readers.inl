@@ -2,8 +2,7 @@
 //
 // reader(source, line, at) reads vectors of a source's elements from there on: load(i, j) those of line
 // line + i that begin with element at + j, load_n only the first n of them and zeros above; fetch(i, j) brings their cache
-// line, of line_elements, near, and may be past the end. unscaled(), where a line has one scale, reads its elements
-// before line_scale() is applied.
+// line, of line_elements, near, and may be past the end.
 
 /// lanes × lanes elements, lines at a stride, transposed.
 template <class Storage, class T, std::size_t Lanes>
@@ -118,11 +117,6 @@ class reader<int8_source, float> : public decoding_reader<reader<int8_source, fl
 
   SBORA_FORCE_INLINE reader(const int8_source& source, index_t line, index_t at) noexcept
       : data_(source.data + line * source.stride + at), absmax_(source.absmax + line), stride_(source.stride) {}
-
-  SBORA_FORCE_INLINE reader<dense_source<std::int8_t>, float> unscaled() const noexcept {
-    return {{data_, stride_}, 0, 0};
-  }
-  SBORA_FORCE_INLINE float line_scale() const noexcept { return *absmax_ * int8_unit; }
 
   SBORA_FORCE_INLINE v load(index_t i, index_t j) const noexcept {
     return v::load(data_ + i * stride_ + j) * v::set1(absmax_[i]) * v::set1(int8_unit);

@@ -10,11 +10,13 @@ inline constexpr index_t stream_ahead_lines = 128;
 /// memory. Four vectors of sums, since one would wait for itself. What has to be converted is fetched some way ahead: its
 /// operations fill the schedulers before enough lines are on their way. (Zen 5, of the bandwidth of a pass that only
 /// reads: f32 0.93, fetched 0.88; bf16 0.98, not fetched 0.90; four columns at a time 0.82 and 0.70.)
-template <class Storage, class T, class Reader>
-SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t column, const Reader& rhs, T scale) noexcept {
+template <class Storage, class T>
+SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t column) noexcept {
   using v = vec<T>;
+  using source_reader = reader<source_of<Storage>, T>;
   constexpr index_t parts = 4, step = parts * v::lanes;
-  const index_t ahead = stream_ahead_lines * Reader::line_elements;
+  const source_reader rhs(a.rhs, column, 0);
+  const index_t ahead = stream_ahead_lines * source_reader::line_elements;
   const index_t coming_line = ahead / a.depth, coming = ahead % a.depth;
   v total[parts];
   SBORA_UNROLL
@@ -24,7 +26,7 @@ SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t colum
     if constexpr (!std::is_same_v<Storage, T>) {
       const bool later = k + coming >= a.depth;  // than the end of that line
       SBORA_UNROLL
-      for (index_t i = 0; i < step; i += Reader::line_elements) {
+      for (index_t i = 0; i < step; i += source_reader::line_elements) {
         rhs.fetch(coming_line + (later ? 1 : 0), k + i + coming - (later ? a.depth : 0));
       }
     }
@@ -40,7 +42,7 @@ SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t colum
   }
   T* const out = a.out + column;
   const T before = a.accumulate ? *out : (a.bias != nullptr ? a.bias[column] : T{0});
-  *out = before + opaque(scale * sum((total[0] + total[1]) + (total[2] + total[3])));
+  *out = before + opaque(a.alpha * sum((total[0] + total[1]) + (total[2] + total[3])));
 }
 
 /// out[t, c] (+)= Σ_k left[t, k]·rhs[k, c] for Columns columns and Tokens tokens, over the whole depth. Fetches the four
@@ -104,11 +106,7 @@ template <class Storage, class T>
 void stream_dot(const stream_args<Storage, T>& a) noexcept {
   index_t column = a.column_begin;
   if (a.tokens == 1) {
-    for (; column < a.column_end; ++column) {
-      const reader<source_of<Storage>, T> rhs(a.rhs, column, 0);
-      if constexpr (requires { rhs.unscaled(); }) dot_line(a, column, rhs.unscaled(), a.alpha * rhs.line_scale());
-      else dot_line(a, column, rhs, a.alpha);
-    }
+    for (; column < a.column_end; ++column) dot_line(a, column);
     return;
   }
   for (; column + 4 <= a.column_end; column += 4) dot_tokens<4, stream_tile_tokens>(a, column, 0);
