@@ -37,8 +37,9 @@ SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t colum
     }
   }
   for (; k < a.depth; k += v::lanes) {
-    const index_t here = a.depth - k < v::lanes ? a.depth - k : index_t{v::lanes};
-    total[0] = multiply_add(v::load_n(a.left + k, here), rhs.load_n(0, k, here), total[0]);
+    const index_t here = a.depth - k;
+    const v x = here < v::lanes ? v::load_n(a.left + k, here) : v::load(a.left + k);
+    total[0] = multiply_add(x, here < v::lanes ? rhs.load_n(0, k, here) : rhs.load(0, k), total[0]);
   }
   T* const out = a.out + column;
   const T before = a.accumulate ? *out : (a.bias != nullptr ? a.bias[column] : T{0});
@@ -99,7 +100,7 @@ SBORA_FORCE_INLINE void dot_tokens(const stream_args<Storage, T>& a, index_t col
   if constexpr (Tokens > 1) dot_tokens<Columns, Tokens - 1>(a, column, token);
 }
 
-/// Where rhs runs along the depth: dot products; of several tokens four columns at a time. They come from memory for the
+/// Where rhs runs along the depth: dot products, of several tokens four columns at a time. They come from memory for the
 /// first tokens and from the L2 cache for the others. (Shorter pieces, for the L1 cache, are slower: the
 /// hardware's prefetchers start anew with each.)
 template <class Storage, class T>
