@@ -28,7 +28,8 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
   const index_t strip_rows = kernels.tile_rows;
   random_values random(seed);
   for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {
-    for (const index_t depth : {0, 1, 2, 7, 17, 256, 515}) {
+    for (const index_t depth : {0, 1, 2, 7, 17, 256, 515, 2051}) {
+      if (depth > 2048 && rows % strip_rows > 1) continue;
       for (const order layout : orders) {
         const guard side = random.coin() ? guard::front : guard::back;
         const index_t gap = random.below(3);
@@ -48,6 +49,8 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
         }
         const std::vector<T> source_before = source.memory().image();
 
+        const bool along = random.coin();  // the right operand's depth
+        const index_t block_depth = panel_depth(along);
         const bool indexed = random.coin();  // rows in reverse
         const guarded_buffer<index_t> row_index(rows, side);
         for (index_t i = 0; i < rows; ++i) row_index[i] = rows - 1 - i;
@@ -59,8 +62,8 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
           for (index_t k = 0; k < depth; ++k) {
             for (index_t i = 0; i < strip_rows; ++i) {
               const index_t row = strip * strip_rows + i;
-              const index_t begin = k / panel_depth * panel_depth;
-              const index_t at = strips * begin + strip * std::min(panel_depth, depth - begin) + k - begin;
+              const index_t begin = k / block_depth * block_depth;
+              const index_t at = strips * begin + strip * std::min(block_depth, depth - begin) + k - begin;
               expected[static_cast<std::size_t>(at * strip_rows + i)] =
                   row < rows ? source.data()[(indexed ? rows - 1 - row : row) * row_stride + k * depth_stride]
                              : T(0);
@@ -69,7 +72,7 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
         };
         const auto pack = [&](index_t begin, index_t end) {
           kernels.pack({source.data(), row_stride, depth_stride, indexed ? row_index.data() : nullptr, rows, depth,
-                        packed.data(), begin, end});
+                        along, packed.data(), begin, end});
         };
         pack(strips - 1, strips);
         expect(strips - 1);
@@ -107,7 +110,8 @@ TEMPLATE_TEST_CASE("pack_few lays tokens out k by k and pads with zeros", "[kern
         expected[static_cast<std::size_t>(i)] = row < rows ? source(row, in_block / block_width) : T(0);
       }
       for (index_t block = blocks; block-- > 0;) {
-        kernels.pack_few({source.data(), source.stride(), 1, nullptr, rows, depth, packed.data(), block, block + 1});
+        kernels.pack_few({source.data(), source.stride(), 1, nullptr, rows, depth, true, packed.data(), block,
+                          block + 1});
       }
       CHECK(differing_bits(packed, expected) == "");
     }

@@ -128,8 +128,8 @@ TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[ke
     for (const bool along_lines : {false, true}) {
       const shape shapes[] = {{1, 1, 1, 1, 1, contiguous},
                               {3, 5, tile - 1, 5, tile - 1, contiguous},
-                              {2, panel_depth + 3, 2 * tile + 1, 19, 7, contiguous},
-                              {2, 2 * panel_depth, tile, 1, 2, contiguous},
+                              {2, panel_depth(contiguous) + 3, 2 * tile + 1, 19, 7, contiguous},
+                              {2, 2 * panel_depth(contiguous), tile, 1, 2, contiguous},
                               {2, 67, tile + 1, 67, tile, contiguous}};
       for (shape s : shapes) {
         for (const bool few : {false, true}) {

@@ -44,10 +44,10 @@ struct product_case {
             (contiguous ? depth : columns) + random.below(3), side),
         out(rows, columns, columns + random.below(3), side), bias(columns, side) {
     for (index_t at = 0; at < rows * depth; ++at) lhs.push_back(random.uniform<T>());
-    if (few) kernels().pack_few({lhs.data(), depth, 1, nullptr, rows, depth, packed.data(), 0, strips()});
+    if (few) kernels().pack_few({lhs.data(), depth, 1, nullptr, rows, depth, true, packed.data(), 0, strips()});
     for (index_t at = 0; !few && at < packed.size(); ++at) {
-      const index_t block_begin = at / strip_rows / strips() / panel_depth * panel_depth;
-      const index_t block = std::min(panel_depth, depth - block_begin);
+      const index_t block_begin = at / strip_rows / strips() / block_depth() * block_depth();
+      const index_t block = std::min(block_depth(), depth - block_begin);
       const index_t in_block = at / strip_rows - strips() * block_begin;
       const index_t row = in_block / block * strip_rows + at % strip_rows;
       packed[at] = row < rows ? left(row, block_begin + in_block % block) : T(0);
@@ -57,6 +57,7 @@ struct product_case {
   }
 
   const auto& kernels() const { return sbora::detail::packing_kernels_at<T>(level); }
+  index_t block_depth() const { return panel_depth(depth_contiguous); }
   index_t strips() const { return (rows + strip_rows - 1) / strip_rows; }
   T left(index_t row, index_t k) const { return lhs[static_cast<std::size_t>(row * depth + k)]; }
   T right(index_t k, index_t n) const { return value_of(depth_contiguous ? rhs(n, k) : rhs(k, n)); }
@@ -70,15 +71,15 @@ struct product_case {
   }
 
   /// Runs all of it over fresh contents of out, NaN where they are not to be read, and compares with
-  /// plain sums. Rounding: a term passes at most panel_depth additions and its own product within a
+  /// plain sums. Rounding: a term passes at most block_depth() additions and its own product within a
   /// panel, then alpha, then one addition per panel; what it is added to passes the latter only.
   std::string check(random_values& random) const {
     out.fill([&] { return accumulate ? random.uniform<T>() : padding<T>(); });
     const std::vector<T> before = out.memory().image();
     run(0, strips(), 0, columns);
 
-    const index_t panels = few ? 1 : std::max<index_t>(1, (depth + panel_depth - 1) / panel_depth);
-    const auto u = static_cast<long double>((few ? depth : std::min(depth, panel_depth)) + 1 + panels);
+    const index_t panels = few ? 1 : std::max<index_t>(1, (depth + block_depth() - 1) / block_depth());
+    const auto u = static_cast<long double>((few ? depth : std::min(depth, block_depth())) + 1 + panels);
     using real = std::conditional_t<std::is_same_v<T, float>, double, long double>;
     within_bounds results;
     std::vector<T> untouched = before;  // with the results where there must be some
@@ -151,12 +152,15 @@ TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float
       check_sizes<TestType>(level, strip + 1, depth, columns, random);
     }
   }
-  for (const index_t depth : {panel_depth - 1, panel_depth, panel_depth + 1, 2 * panel_depth + 1}) {
-    check_sizes<TestType>(level, 3, depth, tile + 1, random);
-    check_sizes<TestType>(level, strip + 1, depth, 3, random);
+  for (const bool along : {false, true}) {
+    const index_t block = panel_depth(along);
+    for (const index_t depth : {block - 1, block, block + 1, 2 * block + 1}) {
+      check_sizes<TestType>(level, 3, depth, tile + 1, random);
+      check_sizes<TestType>(level, strip + 1, depth, 3, random);
+    }
   }
   // So many rows that coming lines are copied meanwhile.
-  check_sizes<TestType>(level, 12 * strip + 1, panel_depth + 37, 2 * tile + 5, random);
+  check_sizes<TestType>(level, 12 * strip + 1, panel_depth(false) + 37, 2 * tile + 5, random);
 }
 
 TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulate", "[kernels]", float,
@@ -165,7 +169,7 @@ TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulat
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t columns = sbora::detail::packing_kernels_at<T>(level).tile_columns + 1;
   random_values random(seed);
-  for (const index_t depth : {index_t{0}, index_t{5}, panel_depth + 1}) {
+  for (const index_t depth : {index_t{0}, index_t{5}, panel_depth(false) + 1}) {
     product_case<TestType> c(level, 2, depth, columns, false, guard::back, random);
     for (const T alpha : {T(1), T(0), T(-0.75)}) {
       for (const int flags : {0, 1, 2, 3}) {
@@ -187,7 +191,7 @@ TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]",
   const index_t strip = sbora::detail::packing_kernels_at<T>(level).tile_rows;
   const index_t columns = 2 * sbora::detail::packing_kernels_at<T>(level).tile_columns + 3;
   random_values random(seed);
-  product_case<TestType> c(level, 2 * strip + 1, panel_depth + 5, columns, contiguous, guard::back, random);
+  product_case<TestType> c(level, 2 * strip + 1, panel_depth(contiguous) + 5, columns, contiguous, guard::back, random);
   c.alpha = T(0.3);
   c.with_bias = true;
   c.run(0, 3, 0, columns);

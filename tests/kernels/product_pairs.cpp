@@ -60,7 +60,7 @@ struct pair_case {
   void run() const {
     const auto* kernels = sbora::detail::pair_kernels_at<sbora::bf16>(isa::avx512_bf16);
     kernels->pack({left.data(), left_transposed ? 1 : left.stride(), left_transposed ? left.stride() : 1,
-                   indexed ? row_index.data() : nullptr, rows, depth, packed.data(), 0, strips(rows)});
+                   indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0, strips(rows)});
     kernels->product({packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
                       with_bias ? bias.data() : nullptr, accumulate, updates.data(),
                       static_cast<index_t>(updates.size()), 0, strips(rows), 0, columns});
@@ -75,8 +75,8 @@ std::string check(pair_case& c, random_values& random) {
   c.out.fill([&] { return c.accumulate ? random.uniform<float>() : padding<float>(); });
   const std::vector<float> before = c.out.memory().image();
   c.run();
-  const index_t panels = (c.depth + pair_panel_depth - 1) / pair_panel_depth;
-  const auto u = static_cast<long double>(std::min(c.depth, pair_panel_depth) + 2 + panels);
+  const index_t block = pair_panel_depth(c.depth_contiguous), panels = (c.depth + block - 1) / block;
+  const auto u = static_cast<long double>(std::min(c.depth, block) + 2 + panels);
   within_bounds results;
   for (index_t m = 0; m < c.rows; ++m) {
     for (index_t n = 0; n < c.columns; ++n) {
@@ -107,7 +107,8 @@ TEST_CASE("a product of pairs is the sum within its roundings", "[kernels]") {
   }
   random_values random(seed);
   for (const index_t depth :
-       {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth, pair_panel_depth + 1, 2 * pair_panel_depth + 3}) {
+       {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
+        2 * pair_panel_depth(false) + 3, pair_panel_depth(true), pair_panel_depth(true) + 3}) {
     for (const index_t rows : {index_t{1}, pair_case::tile_rows(), 2 * pair_case::tile_rows() + 5}) {
       for (const index_t columns : {1, 31, 32, 70}) {
         pair_case c(rows, depth, columns, random.coin() ? guard::front : guard::back, random);
@@ -129,7 +130,7 @@ TEST_CASE("a product of so many rows of pairs that coming lines are copied meanw
   random_values random(seed + 2);
   int across = 0;
   for (const index_t columns : {64, 69, 35, 130}) {
-    pair_case c(12 * pair_case::tile_rows() + 1, pair_panel_depth + 37, columns, guard::back, random);
+    pair_case c(12 * pair_case::tile_rows() + 1, pair_panel_depth(false) + 37, columns, guard::back, random);
     INFO(columns << " columns, " << (c.depth_contiguous ? "columns" : "rows") << " of rhs contiguous, seed " << seed);
     CHECK(check(c, random) == "");
     across += c.depth_contiguous ? 0 : 1;
@@ -143,7 +144,7 @@ TEST_CASE("updates on pack give the bits of the merged weight in pairs too", "[k
     return;
   }
   random_values random(seed + 1);
-  const index_t depth = pair_panel_depth + 9, columns = 45, rank = 5;
+  const index_t depth = pair_panel_depth(true) + 9, columns = 45, rank = 5;
   pair_case c(7, depth, columns, guard::back, random);
   const index_t index[rank] = {0, 3, 77, 255, 260}, position[rank] = {4, 0, 1, 3, 2};
   std::vector<float> trained(static_cast<std::size_t>(rank * columns));

@@ -136,7 +136,7 @@ TEMPLATE_TEST_CASE("products of codes have the bits of products of their values"
           for (index_t i = 0; i < left.size(); ++i) left[i] = random.uniform<float>();
           const index_t strips = (rows + packing.tile_rows - 1) / packing.tile_rows;
           std::vector<float> packed(static_cast<std::size_t>(strips * packing.tile_rows * depth));
-          packing.pack({left.data(), depth, 1, nullptr, rows, depth, packed.data(), 0, strips});
+          packing.pack({left.data(), depth, 1, nullptr, rows, depth, along, packed.data(), 0, strips});
 
           std::vector<float> expected(static_cast<std::size_t>(rows * columns));
           dense_kernels.product({packed.data(), rows, depth, {values.data(), c.length}, along, expected.data(),

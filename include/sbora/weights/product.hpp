@@ -162,8 +162,8 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
   Packed* const packed = frame.take<Packed>(plan.packed_size);
   constexpr index_t pack_strips = 8;
   for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
-    pack({left.data, left.row_stride, left.depth_stride, left.row_index, left.rows, left.depth, packed,
-          begin, end});
+    pack({left.data, left.row_stride, left.depth_stride, left.row_index, left.rows, left.depth,
+          right.depth_along_lines, packed, begin, end});
   });
   pool.parallel_for(plan.tasks(), [&](index_t task) {
     const index_t columns_from = task % plan.column_blocks * plan.block_columns;
@@ -191,7 +191,7 @@ void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& 
                   const product_result<T>& result, Pack pack, workspace_frame& frame, Executor& pool) {
   T* const packed = frame.take<T>(few_size<T>(left.rows, left.depth));
   for_ranges(ceil_div(left.rows, packing_kernels_now<T>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
-    pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, packed, begin, end});
+    pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, true, packed, begin, end});
   });
   const auto product = product_kernels_now<Storage>().product_few;
   for_ranges(right.columns, few_columns, pool, [&](index_t begin, index_t end) {

@@ -1,7 +1,7 @@
 // Included once, inside the namespace and region of the avx512 level, after product.inl. No include guard,
 // no includes.
 
-SBORA_FORCE_INLINE index_t pair_count(index_t depth) noexcept { return (depth + 1) / 2; }
+constexpr index_t pair_count(index_t depth) noexcept { return (depth + 1) / 2; }
 
 /// To nearest even, in the upper halves; the lower ones are left as they come. A NaN becomes a quiet one: updates can
 /// bring it.
@@ -58,10 +58,10 @@ SBORA_FORCE_INLINE index_t pack_pair_rows(const pack_args<bf16_pair, bf16>& a, i
 
 /// The left operand as pairs; layout as pack, with bf16_pair for two k and blocks of pair_panel_depth.
 inline void pack_pairs(const pack_args<bf16_pair, bf16>& a) noexcept {
-  const index_t strips = ceil_div(a.rows, tile_rows);
+  const index_t strips = ceil_div(a.rows, tile_rows), block_depth = pair_panel_depth(a.depth_along_lines);
   for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
-    for (index_t k0 = 0; k0 < a.depth; k0 += pair_panel_depth) {
-      const index_t depth = a.depth - k0 < pair_panel_depth ? a.depth - k0 : pair_panel_depth;
+    for (index_t k0 = 0; k0 < a.depth; k0 += block_depth) {
+      const index_t depth = a.depth - k0 < block_depth ? a.depth - k0 : block_depth;
       const index_t steps = pair_count(depth);
       bf16_pair* SBORA_RESTRICT out = a.packed + (strips * pair_count(k0) + strip * steps) * tile_rows;
       index_t done = 0;  // pairs
@@ -133,10 +133,9 @@ SBORA_FORCE_INLINE index_t copy_pairs_across(const dense_source<bf16>& source, i
 template <class Storage>
 struct pair_panels {
   using packed = bf16_pair;
-  static constexpr index_t block_depth = pair_panel_depth;
-  static constexpr index_t panel_size = pair_panel_depth / 2 * tile_columns<float>;
 
-  static SBORA_FORCE_INLINE index_t count(index_t depth) noexcept { return pair_count(depth); }
+  static constexpr index_t block_depth(bool depth_along_lines) noexcept { return pair_panel_depth(depth_along_lines); }
+  static constexpr index_t count(index_t depth) noexcept { return pair_count(depth); }
 
   static void fill(const product_args<Storage, float, bf16_pair>& a, const right_place<Storage, float>& from, index_t k,
                    index_t depth, index_t n, index_t n_valid, bf16_pair* panel) noexcept {

@@ -91,9 +91,9 @@ SBORA_FORCE_INLINE void pack_columns(const pack_args<T, Source>& a, index_t stri
 
 template <class T, class Source>
 void pack(const pack_args<T, Source>& a) noexcept {
-  const index_t strips = ceil_div(a.rows, tile_rows);
-  for (index_t k = 0; k < a.depth; k += panel_depth) {
-    const index_t depth = a.depth - k < panel_depth ? a.depth - k : panel_depth;
+  const index_t strips = ceil_div(a.rows, tile_rows), block_depth = panel_depth(a.depth_along_lines);
+  for (index_t k = 0; k < a.depth; k += block_depth) {
+    const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
     if constexpr (has_vectors<T, Source>) {
       if (a.row_stride == 1 && a.row_index == nullptr) {
         pack_columns(a, strips, k, depth);
@@ -264,10 +264,9 @@ SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, R
 template <class Storage, class T>
 struct single_steps {
   using packed = T;
-  static constexpr index_t block_depth = panel_depth;
-  static constexpr index_t panel_size = panel_depth * tile_columns<T>;
 
-  static SBORA_FORCE_INLINE index_t count(index_t depth) noexcept { return depth; }
+  static constexpr index_t block_depth(bool depth_along_lines) noexcept { return panel_depth(depth_along_lines); }
+  static constexpr index_t count(index_t depth) noexcept { return depth; }
 
   static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, const right_place<Storage, T>& from, index_t k,
                                       index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
@@ -288,10 +287,8 @@ struct single_steps {
   }
 };
 
-/// Panels that are packed together: 128 KiB of stack at AVX-512, and as much for the lines that are copied. More at a
-/// time, less deep, are rows of a block that lie a power of two apart and push each other out of the L2 cache.
-/// (Zen 5, 4096 x 4096: 0.90 of the peak forward, 0.85 backward; 0.89 and 0.84 with four of 256.)
-inline constexpr index_t group_panels = 2;
+/// Panels that are packed together.
+constexpr index_t group_panels(bool depth_along_lines) noexcept { return depth_along_lines ? 1 : 2; }
 
 /// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more, as
 /// few tokens want, arrive too late. (Zen 5, 4096 x 4096, f32: three with 128 tokens, as fast as fetching alone; six with
@@ -302,12 +299,21 @@ inline constexpr index_t most_copied = 3;
 
 template <class Steps, class Storage, class T>
 SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a) noexcept {
-  constexpr index_t columns = tile_columns<T>, group_columns = columns * group_panels;
-  constexpr index_t block_depth = Steps::block_depth;
+  constexpr index_t columns = tile_columns<T>;
+  const index_t group_columns = columns * group_panels(a.depth_along_lines);
+  const index_t block_depth = Steps::block_depth(a.depth_along_lines);
   // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
   constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
-  alignas(64) typename Steps::packed panels[group_panels][Steps::panel_size];
-  alignas(64) char copied[copies_lines<Storage> ? block_depth * group_columns * static_cast<index_t>(sizeof(Storage)) : 1];
+  // One panel along the lines; or those across them, and behind them the lines that are copied. 256 KiB at AVX-512.
+  using packed = typename Steps::packed;
+  constexpr index_t along = Steps::count(Steps::block_depth(true)) * columns;
+  constexpr index_t across = Steps::count(Steps::block_depth(false)) * columns;
+  static_assert((along - group_panels(false) * across) * static_cast<index_t>(sizeof(packed)) >=
+                    Steps::block_depth(false) * group_panels(false) * columns * static_cast<index_t>(sizeof(Storage)) ||
+                !copies_lines<Storage>);
+  alignas(64) unsigned char room[along * sizeof(packed)];
+  auto* const panels = reinterpret_cast<packed*>(room);
+  char* const copied = reinterpret_cast<char*>(panels + group_panels(false) * across);
   const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
   right_place<Storage, T> place = whole;
   const index_t total_strips = ceil_div(a.rows, tile_rows);
@@ -316,7 +322,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
       const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
       for (index_t n = n0; n < n1; n += columns) {
-        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels[(n - n0) / columns]);
+        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels + (n - n0) / columns * across);
       }
       // Deeper, or the task's next columns from the top.
       const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
@@ -326,20 +332,20 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
                                                     : whole.at(next_k, next_n).memory(deep, wide);
       const index_t tiles = (a.strip_end - a.strip_begin) * ((n1 - n0 + columns - 1) / columns);
       const index_t share = lines.lines() / (tiles * ceil_div(Steps::count(depth), slice_steps) + 1) + 1;
-      char* room = nullptr;
+      char* copy_to = nullptr;
       place = whole;
       if constexpr (copies_lines<Storage>) {
         if (!a.depth_along_lines && share <= most_copied) {
-          room = copied;
+          copy_to = copied;
           place = {{reinterpret_cast<const Storage*>(copied), wide}, false, next_k, next_n};
         }
       }
-      coming_lines next(lines, room);
+      coming_lines next(lines, copy_to);
       const tile_fetch fetch = {next, share};
       for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
         const index_t to = a.strip_end - from < group_strips ? a.strip_end : from + group_strips;
         for (index_t n = n0; n < n1; n += columns) {
-          const auto* panel = panels[(n - n0) / columns];
+          const auto* panel = panels + (n - n0) / columns * across;
           for (index_t s = from; s < to; ++s) {
             const index_t row = s * tile_rows;
             const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * tile_rows;
