@@ -1,8 +1,12 @@
 """Prints "ratio NAME VALUE": PyTorch's time for a training step of the official SBoRA layer over sbora's, in
 one process, alternating, with the same threads. usage: step.py NAME KIND TYPE LIBRARY
 
-TYPE nf4: f32 activations over a nested NF4 weight, in PyTorch through bitsandbytes; sbora reads the bytes that
-bitsandbytes made."""
+The trained half is f32 on both sides, as the official code has it whatever the weight's type: its forward computes
+lora_B(x.to(lora_B.weight.dtype)[..., index]) * scaling and adds that to the result in place.
+
+TYPE bf16_autocast: the same under torch.autocast, which rounds the trained half to bf16 for every product with it;
+sbora's arm stays as with bf16. TYPE nf4: f32 activations over a nested NF4 weight, in PyTorch through bitsandbytes;
+sbora reads the bytes that bitsandbytes made."""
 
 import argparse
 import ctypes
@@ -34,14 +38,15 @@ class Nf4(ctypes.Structure):
         ("nested_offset", ctypes.c_double)]
 
 
-def official_step(kind, product, x, index, half, dy, optimiser):
+def official_step(kind, product, x, index, half, dy, optimiser, autocast):
     """The arithmetic of the paper's code, layer.py: gather and thin product, or thin product and index_add."""
     scaling = ALPHA / RANK
-    y = product(x)
-    if kind == "fa":
-        y = y + F.linear(x[..., index], half) * scaling
-    else:
-        y.index_add_(-1, index, F.linear(x, half) * scaling)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        y = product(x)
+        if kind == "fa":
+            y += F.linear(x.to(half.dtype)[..., index], half) * scaling
+        else:
+            y.index_add_(-1, index, (F.linear(x.to(half.dtype), half) * scaling).to(y.dtype))
     y.backward(dy)
     optimiser.step()
     optimiser.zero_grad()
@@ -52,19 +57,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("kind", choices=["fa", "fb"])
-    parser.add_argument("type", choices=["f32", "bf16", "nf4"])
+    parser.add_argument("type", choices=["f32", "bf16", "bf16_autocast", "nf4"])
     parser.add_argument("library", help="libbench_torch_step.so")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "nf4": torch.float32}[args.type]
+    autocast = args.type == "bf16_autocast"
+    dtype = torch.bfloat16 if autocast or args.type == "bf16" else torch.float32
     w = ((torch.rand(D_OUT, D_IN) - 0.5) * 0.1).to(dtype)
     x = (torch.rand(TOKENS, D_IN) * 2 - 1).to(dtype).requires_grad_()
     dy = (torch.rand(TOKENS, D_OUT) * 2 - 1).to(dtype)
     index = torch.randperm(D_IN if args.kind == "fa" else D_OUT)[:RANK].contiguous()
-    half = torch.zeros((D_OUT, RANK) if args.kind == "fa" else (RANK, D_IN), dtype=dtype, requires_grad=True)
+    half = torch.zeros((D_OUT, RANK) if args.kind == "fa" else (RANK, D_IN), requires_grad=True)
     try:
         optimiser = torch.optim.AdamW([half], lr=LEARNING_RATE, fused=True)
     except (TypeError, RuntimeError):  # before PyTorch 2.4: not on the CPU
@@ -89,20 +95,20 @@ def main():
     else:
         product = lambda x: F.linear(x, w)
         weight = Dense(w.data_ptr())
-        ours = library.step_make(kind, args.type.encode(), ctypes.byref(plan), ctypes.byref(weight))
+        ours = library.step_make(kind, b"bf16" if autocast else args.type.encode(), ctypes.byref(plan), ctypes.byref(weight))
     if not ours:
         sys.exit(2)
     ours = ctypes.c_void_p(ours)
 
     def torch_step():
         x.grad = None
-        return official_step(args.kind, product, x, index, half, dy, optimiser)
+        return official_step(args.kind, product, x, index, half, dy, optimiser, autocast)
 
     def own_step():
         library.step_run(ours)
 
     # Two steps of each must agree before anything is timed: y and dx of the second see the first's update.
-    bound = 4e-2 if args.type == "bf16" else 2e-3
+    bound = 4e-2 if dtype == torch.bfloat16 else 2e-3
     for _ in range(2):
         y = torch_step()
         own_step()
