@@ -287,8 +287,8 @@ struct single_steps {
   }
 };
 
-/// Panels that are packed together.
-constexpr index_t group_panels(bool depth_along_lines) noexcept { return depth_along_lines ? 1 : 2; }
+/// Panels that are packed together, so that a strip comes near once for all of them: as many as there is room for, up to this.
+inline constexpr index_t most_panels = 2;
 
 /// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more, as
 /// few tokens want, arrive too late. (Zen 5, 4096 x 4096, f32: three with 128 tokens, as fast as fetching alone; six with
@@ -300,20 +300,23 @@ inline constexpr index_t most_copied = 3;
 template <class Steps, class Storage, class T>
 SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
-  const index_t group_columns = columns * group_panels(a.depth_along_lines);
   const index_t block_depth = Steps::block_depth(a.depth_along_lines);
+  const bool one_panel = a.depth_along_lines && a.depth * most_panels > block_depth;
+  const index_t group_columns = columns * (one_panel ? 1 : most_panels);
   // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
   constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
-  // One panel along the lines; or those across them, and behind them the lines that are copied. 256 KiB at AVX-512.
+  // One panel of the depth along lines; or several that are less deep, and behind them the lines that are copied. 256 KiB
+  // at AVX-512.
   using packed = typename Steps::packed;
   constexpr index_t along = Steps::count(Steps::block_depth(true)) * columns;
   constexpr index_t across = Steps::count(Steps::block_depth(false)) * columns;
-  static_assert((along - group_panels(false) * across) * static_cast<index_t>(sizeof(packed)) >=
-                    Steps::block_depth(false) * group_panels(false) * columns * static_cast<index_t>(sizeof(Storage)) ||
+  static_assert((along - most_panels * across) * static_cast<index_t>(sizeof(packed)) >=
+                    Steps::block_depth(false) * most_panels * columns * static_cast<index_t>(sizeof(Storage)) ||
                 !copies_lines<Storage>);
   alignas(64) unsigned char room[along * sizeof(packed)];
   auto* const panels = reinterpret_cast<packed*>(room);
-  char* const copied = reinterpret_cast<char*>(panels + group_panels(false) * across);
+  const index_t panel_size = Steps::count(a.depth < block_depth ? a.depth : block_depth) * columns;
+  char* const copied = reinterpret_cast<char*>(panels + most_panels * across);
   const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
   right_place<Storage, T> place = whole;
   const index_t total_strips = ceil_div(a.rows, tile_rows);
@@ -322,7 +325,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
       const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
       for (index_t n = n0; n < n1; n += columns) {
-        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels + (n - n0) / columns * across);
+        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels + (n - n0) / columns * panel_size);
       }
       // Deeper, or the task's next columns from the top.
       const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
@@ -345,7 +348,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
       for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
         const index_t to = a.strip_end - from < group_strips ? a.strip_end : from + group_strips;
         for (index_t n = n0; n < n1; n += columns) {
-          const auto* panel = panels + (n - n0) / columns * across;
+          const auto* panel = panels + (n - n0) / columns * panel_size;
           for (index_t s = from; s < to; ++s) {
             const index_t row = s * tile_rows;
             const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * tile_rows;
