@@ -126,7 +126,7 @@ TEMPLATE_TEST_CASE("products of codes have the bits of products of their values"
   const auto& kernels = sbora::detail::product_kernels_at<TestType>(level);
   for (const bool along : {false, true}) {
     for (const index_t depth : {index_t{1}, index_t{19}, index_t{96}, index_t{130}, index_t{256 + 64}}) {
-      for (const index_t columns : {index_t{1}, packing.tile_columns, 4 * packing.tile_columns + 32 + 5}) {
+      for (const index_t columns : {index_t{1}, packing.tile_columns, 4 * packing.tile_columns + 32 + 5, index_t{517}}) {
         for (const index_t rows : {index_t{1}, packing.tile_rows + 2}) {
           const guard side = random.coin() ? guard::front : guard::back;
           const quantised_case<TestType> c(along ? columns : depth, along ? depth : columns, side, random);
@@ -144,6 +144,12 @@ TEMPLATE_TEST_CASE("products of codes have the bits of products of their values"
           const guarded_buffer<float> out(rows * columns, side);
           kernels.product({packed.data(), rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr,
                            false, nullptr, 0, 0, strips, 0, columns});
+          CHECK(differing_bits(out, expected) == "");
+
+          dense_kernels.stream({left.data(), depth, rows, depth, {values.data(), c.length}, along, expected.data(), columns,
+                                0.5F, nullptr, false, 0, columns});
+          kernels.stream({left.data(), depth, rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr, false, 0,
+                          columns});
           CHECK(differing_bits(out, expected) == "");
         }
       }

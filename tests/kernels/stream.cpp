@@ -98,7 +98,7 @@ TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kerne
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
   random_values random(seed);
-  for (index_t tokens = 1; tokens <= 14; ++tokens) {
+  for (index_t tokens = 1; tokens <= 17; ++tokens) {
     for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{2 * 256 + 5}}) {
       for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}}) {
         for (const bool contiguous : {false, true}) {
@@ -121,7 +121,7 @@ TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns 
   const isa level = GENERATE(from_range(tested_levels()));
   const bool contiguous = GENERATE(false, true);
   random_values random(seed);
-  for (const index_t tokens : {1, 2, 5}) {
+  for (const index_t tokens : {1, 2, 5, 16}) {
     const index_t columns = 37;
     stream_case<TestType> c(level, tokens, 300, columns, contiguous, guard::back, random);
     c.alpha = T(0.3);

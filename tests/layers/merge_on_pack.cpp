@@ -65,7 +65,7 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
       p.view(), delta_path::on_pack_rounded, nothing, x, dy);
   CHECK(same_bits(on_pack.y.memory(), merged.y.memory()));
   CHECK(same_bits(on_pack.dx.memory(), merged.dx.memory()));
-  if (tokens > sbora::detail::stream_dot_rows) {
+  if (tokens > std::max(sbora::detail::stream_dot_rows, sbora::detail::stream_axpy_rows)) {
     const both_ways<T> frozen =
         run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::automatic, {}, x, dy);
     CHECK(same_bits(on_pack.y.memory(), frozen.y.memory()));

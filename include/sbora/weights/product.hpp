@@ -92,18 +92,17 @@ struct product_plan {
 };
 
 /// Rows up to which a right operand without updates is read as it lies instead of being packed, which
-/// then takes longer than the multiplications. Along the columns, where each row more costs passes over
-/// the result, it is fewer. (Zen 5, 4096 x 4096: 0.17 of the peak at 4 rows, 0.13
-/// packed; at 8 rows as fast as packed; across, 0.11 against 0.06 at 4.)
+/// then takes longer than the multiplications. (Zen 5, 4096 x 4096: along the depth as fast as packed at 8 rows; across it,
+/// f32 12 GB/s at 16 rows and 19 at 8, packed 8 and 9; bf16 10 and 19, packed 6.5.)
 inline constexpr index_t stream_dot_rows = 8;
-inline constexpr index_t stream_axpy_rows = 4;
+inline constexpr index_t stream_axpy_rows = 16;
 
 inline bool is_streamed(index_t rows, bool depth_along_lines) {
   return rows <= (depth_along_lines ? stream_dot_rows : stream_axpy_rows);
 }
 
-/// Columns of a task that streams: a mebibyte of a 4096 wide f32 weight along the depth; along the columns
-/// so many that every row's part is two pages (16 GB/s on Zen 3; one page 13, whole rows of four 18).
+/// Columns of a task that streams: a mebibyte of a 4096 wide f32 weight along the depth; across it so many that every
+/// row's part is two pages, or, where there is no other thread to share with, whole rows: see stream_axpy.
 inline constexpr index_t stream_dot_columns = 64;
 inline constexpr index_t stream_axpy_columns = 2048;
 
@@ -221,7 +220,8 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
         stream = codes->stream;
       }
     }
-    const index_t step = right.depth_along_lines ? stream_dot_columns : stream_axpy_columns;
+    const index_t step = right.depth_along_lines ? stream_dot_columns
+                         : std::is_same_v<std::remove_cv_t<Executor>, serial_executor> ? right.columns : stream_axpy_columns;
     for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
       stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
                       right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,

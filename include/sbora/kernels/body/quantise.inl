@@ -43,10 +43,6 @@ index_t quantise_four_bit(const quantise_args& a) noexcept {
 /// Elements from `at` on of one line, as floats.
 template <class Storage>
 void decode(const decode_args<Storage>& a) noexcept {
-  using v = vec<float>;
-  const reader<source_of<Storage>, float> from(a.source, a.line, a.begin);
-  const index_t count = a.end - a.begin;
-  index_t i = 0;
-  for (; i + v::lanes <= count; i += v::lanes) v::store(a.out + i, from.load(0, i));
-  if (i < count) v::store_n(a.out + i, from.load_n(0, i, count - i), count - i);
+  const reader<source_of<Storage>, float> from(a.source, a.line, 0);
+  from.decode(0, a.begin, a.end - a.begin, a.out);
 }

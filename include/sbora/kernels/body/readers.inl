@@ -15,8 +15,31 @@ SBORA_FORCE_INLINE void load_transposed(const Storage* from, index_t stride, vec
 template <class Source, class T>
 class reader;
 
+/// What readers share.
+template <class Derived, class T>
+struct reader_base {
+  /// As many lines as lanes, from line i and element j on, transposed.
+  template <std::size_t Lanes>
+  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, vec<T> (&block)[Lanes]) const noexcept {
+    SBORA_UNROLL
+    for (std::size_t line = 0; line < Lanes; ++line) {
+      block[line] = static_cast<const Derived*>(this)->load(i + static_cast<index_t>(line), j);
+    }
+    transpose(block);
+  }
+  /// `count` elements of a line to out.
+  SBORA_FORCE_INLINE void decode(index_t i, index_t j, index_t count, T* out) const noexcept {
+    const Derived& from = *static_cast<const Derived*>(this);
+    for (index_t at = 0; at < count; at += vec<T>::lanes) {
+      const index_t left = count - at;
+      if (left >= vec<T>::lanes) vec<T>::store(out + at, from.load(i, j + at));
+      else vec<T>::store_n(out + at, from.load_n(i, j + at, left), left);
+    }
+  }
+};
+
 template <class Storage, class T>
-class reader<dense_source<Storage>, T> {
+class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<Storage>, T>, T> {
  public:
   using v = vec<T>;
   static constexpr index_t line_elements = line_cursor::line / static_cast<index_t>(sizeof(Storage));
@@ -29,11 +52,6 @@ class reader<dense_source<Storage>, T> {
     return v::load_n(data_ + i * stride_ + j, n);
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
-  /// As many lines as lanes, from line i and element j on, transposed.
-  template <std::size_t Lanes>
-  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
-    load_transposed(data_ + i * stride_ + j, stride_, block);
-  }
   /// The memory of `lines` lines of `length` elements.
   SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     constexpr auto size = static_cast<index_t>(sizeof(Storage));
@@ -45,21 +63,8 @@ class reader<dense_source<Storage>, T> {
   index_t stride_;
 };
 
-/// What the readers that compute their values share.
-template <class Derived, class T>
-struct decoding_reader {
-  template <std::size_t Lanes>
-  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, vec<T> (&block)[Lanes]) const noexcept {
-    SBORA_UNROLL
-    for (std::size_t line = 0; line < Lanes; ++line) {
-      block[line] = static_cast<const Derived*>(this)->load(i + static_cast<index_t>(line), j);
-    }
-    transpose(block);
-  }
-};
-
 template <>
-class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_source, float>, float> {
+class reader<four_bit_source, float> : public reader_base<reader<four_bit_source, float>, float> {
  public:
   using v = vec<float>;
   static constexpr index_t line_elements = 2 * line_cursor::line;
@@ -77,6 +82,28 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
   }
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return gathered(first_ + i * source_.line_length + j, n);
+  }
+  /// Block by block, each with one look at its scale. (Zen 5, dy·W of one token: 1.8 times.)
+  SBORA_FORCE_INLINE void decode(index_t i, index_t j, index_t count, float* out) const noexcept {
+    const index_t block = index_t{1} << source_.block_shift;
+    index_t element = first_ + i * source_.line_length + j;
+    while (count > 0) {
+      index_t here = block - (element & (block - 1));
+      if (here > count) here = count;
+      index_t at = 0;
+      if (v::lanes > 1 && (element & 1) == 0) {
+        const v s = v::set1(scale(element));
+        const std::uint8_t* const codes = source_.codes + element / 2;
+        for (; at + v::lanes <= here; at += v::lanes) v::store(out + at, table_.look_up(codes + at / 2) * s);
+      }
+      for (; at < here; at += v::lanes) {
+        const index_t n = here - at < v::lanes ? here - at : index_t{v::lanes};
+        v::store_n(out + at, gathered(element + at, n), n);
+      }
+      element += here;
+      out += here;
+      count -= here;
+    }
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept {
     __builtin_prefetch(source_.codes + (first_ + i * source_.line_length + j) / 2);
@@ -110,7 +137,7 @@ class reader<four_bit_source, float> : public decoding_reader<reader<four_bit_so
 };
 
 template <>
-class reader<int8_source, float> : public decoding_reader<reader<int8_source, float>, float> {
+class reader<int8_source, float> : public reader_base<reader<int8_source, float>, float> {
  public:
   using v = vec<float>;
   static constexpr index_t line_elements = line_cursor::line;
