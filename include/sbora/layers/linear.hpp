@@ -230,7 +230,7 @@ class linear {
     if constexpr (std::is_same_v<Left, bf16> && detail::has_pairs<storage_scalar>) {
       if (detail::pair_kernels_at<storage_scalar>(active_isa()) != nullptr) return false;  // pairs would round it
     }
-    return !detail::is_streamed(left.tokens, detail::right_of(weight_, forward).depth_along_lines);
+    return !detail::is_streamed(left.tokens, left.features, detail::right_of(weight_, forward));
   }
 
   /// Scratch for sums where the result is bf16.

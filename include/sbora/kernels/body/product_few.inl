@@ -35,14 +35,8 @@ void pack_few(const pack_args<T, Source>& a) noexcept {
 template <class Storage, class T>
 SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t line, index_t count, index_t k,
                                    index_t depth, T* SBORA_RESTRICT rows) noexcept {
-  using v = vec<T>;
   const reader<source_of<Storage>, T> from(a.rhs, line, k);
-  for (index_t i = 0; i < count; ++i) {
-    T* const row = rows + i * few_stride;
-    index_t j = 0;
-    for (; j + v::lanes <= depth; j += v::lanes) v::store(row + j, from.load(i, j));
-    if (j < depth) v::store(row + j, from.load_n(i, j, depth - j));  // few_stride leaves room
-  }
+  for (index_t i = 0; i < count; ++i) from.decode(i, 0, depth, rows + i * few_stride);
   for (index_t j = count * few_stride; j < few_lines_at_once * few_stride; ++j) rows[j] = T{0};
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
