@@ -159,6 +159,10 @@ TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float
       check_sizes<TestType>(level, strip + 1, depth, 3, random);
     }
   }
+  // Two panels along the lines that fill their room, and one that doesn't leave it to another.
+  for (const index_t depth : {panel_depth(true) / 2, panel_depth(true) / 2 + 1}) {
+    check_sizes<TestType>(level, 2, depth, 2 * tile + 1, random);
+  }
   // So many rows that coming lines are copied meanwhile.
   check_sizes<TestType>(level, 12 * strip + 1, panel_depth(false) + 37, 2 * tile + 5, random);
 }

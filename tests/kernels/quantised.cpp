@@ -201,7 +201,7 @@ TEST_CASE("products of few tokens in groups of codes are the sums within their r
   random_values random(seed + 5);
   for (const index_t depth : {kernels->group, 3 * kernels->group}) {
     for (const index_t columns : {1, 4, 9}) {
-      for (index_t tokens = 1; tokens <= 7; ++tokens) {
+      for (index_t tokens = 1; tokens <= 16; ++tokens) {
         const quantised_case<four_bit> c(columns, depth, guard::back, random);
         INFO(text(level, c) << ", " << tokens << " tokens, block shift " << c.block_shift);
         std::vector<float> left(static_cast<std::size_t>(tokens * depth));

@@ -38,7 +38,7 @@ both_ways<T> run(View view, delta_path path, std::span<const sbora::weight_delta
 template <class Scalar>
 void check_same_as_merged(sbora::storage order, index_t tokens) {
   using T = typename merge_problem<Scalar>::T;
-  merge_problem<Scalar> p(131, 277, order);  // more than a panel deep, no size a multiple of a tile
+  merge_problem<Scalar> p(131, 277, order);  // no size a multiple of a tile
   const auto columns = p.template adapter<fa>(sbora::sample_region(277, 9, 1), 2);
   const auto rows = p.template adapter<fb>(sbora::sample_region(131, 6, 3), 4);
   auto scaled = p.template adapter<fa>(sbora::sample_region(277, 30, 5), 6);

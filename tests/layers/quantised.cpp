@@ -102,6 +102,7 @@ TEST_CASE("a layer over quantised weights is one over their values") {
                               {64, 128, 8, 3, sbora::storage::out_by_in, 0, true, 0.2},
                               {23, 128, 4, 7, sbora::storage::out_by_in, 0, true, 0},
                               {40, 300, 8, 37, sbora::storage::out_by_in, 0, true, 0},
+                              {19, 256, 6, 13, sbora::storage::out_by_in, 0, true, 0},  // codes, dy·W of as many streamed
                               {24, 31, 3, 20, sbora::storage::out_by_in, 0, true, 0.1}};
   for (const layer_case& size : cases) {
     const layer_problem<adapter_kind::fa, float> p(size);

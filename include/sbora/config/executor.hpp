@@ -9,7 +9,7 @@ namespace sbora::inline SBORA_ABI {
 /// What sbora asks of a thread pool: pool.parallel_for(n, f) calls f(i) once for every i in [0, n), in
 /// any order and on any threads, and returns when all calls have returned. f doesn't throw and doesn't
 /// wait for other tasks, so a pool that runs them one after another is fine. Results never depend on
-/// the pool: how work is cut into tasks is fixed by the shapes alone.
+/// the pool: no sum is ever cut between tasks.
 template <class Executor>
 concept executor = requires(Executor& pool, index_t n, void (*f)(index_t)) {
   pool.parallel_for(n, f);

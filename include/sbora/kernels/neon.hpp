@@ -14,7 +14,8 @@ namespace sbora::inline SBORA_ABI::detail::neon {
 // 24 of 32 registers are sums, 3 hold the panel, 2 the broadcasts.
 inline constexpr int tile_rows = 8;
 inline constexpr int tile_vectors = 3;
-// Strips that each panel of a group is multiplied with before the next one: 192 KiB, for the L2 cache.
+// Strips that each panel of a group is multiplied with before the next one: 384 KiB of those across the depth, for the
+// L2 cache.
 inline constexpr index_t group_strips = 24;
 // How far ahead of the multiplications a strip is fetched; not measured at this level.
 inline constexpr index_t strip_fetch_bytes = 0;

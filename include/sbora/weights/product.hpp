@@ -9,7 +9,7 @@
 #include <sbora/kernels/dispatch.hpp>
 
 /// The one place where matrices are multiplied. Everything above says what to multiply; tiles, panels
-/// and tasks are decided here, from the shapes and the instruction-set level alone.
+/// and tasks are decided here, from the shapes and the instruction-set level; no sum is cut between tasks.
 namespace sbora::inline SBORA_ABI::detail {
 
 /// A rows × depth left operand with any strides, of the computed type or bf16; row i is row row_index[i]
@@ -228,8 +228,9 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
         stream = codes->stream;
       }
     }
+    constexpr bool alone = std::is_same_v<std::remove_cv_t<Executor>, serial_executor>;
     const index_t step = right.depth_along_lines ? stream_dot_columns
-                         : std::is_same_v<std::remove_cv_t<Executor>, serial_executor> ? right.columns : stream_axpy_columns;
+                                                 : (alone ? std::max(right.columns, stream_axpy_columns) : stream_axpy_columns);
     for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
       stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
                       right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,

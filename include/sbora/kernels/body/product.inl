@@ -287,7 +287,7 @@ struct single_steps {
   }
 };
 
-/// Panels that are packed together, so that a strip comes near once for all of them: as many as there is room for, up to this.
+/// Most panels that are packed together, where there is room: a strip comes near once for all of them.
 inline constexpr index_t most_panels = 2;
 
 /// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more, as

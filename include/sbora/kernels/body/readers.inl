@@ -52,6 +52,10 @@ class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<
     return v::load_n(data_ + i * stride_ + j, n);
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
+  template <std::size_t Lanes>
+  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
+    load_transposed(data_ + i * stride_ + j, stride_, block);
+  }
   /// The memory of `lines` lines of `length` elements.
   SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     constexpr auto size = static_cast<index_t>(sizeof(Storage));

@@ -135,7 +135,7 @@ SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, const axpy_r
   for (int i = 0; i < Tokens; ++i) {
     for (int d = 0; d < Depth; ++d) x[i][d] = a.alpha * a.left[(t + i) * a.left_stride + rows.k + d];
   }
-  const bool fetches = t == 0 && rows.fetched_lines + rows.fetched_elements > 0;
+  const bool fetches = v::lanes > 1 && t == 0 && rows.fetched_lines + rows.fetched_elements > 0;
   T* const out = a.out + t * a.out_stride + rows.column;
   const T* const bias = a.bias != nullptr ? a.bias + rows.column : nullptr;
   for (index_t n = 0; n < rows.columns; n += v::lanes) {
