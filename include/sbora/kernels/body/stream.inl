@@ -212,7 +212,7 @@ SBORA_FORCE_INLINE bool is_one_run(const stream_args<Storage, T>& a) noexcept {
 /// Where rhs runs along the columns: some rows of it at a time are added up into out, in the order of the depth. The next
 /// rows are fetched: the hardware's prefetchers start anew with each. One row at a time, where all of them are one run,
 /// is what memory likes best, until adding to out takes longer. (Zen 5, 4096 x 4096, reading 40 GB/s: f32 41 GB/s for one
-/// token, 27 by eight rows; bf16 34 for one, 25 for two, 33 for two by eight rows, 15 for eight tokens.)
+/// token, 27 by eight rows; bf16 38, 30 by eight rows, 25 and 33 for two tokens; by eight rows for eight tokens 19 in both.)
 template <class Storage, class T>
 void stream_axpy(const stream_args<Storage, T>& a) noexcept {
   index_t k = 0;
