@@ -64,8 +64,9 @@ def main():
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    autocast = args.type == "bf16_autocast"
-    dtype = torch.bfloat16 if autocast or args.type == "bf16" else torch.float32
+    base = args.type.removesuffix("_autocast")
+    autocast = base != args.type
+    dtype = torch.bfloat16 if base == "bf16" else torch.float32
     w = ((torch.rand(D_OUT, D_IN) - 0.5) * 0.1).to(dtype)
     x = (torch.rand(TOKENS, D_IN) * 2 - 1).to(dtype).requires_grad_()
     dy = (torch.rand(TOKENS, D_OUT) * 2 - 1).to(dtype)
@@ -95,7 +96,7 @@ def main():
     else:
         product = lambda x: F.linear(x, w)
         weight = Dense(w.data_ptr())
-        ours = library.step_make(kind, b"bf16" if autocast else args.type.encode(), ctypes.byref(plan), ctypes.byref(weight))
+        ours = library.step_make(kind, base.encode(), ctypes.byref(plan), ctypes.byref(weight))
     if not ours:
         sys.exit(2)
     ours = ctypes.c_void_p(ours)

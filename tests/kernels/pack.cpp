@@ -29,7 +29,7 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
   random_values random(seed);
   for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {
     for (const index_t depth : {0, 1, 2, 7, 17, 256, 515, 2051}) {
-      if (depth > 2048 && rows % strip_rows > 1) continue;
+      if (depth > 2048 && rows % strip_rows > 1) continue;  // whole strips and one row more
       for (const order layout : orders) {
         const guard side = random.coin() ? guard::front : guard::back;
         const index_t gap = random.below(3);

@@ -108,7 +108,8 @@ TEST_CASE("a product of pairs is the sum within its roundings", "[kernels]") {
   random_values random(seed);
   for (const index_t depth :
        {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
-        2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2, pair_panel_depth(true) / 2 + 1, pair_panel_depth(true), pair_panel_depth(true) + 3}) {
+        2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2, pair_panel_depth(true) / 2 + 1,
+        pair_panel_depth(true), pair_panel_depth(true) + 3}) {
     for (const index_t rows : {index_t{1}, pair_case::tile_rows(), 2 * pair_case::tile_rows() + 5}) {
       for (const index_t columns : {1, 31, 32, 70}) {
         pair_case c(rows, depth, columns, random.coin() ? guard::front : guard::back, random);

@@ -17,8 +17,9 @@ namespace sbora::inline SBORA_ABI {
 ///                    multiplying with the same kernel gives, where it packs (multiplying alone streams few tokens,
 ///                    see automatic). Over 16-bit weights small updates are rounded away, so don't train with it.
 ///   automatic        on_pack where the product packs the weight in the compute type, else separate: with
-///                    up to 8 tokens (16 over 4-bit codes that AVX-512 reads in groups, and where the product's depth runs across the weight's
-///                    memory: dy·W, or x·Wᵀ of in_by_out), and for bf16 by bf16 in pairs, which would round the sum.
+///                    up to 8 tokens (16 over 4-bit codes that AVX-512 reads in groups, and where the product's
+///                    depth runs across the weight's memory: dy·W, or x·Wᵀ of in_by_out), and for bf16 by bf16 in
+///                    pairs, which would round the sum.
 /// A training call with dropout is separate always, since the adapter then sees another input.
 enum class delta_path { automatic, separate, on_pack, on_pack_rounded };
 

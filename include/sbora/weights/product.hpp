@@ -228,9 +228,10 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
         stream = codes->stream;
       }
     }
-    constexpr bool alone = std::is_same_v<std::remove_cv_t<Executor>, serial_executor>;
-    const index_t step = right.depth_along_lines ? stream_dot_columns
-                                                 : (alone ? std::max(right.columns, stream_axpy_columns) : stream_axpy_columns);
+    index_t step = right.depth_along_lines ? stream_dot_columns : stream_axpy_columns;
+    if (std::is_same_v<std::remove_cv_t<Executor>, serial_executor> && !right.depth_along_lines) {
+      step = std::max(step, right.columns);
+    }
     for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
       stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
                       right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,

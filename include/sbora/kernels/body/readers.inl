@@ -52,6 +52,7 @@ class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<
     return v::load_n(data_ + i * stride_ + j, n);
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
+  /// As reader_base, through load_transposed, which levels have faster forms of.
   template <std::size_t Lanes>
   SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
     load_transposed(data_ + i * stride_ + j, stride_, block);
