@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../word_problems.hpp"
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "fine_tune.hpp"
 #include "format.hpp"
 #include "hash.hpp"

@@ -6,7 +6,7 @@
 #include "config.hpp"
 #include "session.hpp"
 #include "text_windows.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

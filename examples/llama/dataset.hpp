@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "prompt.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

@@ -9,7 +9,7 @@
 #include "adapter_files.hpp"
 #include "adapter_targets.hpp"
 #include "base_model.hpp"
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "decoder.hpp"
 #include "example_batches.hpp"
 #include "fine_tune.hpp"

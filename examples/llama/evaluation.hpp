@@ -7,7 +7,7 @@
 
 #include "answers.hpp"
 #include "dataset.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

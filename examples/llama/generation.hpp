@@ -7,7 +7,7 @@
 
 #include "batch.hpp"
 #include "decoder.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

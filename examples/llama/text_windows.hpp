@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "batch_source.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

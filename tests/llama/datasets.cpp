@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "dataset.hpp"
 #include "example_batches.hpp"
 #include "llama_support.hpp"

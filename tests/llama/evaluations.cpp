@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "answers.hpp"
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "evaluation.hpp"
 #include "llama_support.hpp"
 

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "generation.hpp"
 #include "model.hpp"
 

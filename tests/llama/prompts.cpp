@@ -3,7 +3,7 @@
 #include <string>
 
 #include "batch.hpp"
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "llama_support.hpp"
 #include "prompt.hpp"
 

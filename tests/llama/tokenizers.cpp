@@ -4,11 +4,11 @@
 #include <functional>
 #include <string>
 
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 #include "json_file.hpp"
 #include "llama_support.hpp"
-#include "tokenizer.hpp"
-#include "utf8.hpp"
+#include "text/tokenizer.hpp"
+#include "text/utf8.hpp"
 
 using llama::make_tokenizer;
 using llama::token_ids;

@@ -1,13 +1,13 @@
-#include "bpe_tokenizer.hpp"
+#include "text/bpe_tokenizer.hpp"
 
 #include <map>
 #include <utility>
 
-#include "byte_alphabet.hpp"
+#include "text/byte_alphabet.hpp"
 #include "json_fields.hpp"
 #include "json_file.hpp"
-#include "special_tokens.hpp"
-#include "utf8.hpp"
+#include "text/special_tokens.hpp"
+#include "text/utf8.hpp"
 
 namespace llama {
 

@@ -1,4 +1,4 @@
-#include "added_tokens.hpp"
+#include "text/added_tokens.hpp"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "sentencepiece_tokenizer.hpp"
+#include "text/sentencepiece_tokenizer.hpp"
 
 #include "input_error.hpp"
 
@@ -6,7 +6,7 @@
 
 #include <sentencepiece_processor.h>
 
-#include "special_tokens.hpp"
+#include "text/special_tokens.hpp"
 
 namespace llama {
 

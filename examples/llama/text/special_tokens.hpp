@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

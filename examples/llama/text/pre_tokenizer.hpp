@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "unicode.hpp"
+#include "text/unicode.hpp"
 
 namespace llama {
 

@@ -1,8 +1,8 @@
-#include "byte_tokenizer.hpp"
+#include "text/byte_tokenizer.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include "byte_alphabet.hpp"
+#include "text/byte_alphabet.hpp"
 #include "json_file.hpp"
 
 namespace llama {

@@ -1,4 +1,4 @@
-#include "pre_tokenizer.hpp"
+#include "text/pre_tokenizer.hpp"
 
 #include <utility>
 

@@ -4,10 +4,10 @@
 #include <memory>
 #include <unordered_map>
 
-#include "added_tokens.hpp"
-#include "bpe.hpp"
-#include "pre_tokenizer.hpp"
-#include "tokenizer.hpp"
+#include "text/added_tokens.hpp"
+#include "text/bpe.hpp"
+#include "text/pre_tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

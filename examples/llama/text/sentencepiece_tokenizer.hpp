@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 namespace llama {
 

@@ -1,4 +1,4 @@
-#include "special_tokens.hpp"
+#include "text/special_tokens.hpp"
 
 #include "json_fields.hpp"
 #include "json_file.hpp"

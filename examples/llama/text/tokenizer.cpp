@@ -1,11 +1,11 @@
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 #include <utility>
 
-#include "bpe_tokenizer.hpp"
+#include "text/bpe_tokenizer.hpp"
 #include "input_error.hpp"
-#include "sentencepiece_tokenizer.hpp"
-#include "utf8.hpp"
+#include "text/sentencepiece_tokenizer.hpp"
+#include "text/utf8.hpp"
 
 namespace llama {
 

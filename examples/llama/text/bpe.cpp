@@ -1,4 +1,4 @@
-#include "bpe.hpp"
+#include "text/bpe.hpp"
 
 #include <functional>
 #include <limits>
