@@ -61,7 +61,7 @@ class collector {
   void add_row(const task_row& row, const std::string& where) {
     example made = tokenise(row, tokenizer_for(where), options_.prompt);
     for (const token_id id : made.tokens) check(id, where);
-    if (std::ssize(made.tokens) == cutoff() && made.tokens.back() != tokenizer_->eos()) ++result_.cut;
+    if (made.cut) ++result_.cut;
     if (row.output.empty()) ++result_.without_output;
     add(std::move(made));
   }

@@ -162,7 +162,7 @@ class embedded_cycle {
   std::vector<std::string> answers_of(model& net) const {
     std::vector<token_ids> prompts;
     for (std::size_t i = 0; i < task_.shown_count(); ++i) {
-      prompts.push_back(byte_tokenizer().encode(plain_prompt(task_.shown(i)), true));
+      prompts.push_back(encode_prompt(plain_prompt(task_.shown(i)), byte_tokenizer()));
     }
     decoder generation(net, with_.pool);
     std::vector<std::string> texts;

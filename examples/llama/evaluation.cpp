@@ -24,7 +24,7 @@ evaluation evaluate_answers(const test_file& test, const tokenizer& by, const ge
   const index_t max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : test.rule.max_new_tokens;
 
   std::vector<token_ids> prompts;
-  for (std::size_t i = 0; i < count; ++i) prompts.push_back(by.encode(evaluation_prompt(test.rows[i]), true));
+  for (std::size_t i = 0; i < count; ++i) prompts.push_back(encode_prompt(evaluation_prompt(test.rows[i]), by));
   std::vector<std::size_t> by_length(count);
   std::iota(by_length.begin(), by_length.end(), std::size_t{0});
   std::stable_sort(by_length.begin(), by_length.end(),

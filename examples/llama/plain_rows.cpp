@@ -18,12 +18,13 @@ std::string plain_response(const task_row& row) {
 
 example tokenise_plain(const task_row& row, const tokenizer& by, const prompt_options& options) {
   example result;
-  result.tokens = by.encode(plain_prompt(row), /*add_special=*/true);
+  result.tokens = encode_prompt(plain_prompt(row), by);
   const std::size_t prompt = result.tokens.size();
   const token_ids response = by.encode(plain_response(row), /*add_special=*/false);
   result.tokens.insert(result.tokens.end(), response.begin(), response.end());
   result.tokens.push_back(by.eos().value());
-  result.tokens.resize(std::min(result.tokens.size(), static_cast<std::size_t>(options.cutoff_len)));
+  result.cut = std::ssize(result.tokens) > options.cutoff_len;
+  if (result.cut) result.tokens.resize(static_cast<std::size_t>(options.cutoff_len));
   result.labels = result.tokens;
   if (!options.train_on_inputs) {
     std::fill_n(result.labels.begin(), std::min(prompt, result.labels.size()), token_batch::not_scored);

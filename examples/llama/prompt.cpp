@@ -35,39 +35,38 @@ std::string prompt(const task_row& row, const blanks& blank) {
   return text + "### Response:" + line;
 }
 
-/// Cut as Hugging Face does it: the text, not the special tokens around it.
-token_ids encode_up_to(index_t limit, std::string_view text, const tokenizer& by) {
-  token_ids ids = by.encode(text, false);
-  const index_t special = std::ssize(by.before()) + std::ssize(by.after());
-  const index_t room = std::max<index_t>(0, limit - special);
-  if (std::ssize(ids) > room) ids.resize(static_cast<std::size_t>(room));
-  ids.insert(ids.begin(), by.before().begin(), by.before().end());
-  ids.insert(ids.end(), by.after().begin(), by.after().end());
-  return ids;
-}
-
 }  // namespace
 
 std::string training_prompt(const task_row& row) { return prompt(row, {"  ", " ", indent}) + row.output; }
 
 std::string evaluation_prompt(const task_row& row) { return prompt(row, {" ", "", ""}); }
 
+token_ids encode_prompt(std::string_view text, const tokenizer& by) {
+  token_ids ids = by.encode(text, /*add_special=*/false);
+  ids.insert(ids.begin(), by.before().begin(), by.before().end());
+  return ids;
+}
+
 example tokenise(const task_row& row, const tokenizer& by, const prompt_options& options) {
   if (!by.eos()) {
     throw input_error("the tokenizer has no end of sequence: no eos_token in tokenizer_config.json, no eos_token_id in "
                       "config.json");
   }
+  // Cut as Hugging Face does it: the text, not the special tokens around it.
   example result;
-  result.tokens = encode_up_to(options.cutoff_len, training_prompt(row), by);
+  result.tokens = encode_prompt(training_prompt(row), by);
+  const index_t room = std::max(std::ssize(by.before()), options.cutoff_len - std::ssize(by.after()));
+  result.cut = std::ssize(result.tokens) > room;
+  if (result.cut) result.tokens.resize(static_cast<std::size_t>(room));
+  result.tokens.insert(result.tokens.end(), by.after().begin(), by.after().end());
   const bool ended = !result.tokens.empty() && result.tokens.back() == *by.eos();
   if (!ended && std::ssize(result.tokens) < options.cutoff_len) result.tokens.push_back(*by.eos());
   result.labels = result.tokens;
   if (!options.train_on_inputs) {
     task_row unanswered = row;
     unanswered.output.clear();
-    const token_ids masked = encode_up_to(options.cutoff_len, training_prompt(unanswered), by);
-    const auto count = std::min(masked.size(), result.labels.size());
-    std::fill_n(result.labels.begin(), count, token_batch::not_scored);
+    const token_ids masked = encode_prompt(training_prompt(unanswered), by);
+    std::fill_n(result.labels.begin(), std::min(masked.size(), result.labels.size()), token_batch::not_scored);
   }
   return result;
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/tokenizer.hpp"
@@ -20,6 +21,7 @@ struct task_row {
 struct example {
   token_ids tokens;
   std::vector<std::int32_t> labels;
+  bool cut = false;  ///< cutoff_len left only a part of the text
 };
 
 struct prompt_options {
@@ -34,9 +36,13 @@ std::string training_prompt(const task_row& row);
 /// training_prompt() without the output: the two scripts differ in blanks, and so do we.
 std::string evaluation_prompt(const task_row& row);
 
+/// The tokens of a text that is to be gone on from: what the tokenizer puts before a text, the text, and not what it
+/// puts after one (the end of sequence of add_eos_token), as nothing comes after an end.
+token_ids encode_prompt(std::string_view text, const tokenizer& by);
+
 /// A row as finetune.py tokenises it: cut to cutoff_len tokens, and ended with the end of sequence where that
-/// leaves room for it. Where inputs aren't trained on, as many labels are masked as the prompt without its
-/// output has tokens, which is not to the token where the output merges with the blanks before it.
+/// leaves room for it. Where inputs aren't trained on, as many labels are masked as encode_prompt() has tokens for the
+/// prompt without its output, which is not to the token where the output merges with the blanks before it.
 /// Errors      input_error for a tokenizer without an end of sequence.
 example tokenise(const task_row& row, const tokenizer& by, const prompt_options& options);
 

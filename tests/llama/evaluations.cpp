@@ -7,9 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "answers.hpp"
-#include "text/byte_tokenizer.hpp"
+#include "bracketing_tokenizer.hpp"
 #include "evaluation.hpp"
 #include "llama_support.hpp"
+#include "text/byte_tokenizer.hpp"
 
 using llama::answer_rule;
 using llama::byte_tokenizer;
@@ -153,4 +154,17 @@ TEST_CASE("a test file is answered in batches and marked row by row") {
   options.max_new_tokens = 7;
   CHECK(evaluate_answers(test, bytes, replying, options).rows.size() == 3);
   CHECK(limit == 7);
+}
+
+TEST_CASE("the model goes on from prompts that no end of sequence closes") {
+  const llama_test::bracketing by(true);
+  const llama::test_file test{"test", {{"2 + 2?", "", "", "4"}}, {}};
+  std::vector<token_ids> asked;
+  evaluate_answers(test, by, [&](const std::vector<token_ids>& prompts, index_t) {
+    asked = prompts;
+    return std::vector<token_ids>(prompts.size());
+  }, {});
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].front() == 300);
+  CHECK(asked[0].back() == ' ');
 }

@@ -1,36 +1,25 @@
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "batch.hpp"
+#include "bracketing_tokenizer.hpp"
 #include "text/byte_tokenizer.hpp"
 #include "llama_support.hpp"
+#include "plain_rows.hpp"
 #include "prompt.hpp"
 
 using llama::byte_tokenizer;
 using llama::example;
 using llama::task_row;
 using llama::token_ids;
+using llama_test::bracketing;
 
 namespace {
 
 const task_row question = {"What is 2 + 3?", "", "A: It is 5.", "5"};
 const task_row with_input = {"Add.", "2, 3", "5", "5"};
-
-/// A tokenizer whose texts have begin and end around them, and which may lack an end of sequence.
-class bracketing final : public llama::tokenizer {
- public:
-  explicit bracketing(bool has_end) {
-    before_ = {300};
-    after_ = {301};
-    if (has_end) eos_ = 301;
-  }
-  std::string bytes(llama::token_id id) const override { return byte_tokenizer().bytes(id); }
-  llama::index_t size() const override { return 302; }
-
- protected:
-  token_ids encode_text(std::string_view text) const override { return byte_tokenizer().encode(text, false); }
-};
 
 }  // namespace
 
@@ -120,6 +109,34 @@ TEST_CASE("cutting leaves the special tokens, and the end of sequence isn't put 
   const token_ids whole = tokenise(question, by, {.cutoff_len = 4096}).tokens;
   CHECK(whole == by.encode(training_prompt(question), true));
   CHECK(tokenise(question, by, {.cutoff_len = 4}).tokens == token_ids{300, 'B', 'e', 301});
+}
+
+TEST_CASE("with add_eos_token no end stands in a prompt, and the answer's first token is scored") {
+  const bracketing by(true);
+  const auto prompt = std::ssize(encode_prompt(llama::training_prompt({question.instruction, "", "", ""}), by));
+  const example e = tokenise(question, by, {.cutoff_len = 4096, .train_on_inputs = false});
+  REQUIRE(std::ssize(e.tokens) == prompt + 11 + 1);  // "A: It is 5." and the end
+  CHECK(std::count(e.tokens.begin(), e.tokens.end(), 301) == 1);
+  CHECK(e.labels == [&] {
+    token_ids labels = e.tokens;
+    std::fill_n(labels.begin(), prompt, llama::token_batch::not_scored);
+    return labels;
+  }());
+  CHECK(e.labels[static_cast<std::size_t>(prompt)] == 'A');
+
+  CHECK(llama::encode_prompt("ab", by) == token_ids{300, 'a', 'b'});
+  const example plain = llama::tokenise_plain(question, by, {.cutoff_len = 4096, .train_on_inputs = false});
+  CHECK(plain.tokens.front() == 300);
+  CHECK(std::count(plain.tokens.begin(), plain.tokens.end(), 301) == 1);
+  CHECK(plain.labels[question.instruction.size() + 2] == 'A');  // after the beginning and the line feed
+}
+
+TEST_CASE("a row that was cut is known, also where the tokenizer ends it") {
+  CHECK(tokenise(question, bracketing(true), {.cutoff_len = 20}).cut);
+  CHECK_FALSE(tokenise(question, bracketing(true), {.cutoff_len = 4096}).cut);
+  CHECK(tokenise(question, byte_tokenizer(), {.cutoff_len = 20}).cut);
+  const auto whole = std::ssize(byte_tokenizer().encode(training_prompt(question), true));
+  CHECK_FALSE(tokenise(question, byte_tokenizer(), {.cutoff_len = whole}).cut);
 }
 
 TEST_CASE("a tokenizer without an end of sequence can't be trained with") {
