@@ -179,14 +179,54 @@ TEST_CASE("options out of range are rejected by their values") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double inf = std::numeric_limits<double>::infinity();
   const auto make = [](adapter_options options) { return fa_adapter<float>(8, 10, region(10, {3}), options); };
-  CHECK_ERROR(config_error, "alpha must be positive and finite, got 0.0", make({.alpha = 0}));
+  CHECK_ERROR(config_error, "sbora::fa_adapter: alpha must be positive, got 0.0", make({.alpha = 0}));
   CHECK_ERROR(config_error, "got -1.5", make({.alpha = -1.5}));
-  CHECK_ERROR(config_error, "alpha must be positive and finite, got inf", make({.alpha = inf}));
+  CHECK_ERROR(config_error, "alpha must be positive, got inf", make({.alpha = inf}));
   CHECK_ERROR(config_error, "alpha", make({.alpha = nan}));
   CHECK_ERROR(config_error, "dropout must be in [0, 1), got 1.0", make({.dropout = 1}));
   CHECK_ERROR(config_error, "dropout must be in [0, 1), got -0.1", make({.dropout = -0.1}));
   CHECK_ERROR(config_error, "dropout", make({.dropout = nan}));
   CHECK_NOTHROW(make({.dropout = 0.999}));
+}
+
+TEST_CASE("a scale is checked as the trained half's type has it") {
+  const auto with = [](auto scalar, adapter_options options, index_t rank) {
+    using T = decltype(scalar);
+    fb_adapter<T> adapter(64, 3, sbora::sample_region(64, rank, 1), options);
+    REQUIRE(std::isfinite(adapter.view().scale));
+    REQUIRE(adapter.view().scale > 0);
+  };
+  CHECK_ERROR(config_error,
+              "sbora::fb_adapter: alpha / rank must be positive, got 2.5e+39, above the greatest float, 3.4028234",
+              with(0.0F, {.alpha = 1e40}, 4));
+  CHECK_ERROR(config_error, "alpha / sqrt(rank) must be positive, got 5e+39, above the greatest float",
+              with(0.0F, {.alpha = 1e40, .rslora = true}, 4));
+  CHECK_ERROR(config_error, "alpha / rank must be positive, got 1e-50, below the least normal float, 1.17549435",
+              with(0.0F, {.alpha = 1e-50}, 1));
+  CHECK_ERROR(config_error, "below the least normal float", with(0.0F, {.alpha = 1.2e-38}, 64));
+  with(0.0F, {.alpha = 1.2e-38, .rslora = false}, 1);
+  CHECK_ERROR(config_error, "below the least normal float", with(0.0F, {.alpha = 1.2e-38, .rslora = true}, 64));
+  with(0.0F, {.alpha = 1e39}, 16);  // as used: 6.25e37
+  CHECK_ERROR(config_error, "above the greatest float", with(0.0F, {.alpha = 2e39, .rslora = true}, 16));
+  with(0.0, {.alpha = 1e40}, 1);
+  with(0.0, {.alpha = 1e-50, .rslora = true}, 64);
+  CHECK_ERROR(config_error, "got 1e-310, below the least normal double", with(0.0, {.alpha = 1e-310}, 1));
+}
+
+TEST_CASE("a multiplier whose scale isn't finite in the adapter's type is rejected and changes nothing") {
+  fa_adapter<float> adapter(8, 64, region(64, {1, 2}), {.alpha = 1e38});
+  adapter.set_multiplier(3);
+  CHECK_ERROR(config_error, "the multiplier * alpha / rank must be finite, got 5e+38, above the greatest float",
+              adapter.set_multiplier(10));
+  CHECK_ERROR(config_error, "got -5e+38, above the greatest float", adapter.set_multiplier(-10));
+  CHECK_ERROR(config_error, "got inf", adapter.set_multiplier(1e300));
+  CHECK(adapter.multiplier() == 3);
+  CHECK(adapter.view().scale == 1.5e38F);
+  adapter.set_multiplier(1e-300);  // fades out
+  CHECK(adapter.view().scale == 0);
+  fa_adapter<double> wide(8, 64, region(64, {1}), {.alpha = 1e38});
+  wide.set_multiplier(10);
+  CHECK(wide.view().scale == 1e39);
 }
 
 TEST_CASE("an adapter of a size that no memory has is refused, not wrapped around") {

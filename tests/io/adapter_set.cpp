@@ -169,6 +169,16 @@ TEST_CASE("what can't be made is refused with every reason") {
               make_adapter(dropout, small, 1));
 }
 
+TEST_CASE("a multiplier that is out of range for one module changes none") {
+  model_adapter<float> adapter(adapter_kind::fa, {},
+                               {{"a", 3, 4, sbora::region(4, {1}), 1.0}, {"b", 3, 4, sbora::region(4, {2}), 1e38}});
+  adapter.set_multiplier(2);
+  CHECK_ERROR(config_error, "module 'b': sbora::adapter: the multiplier * alpha / rank must be finite, got 1e+39",
+              adapter.set_multiplier(10));
+  CHECK(adapter.fa("a").multiplier() == 2);
+  CHECK(adapter.fa("b").multiplier() == 2);
+}
+
 TEST_CASE("parts that can't be a model's are refused") {
   const auto make = [](std::vector<sbora::adapter_part> parts) {
     return model_adapter<float>(adapter_kind::fa, {}, std::move(parts));

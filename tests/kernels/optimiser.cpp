@@ -37,7 +37,8 @@ struct optimiser_case {
 
   sbora::detail::adamw_args<T> adamw(index_t begin, index_t end) const {
     return {w.data(), g.data(), m.data(), s.data(),
-            {T(0.3), T(0.9), T(0.999), T(1e-6), T(0.99), T(0.02), T(5)}, begin, end};
+            {.gradient_scale = T(0.3), .rest1 = T(0.1), .beta2 = T(0.999999), .rest2 = T(1e-6), .epsilon = T(1e-6),
+             .decay = T(0.99), .step_size = T(0.02), .inverse_root_correction = T(5)}, begin, end};
   }
   sbora::detail::sgd_args<T> sgd(bool momentum, bool nesterov, index_t begin, index_t end) const {
     return {w.data(), g.data(), momentum ? m.data() : nullptr, T(0.3), T(0.05), T(0.9),
@@ -87,10 +88,9 @@ TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", flo
         within_bounds results;
         for (index_t i = begin; i < end; ++i) {
           const auto at = static_cast<std::size_t>(i);
-          const real one{1};
           const real g = real{c.g0[at]} * real{a.rates.gradient_scale};
-          const real m = real{c.m0[at]} + (one - real{a.rates.beta1}) * (g - real{c.m0[at]});
-          const real s = real{a.rates.beta2} * real{c.s0[at]} + (one - real{a.rates.beta2}) * g * g;
+          const real m = real{c.m0[at]} + real{a.rates.rest1} * (g - real{c.m0[at]});
+          const real s = real{a.rates.beta2} * real{c.s0[at]} + real{a.rates.rest2} * g * g;
           const real denominator = sqrt(s) * real{a.rates.inverse_root_correction} + real{a.rates.epsilon};
           const real w = real{c.w0[at]} * real{a.rates.decay} - real{a.rates.step_size} * (m / denominator);
           results.add(i, 0, c.w[i], w.value, w.error);

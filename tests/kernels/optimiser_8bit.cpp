@@ -73,7 +73,9 @@ struct state {
     m.code.assign(m.code0), m.absmax.assign(m.absmax0), s.code.assign(s.code0), s.absmax.assign(s.absmax0);
   }
   sbora::detail::adamw_8bit_args args(index_t begin, index_t end) const {
-    return {w.data(), g.data(), m.args(), s.args(), {0.3F, 0.9F, 0.999F, 1e-6F, 0.99F, 0.02F, 5.0F}, begin, end};
+    return {w.data(), g.data(), m.args(), s.args(),
+            {.gradient_scale = 0.3F, .rest1 = 0.1F, .beta2 = 0.999F, .rest2 = 0.001F, .epsilon = 1e-6F, .decay = 0.99F,
+             .step_size = 0.02F, .inverse_root_correction = 5.0F}, begin, end};
   }
 };
 
@@ -134,9 +136,9 @@ TEST_CASE("adamw_8bit is the step within its roundings, and codes are the neares
         for (index_t i = begin; i < std::min(size, begin + moment_block); ++i) {
           const auto at = static_cast<std::size_t>(i);
           const auto& r = a.rates;
-          const real one{1}, g = real{c.g0[at]} * real{r.gradient_scale};
-          const real m = c.m.before(i) + (one - real{r.beta1}) * (g - c.m.before(i));
-          const real s = real{r.beta2} * c.s.before(i) + (one - real{r.beta2}) * g * g;
+          const real g = real{c.g0[at]} * real{r.gradient_scale};
+          const real m = c.m.before(i) + real{r.rest1} * (g - c.m.before(i));
+          const real s = real{r.beta2} * c.s.before(i) + real{r.rest2} * g * g;
           const real denominator = sqrt(s) * real{r.inverse_root_correction} + real{r.epsilon};
           const real w = real{c.w0[at]} * real{r.decay} - real{r.step_size} * (m / denominator);
           parameters.add(i, 0, c.w[i], w.value, w.error);
@@ -159,7 +161,7 @@ TEST_CASE("adamw_8bit is the step within its roundings, and codes are the neares
 
 TEST_CASE("every entry of a map, and what is next to its boundaries, becomes the nearest", "[kernels]") {
   const isa level = GENERATE(from_range(tested_levels()));
-  // With beta1 = 0 the first moment is the gradient, so with 1 in its block the codes are those of the gradient.
+  // With rest1 = 1 the first moment is the gradient, so with 1 in its block the codes are those of the gradient.
   const auto& map = sbora::detail::signed_dynamic_map;
   std::vector<float> values;
   for (std::size_t i = 0; i < 256; ++i) {
@@ -181,7 +183,7 @@ TEST_CASE("every entry of a map, and what is next to its boundaries, becomes the
     c.m.absmax[0] = 0;
     auto a = c.args(0, 256);
     a.rates.gradient_scale = 1;
-    a.rates.beta1 = 0;
+    a.rates.rest1 = 1;
     adamw_8bit_kernels_at(level).step(a);
     CHECK(c.m.absmax[0] == 1);
     CHECK(c.m.code[255] == 255);

@@ -136,6 +136,26 @@ TEST_CASE("dropout keeps the expectation") {
   CHECK(std::abs(sum / draws - 1) <= 5 * deviation / 0.7);
 }
 
+TEST_CASE("what is kept is scaled by the probability that is used, a multiple of 2^-32") {
+  // So that the mean stays what it is also beside 1, and where nothing is dropped as the probability is too small.
+  const double ones[4] = {1, 1, 1, 1}, parameter = 0;
+  const sbora::region target(4, {0});
+  const auto kept = [&](double dropout) {
+    const sbora::adapter_view<adapter_kind::fa, double> view = {&target, &parameter, nullptr, 1, 4, 1, true, dropout, 0};
+    sbora::serial_executor serial;
+    double greatest = 0;
+    for (std::uint64_t step = 0; step < 64 && greatest == 0; ++step) {
+      double out[4];
+      sbora::detail::apply_dropout(view, step, {ones, 1, 4}, nullptr, out, serial);
+      greatest = *std::max_element(out, out + 4);
+    }
+    return greatest;
+  };
+  CHECK(kept(1e-12) == 1);
+  CHECK(kept(0.75) == 4);
+  CHECK(kept(0.9) == 1 / (1 - std::floor(0.9 * 0x1p32) * 0x1p-32));
+}
+
 TEST_CASE("dropout leaves the frozen part alone") {
   dropout_run<adapter_kind::fb> run(usual);
   std::fill(run.p.adapter.parameters().begin(), run.p.adapter.parameters().end(), 0.0F);

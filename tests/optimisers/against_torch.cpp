@@ -2,6 +2,7 @@
 
 #include "optimisers/torch_trajectories.hpp"
 
+#include <sbora/optimisers/adamw_8bit.hpp>
 #include <sbora/optimisers/clip.hpp>
 
 #include "support/catch.hpp"
@@ -81,4 +82,33 @@ void check_trajectories(const std::vector<trajectory<Options>>& all) {
 }  // namespace
 
 TEST_CASE("adamw is torch.optim.AdamW") { check_trajectories<sbora::adamw>(adamw_trajectories); }
+
+TEST_CASE("adamw's first steps are torch's where one minus beta is small") {
+  // Beta of float is off by 2^-25, which is 5e-6 of 1 - 0.999 and a hundredth of 1 - 0.999999.
+  for (const first_steps& expected : adamw_first_steps) {
+    CAPTURE(expected.beta1, expected.beta2);
+    const sbora::adamw_options options = {1e-2, expected.beta1, expected.beta2, 1e-8, 0.1};
+    sbora::adamw<float> optimiser(6, options);
+    sbora::adamw_8bit<float> coarse(6, options);
+    std::vector<float> w(6, 0.0F), coarse_w(6, 0.0F), g(6);
+    for (int step = 1; step <= 8; ++step) {
+      for (int i = 0; i < 6; ++i) {
+        g[static_cast<std::size_t>(i)] = std::ldexp(static_cast<float>((7 * step + 5 * i) % 11 + 1), -3 * i);
+      }
+      optimiser.step(w, g);
+      if (step > 1 && step < 8) continue;
+      // Eight roundings a step on each side.
+      const double bound = 2 * 8 * step * 0x1p-24;
+      const std::vector<float>& theirs = step == 1 ? expected.first : expected.eighth;
+      for (std::size_t i = 0; i < 6; ++i) {
+        CAPTURE(step, i, w[i], theirs[i]);
+        CHECK(std::abs(double{w[i]} - double{theirs[i]}) <= bound * std::abs(double{theirs[i]}));
+      }
+      if (step > 1) continue;
+      coarse.step(coarse_w, g);
+      CHECK(same_bits<float>(w, coarse_w));
+    }
+  }
+}
+
 TEST_CASE("sgd is torch.optim.SGD") { check_trajectories<sbora::sgd>(sgd_trajectories); }

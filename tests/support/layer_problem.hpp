@@ -50,8 +50,9 @@ inline exact_matrix dropout_mask(const sbora::adapter_options& options, std::uin
           {static_cast<std::uint32_t>(f / 4), static_cast<std::uint32_t>(t),
            static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32)},
           options.dropout_seed);
-      const bool dropped = words[static_cast<std::size_t>(f % 4)] < std::floor(options.dropout * 0x1p32);
-      mask(t, f) = dropped ? 0 : 1 / (1 - static_cast<long double>(options.dropout));
+      const double threshold = std::floor(options.dropout * 0x1p32);
+      const bool dropped = words[static_cast<std::size_t>(f % 4)] < threshold;
+      mask(t, f) = dropped ? 0 : 1 / (1 - threshold * 0x1p-32L);
     }
   }
   return mask;

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <sbora/config/aligned_memory.hpp>
+#include <sbora/config/option.hpp>
 #include <sbora/layers/weight_delta.hpp>
 #include <sbora/layers/saved.hpp>
 
@@ -12,7 +13,7 @@ namespace sbora::inline SBORA_ABI {
 
 /// How an adapter scales and regularises its update.
 struct adapter_options {
-  double alpha = 8;                 ///< scale is alpha/rank, or alpha/√rank with rslora; > 0
+  double alpha = 8;                 ///< > 0; scale is alpha/rank, or alpha/√rank with rslora: > 0 as a T has it
   bool rslora = false;              ///< rank-stabilised scale
   double dropout = 0;               ///< probability that an input of the adapter is dropped; [0, 1)
   std::uint64_t dropout_seed = 0;   ///< of the masks; one of its own for every layer
@@ -105,14 +106,19 @@ class basic_adapter {
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
   double scale() const noexcept {
-    const auto r = static_cast<double>(rank());
-    return options_.alpha / (options_.rslora ? std::sqrt(r) : r) * multiplier_;
+    return scale_without_multiplier() * multiplier_;
   }
   double multiplier() const noexcept { return multiplier_; }
-  /// Errors: config_error where it isn't finite.
+  /// Errors: config_error where it, or the scale() that it makes, isn't finite in T.
   void set_multiplier(double multiplier) {
-    if (!detail::is_finite(multiplier)) throw config_error("sbora::adapter: the multiplier must be finite");
+    check_multiplier(multiplier);
     multiplier_ = multiplier;
+  }
+  /// What set_multiplier() throws, for setting those of several adapters, or of none.
+  void check_multiplier(double multiplier) const {
+    detail::check_option("sbora::adapter", "the multiplier", detail::option_range::number, multiplier);
+    static_cast<void>(detail::as_used<T>("sbora::adapter", "the multiplier * alpha / rank",
+                                         detail::option_range::number, scale_without_multiplier() * multiplier));
   }
 
   /// A disabled adapter takes no part in forward and backward.
@@ -134,6 +140,10 @@ class basic_adapter {
   weight_delta<T> delta() const noexcept { return view(); }
 
  private:
+  double scale_without_multiplier() const noexcept {
+    const auto r = static_cast<double>(rank());
+    return options_.alpha / (options_.rslora ? std::sqrt(r) : r);
+  }
   index_t rows() const noexcept { return Kind == adapter_kind::fa ? d_out_ : rank(); }
   index_t cols() const noexcept { return Kind == adapter_kind::fa ? rank() : d_in_; }
 
@@ -154,13 +164,11 @@ class basic_adapter {
       throw shape_error(name() + "rank " + std::to_string(rank()) + " for a weight of " +
                         detail::shape_text(d_out_, d_in_) + ": more parameters than can be counted");
     }
-    if (!(options_.alpha > 0) || !detail::is_finite(options_.alpha)) {
-      throw config_error(name() + "alpha must be positive and finite, got " +
-                         std::to_string(options_.alpha));
-    }
-    if (!(options_.dropout >= 0 && options_.dropout < 1)) {
-      throw config_error(name() + "dropout must be in [0, 1), got " + std::to_string(options_.dropout));
-    }
+    using enum detail::option_range;
+    detail::check_option(who, "alpha", positive, options_.alpha);
+    static_cast<void>(detail::as_used<T>(who, options_.rslora ? "alpha / sqrt(rank)" : "alpha / rank", positive,
+                                         scale_without_multiplier()));
+    detail::check_option(who, "dropout", below_one, options_.dropout);
   }
 
   void check_size(const char* what, std::size_t size) const {
@@ -169,6 +177,7 @@ class basic_adapter {
                       " needed, the span given has " + std::to_string(size));
   }
 
+  static constexpr const char* who = Kind == adapter_kind::fa ? "sbora::fa_adapter" : "sbora::fb_adapter";
   static std::string name() {
     return Kind == adapter_kind::fa ? "sbora::fa_adapter: " : "sbora::fb_adapter: ";
   }

@@ -132,8 +132,11 @@ class model_adapter {
   void set_enabled(bool enabled) noexcept {
     for_each([&](const std::string&, auto& adapter) { adapter.set_enabled(enabled); });
   }
-  /// Of all parts. A run-time choice: files don't keep it.
+  /// Of all parts, or of none where it is out of range for one: config_error. A run-time choice: files don't keep it.
   void set_multiplier(double multiplier) {
+    for_each([&](const std::string& module, const auto& adapter) {
+      with_module(module, [&] { adapter.check_multiplier(multiplier); });
+    });
     for_each([&](const std::string&, auto& adapter) { adapter.set_multiplier(multiplier); });
   }
 
@@ -146,6 +149,18 @@ class model_adapter {
   }
 
  private:
+  /// f(), its errors with the module's name.
+  template <class Function>
+  static void with_module(const std::string& module, Function&& f) {
+    try {
+      f();
+    } catch (const shape_error& error) {
+      throw shape_error("module '" + module + "': " + error.what());
+    } catch (const config_error& error) {
+      throw config_error("module '" + module + "': " + error.what());
+    }
+  }
+
   template <adapter_kind Kind>
   void make_parts(std::vector<adapter_part> parts) {
     const std::uint64_t seed = config_.sbora && config_.sbora->seed ? *config_.sbora->seed : 0;
@@ -158,14 +173,10 @@ class model_adapter {
       const adapter_options options = {.alpha = part.alpha, .rslora = config_.use_rslora,
                                        .dropout = config_.lora_dropout,
                                        .dropout_seed = module_seed(seed, part.module, 1)};
-      try {
+      with_module(part.module, [&] {
         made.emplace_back(part.d_out, part.d_in, std::move(part.target), options,
                           parameters_.value.subspan(at, count), gradient_.value.subspan(at, count));
-      } catch (const shape_error& error) {
-        throw shape_error("module '" + part.module + "': " + error.what());
-      } catch (const config_error& error) {
-        throw config_error("module '" + part.module + "': " + error.what());
-      }
+      });
       at += count;
     }
     adapters_ = std::move(made);

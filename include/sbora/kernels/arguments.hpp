@@ -58,11 +58,14 @@ struct dropout_args {
   index_t begin, end;
 };
 
-/// What an AdamW step does to every element; moment corrections folded into step_size and denominator.
+/// What an AdamW step does to every element; moment corrections folded into step_size and denominator. What is left of
+/// one is given: 1 - 0.999999 of floats would be off by a hundredth.
 template <class T>
 struct adamw_rates {
   T gradient_scale;
-  T beta1, beta2, epsilon;
+  T rest1;                        ///< 1 - beta1
+  T beta2, rest2;                 ///< rest2 = 1 - beta2
+  T epsilon;
   T decay;                        ///< 1 - learning_rate·weight_decay
   T step_size;                    ///< learning_rate / (1 - beta1^step)
   T inverse_root_correction;      ///< 1 / sqrt(1 - beta2^step)

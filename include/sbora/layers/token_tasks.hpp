@@ -43,9 +43,10 @@ template <adapter_kind Kind, class T, class Executor>
 void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
                    activation_view<const T> source, const region* target, T* out, Executor& pool) {
   const auto kernel = dense_kernels_now<T>().dropout;
-  const dropout_mask mask = {adapter.dropout_seed, step,
-                             static_cast<std::uint32_t>(std::floor(adapter.dropout * 0x1p32))};
-  const T kept_scale = static_cast<T>(1.0 / (1.0 - adapter.dropout));
+  // The probability is a multiple of 2^-32 here, and what is kept is scaled by it: right in the mean near 1, too.
+  const double dropped = std::floor(adapter.dropout * 0x1p32);
+  const dropout_mask mask = {adapter.dropout_seed, step, static_cast<std::uint32_t>(dropped)};
+  const T kept_scale = static_cast<T>(0x1p32 / (0x1p32 - dropped));
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale,

@@ -31,7 +31,7 @@ class adamw_8bit {
  public:
   explicit adamw_8bit(index_t parameter_count, adamw_options options = {})
       : options_(options), count_(parameter_count) {
-    detail::check_adamw(name, count_.value, options);
+    detail::check_adamw<T>(name, count_.value, options);
     const index_t blocks = detail::ceil_div(count_.value, detail::moment_block);
     const auto make = [&](detail::moment_codes& moment, detail::aligned_array<std::uint8_t>& codes,
                           detail::aligned_array<float>& scales, const detail::moment_map& map) {
@@ -47,13 +47,12 @@ class adamw_8bit {
   template <class Executor = serial_executor>
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
-    detail::check_step(name, count_.value, parameters.size(), gradient.size(), now);
+    detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::adamw_8bit_kernels_at(active_isa()).step;  // may throw
-    ++steps_;
+    const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
+    steps_.advance();
     const detail::started_step<detail::adamw_8bit_args> range = {
-        {parameters.data(), gradient.data(), first_, second_,
-         detail::adamw_rates_of<float>(options_, now, steps_), 0, 0},
-        kernel};
+        {parameters.data(), gradient.data(), first_, second_, rates, 0, 0}, kernel};
     static_assert(detail::task_elements % detail::moment_block == 0);
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }
@@ -63,9 +62,9 @@ class adamw_8bit {
   }
 
   const adamw_options& options() const noexcept { return options_; }
-  index_t steps() const noexcept { return steps_; }
-  /// For resuming: put codes, scales and the step count back.
-  void set_steps(index_t steps) noexcept { steps_ = steps; }
+  index_t steps() const noexcept { return steps_.value(); }
+  /// For resuming: put codes, scales and the step count back. Errors: config_error where it is negative.
+  void set_steps(index_t steps) { steps_.set(name, steps); }
   std::span<std::uint8_t> first_codes() noexcept { return {first_.code, static_cast<std::size_t>(count_.value)}; }
   std::span<std::uint8_t> second_codes() noexcept { return {second_.code, static_cast<std::size_t>(count_.value)}; }
   /// One for every 256 parameters.
@@ -84,7 +83,7 @@ class adamw_8bit {
 
   adamw_options options_;
   detail::reset_on_move<index_t> count_;
-  index_t steps_ = 0;
+  detail::step_count steps_;
   detail::moment_codes first_, second_;
   detail::aligned_array<std::uint8_t> first_codes_, second_codes_;
   detail::aligned_array<float> first_absmax_, second_absmax_;

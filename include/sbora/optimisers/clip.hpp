@@ -46,7 +46,7 @@ double gradient_norm(std::span<const T> gradient) noexcept {
 ///             isn't finite, as after a step that was too large.
 /// Source      torch.nn.utils.clip_grad_norm_, error_if_nonfinite=True.
 inline double clip_scale(double norm, double max_norm) {
-  detail::check_option(max_norm > 0, "sbora::clip_scale", "max_norm must be positive", max_norm);
+  detail::check_option("sbora::clip_scale", "max_norm", detail::option_range::positive, max_norm);
   if (!detail::is_finite(norm)) {
     throw not_finite_error("sbora::clip_scale: the gradient's norm is " + std::to_string(norm) +
                                "; training has diverged, or an input wasn't finite",

@@ -1,21 +1,21 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string>
 
 #include <sbora/config/aligned_memory.hpp>
 #include <sbora/config/executor.hpp>
-#include <sbora/config/finite.hpp>
+#include <sbora/config/option.hpp>
 #include <sbora/kernels/dispatch.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
 /// What may change from step to step.
 struct step_options {
-  double learning_rate;        ///< finite
-  double gradient_scale = 1;   ///< finite; gradients are multiplied by it first: clip_scale, 1/micro-batches
+  double learning_rate;        ///< finite in the parameters' type
+  double gradient_scale = 1;   ///< the same, 0 or a normal number; gradients are multiplied by it first: clip_scale,
+                               ///< 1/micro-batches
 };
 
 }  // namespace sbora::inline SBORA_ABI
@@ -25,22 +25,29 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Elements per optimiser task: 448 KiB of traffic at 28 bytes each.
 inline constexpr index_t task_elements = 16384;
 
-inline void check_option(bool in_range, const char* who, const char* what, double value) {
-  if (in_range && is_finite(value)) return;
-  throw config_error(std::string(who) + ": " + what + ", got " + std::to_string(value));
-}
+/// Steps that an optimiser has taken.
+class step_count {
+ public:
+  index_t value() const noexcept { return value_; }
+  /// Errors: config_error where negative.
+  void set(const char* who, index_t steps) {
+    check_option(who, "steps", option_range::not_negative, static_cast<double>(steps));
+    value_ = steps;
+  }
+  /// The greatest number stays: what depends on the count is constant long before.
+  index_t next() const noexcept { return value_ < std::numeric_limits<index_t>::max() ? value_ + 1 : value_; }
+  void advance() noexcept { value_ = next(); }
 
-inline void check_step(const char* who, index_t expected, std::size_t parameters, std::size_t gradient,
-                       const step_options& now) {
+ private:
+  index_t value_ = 0;
+};
+
+inline void check_step(const char* who, index_t expected, std::size_t parameters, std::size_t gradient) {
   const auto count = static_cast<std::size_t>(expected);
   if (parameters != count || gradient != count) {
     throw shape_error(std::string(who) + ": made for " + std::to_string(count) + " parameters, got " +
                       std::to_string(parameters) + " and " + std::to_string(gradient) + " gradients");
   }
-  check_option(is_finite(now.learning_rate), who, "the learning rate must be finite",
-               now.learning_rate);
-  check_option(is_finite(now.gradient_scale), who, "gradient_scale must be finite",
-               now.gradient_scale);
 }
 
 /// A step that was begun: each range of the flat span has to be done once, in any order and on any thread.

@@ -18,8 +18,8 @@ struct sgd_options {
 /// Effect      g = gradient_scale·g + decay·w; u = momentum·u + (1 - dampening)·g, at first u = g;
 ///             w -= lr·u, or lr·(g + momentum·u) with nesterov.
 /// Shapes      parameters and gradient: parameter_count numbers each.
-/// Requires    sizes as at construction, options in range, finite learning rates and gradient scales:
-///             checked. Gradients aren't: clip_scale() finds what isn't finite.
+/// Requires    sizes as at construction, options in range, finite learning rates and gradient scales,
+///             all of them as T has them: checked. Gradients aren't: clip_scale() finds what isn't finite.
 /// Aliasing    parameters, gradient and state don't overlap.
 /// Lifetime    owns the velocity, parameter_count numbers, where momentum > 0; refers to nothing.
 /// Cost        one pass: 20 bytes an element for float (12 without momentum); no allocation in step().
@@ -32,16 +32,10 @@ class sgd {
  public:
   explicit sgd(index_t parameter_count, sgd_options options = {})
       : options_(options), count_(parameter_count) {
-    constexpr const char* who = "sbora::sgd";
     if (count_.value < 1) throw shape_error("sbora::sgd: no parameters");
-    detail::check_option(options.learning_rate > 0, who, "learning_rate must be positive",
-                         options.learning_rate);
-    detail::check_option(options.momentum >= 0 && options.momentum < 1, who,
-                         "momentum must be in [0, 1)", options.momentum);
-    detail::check_option(options.dampening >= 0 && options.dampening <= 1, who,
-                         "dampening must be in [0, 1]", options.dampening);
-    detail::check_option(options.weight_decay >= 0, who, "weight_decay must not be negative",
-                         options.weight_decay);
+    static_cast<void>(detail::as_used<T>(name, "learning_rate", detail::option_range::positive, options.learning_rate));
+    detail::check_option(name, "dampening", detail::option_range::up_to_one, options.dampening);
+    static_cast<void>(arguments({}, {}, {options.learning_rate}));
     if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
       throw config_error("sbora::sgd: nesterov needs momentum and no dampening");
     }
@@ -64,29 +58,17 @@ class sgd {
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
   detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
                                                   std::span<const T> gradient, step_options now) {
-    detail::check_step("sbora::sgd", count_.value, parameters.size(), gradient.size(), now);
+    detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::optimiser_kernels_now<T>().sgd;  // may throw
-    // At the first step the velocity is the gradient itself, undampened.
-    const double gradient_weight = steps_ == 0 ? 1.0 : 1.0 - options_.dampening;
-    ++steps_;
-    return {{parameters.data(),
-             gradient.data(),
-             velocity_.get(),
-             static_cast<T>(now.gradient_scale),
-             static_cast<T>(now.learning_rate),
-             static_cast<T>(options_.momentum),
-             static_cast<T>(gradient_weight),
-             static_cast<T>(options_.weight_decay),
-             options_.nesterov,
-             0,
-             0},
-            kernel};
+    const auto args = arguments(parameters, gradient, now);
+    steps_.advance();
+    return {args, kernel};
   }
 
   const sgd_options& options() const noexcept { return options_; }
-  index_t steps() const noexcept { return steps_; }
-  /// For resuming: put the velocity and the step count back.
-  void set_steps(index_t steps) noexcept { steps_ = steps; }
+  index_t steps() const noexcept { return steps_.value(); }
+  /// For resuming: put the velocity and the step count back. Errors: config_error where it is negative.
+  void set_steps(index_t steps) { steps_.set(name, steps); }
   /// Empty without momentum.
   std::span<T> velocity() noexcept {
     return {velocity_.get(), velocity_ != nullptr ? static_cast<std::size_t>(count_.value) : 0};
@@ -96,9 +78,28 @@ class sgd {
   }
 
  private:
+  static constexpr const char* name = "sbora::sgd";
+
+  detail::sgd_args<T> arguments(std::span<T> parameters, std::span<const T> gradient, const step_options& now) const {
+    using enum detail::option_range;
+    // At the first step the velocity is the gradient itself, undampened.
+    const double gradient_weight = steps_.value() == 0 ? 1.0 : 1.0 - options_.dampening;
+    return {parameters.data(),
+            gradient.data(),
+            velocity_.get(),
+            detail::as_used<T>(name, "gradient_scale", scale, now.gradient_scale),
+            detail::as_used<T>(name, "the learning rate", number, now.learning_rate),
+            detail::as_used<T>(name, "momentum", below_one, options_.momentum),
+            detail::as_used<T>(name, "1 - dampening", number, gradient_weight),
+            detail::as_used<T>(name, "weight_decay", not_negative, options_.weight_decay),
+            options_.nesterov,
+            0,
+            0};
+  }
+
   sgd_options options_;
   detail::reset_on_move<index_t> count_;
-  index_t steps_ = 0;
+  detail::step_count steps_;
   detail::aligned_array<T> velocity_;
 };
 

@@ -6,11 +6,11 @@
 template <class T>
 struct adamw_step {
   using v = vec<T>;
-  v gradient_scale, beta1, beta2, rest1, rest2, epsilon, decay, step_size, correction;
+  v gradient_scale, rest1, beta2, rest2, epsilon, decay, step_size, correction;
 
   explicit SBORA_FORCE_INLINE adamw_step(const adamw_rates<T>& a) noexcept
-      : gradient_scale(v::set1(a.gradient_scale)), beta1(v::set1(a.beta1)), beta2(v::set1(a.beta2)),
-        rest1(v::set1(T{1} - a.beta1)), rest2(v::set1(T{1} - a.beta2)), epsilon(v::set1(a.epsilon)),
+      : gradient_scale(v::set1(a.gradient_scale)), rest1(v::set1(a.rest1)), beta2(v::set1(a.beta2)),
+        rest2(v::set1(a.rest2)), epsilon(v::set1(a.epsilon)),
         decay(v::set1(a.decay)), step_size(v::set1(a.step_size)),
         correction(v::set1(a.inverse_root_correction)) {}
 
