@@ -27,7 +27,8 @@ struct loss_sum {
   double total = 0;        ///< nats
   std::int64_t count = 0;  ///< scored tokens
 
-  double mean() const { return count > 0 ? total / static_cast<double>(count) : 0.0; }
+  /// NaN where nothing was scored.
+  double mean() const { return total / static_cast<double>(count); }
   loss_sum& operator+=(const loss_sum& other) {
     total += other.total;
     count += other.count;

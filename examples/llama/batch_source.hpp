@@ -24,17 +24,4 @@ inline std::int64_t real_tokens(const token_batch& batch) {
   return std::count(batch.mask.begin(), batch.mask.end(), std::uint8_t{1});
 }
 
-/// Tokens whose prediction counts, as targets_of has them: the first of a sequence has nothing before it, whether it is
-/// padded or not.
-inline std::int64_t scored_tokens(const token_batch& batch) {
-  std::int64_t count = 0;
-  for (index_t row = 0; row < batch.sequences; ++row) {
-    for (index_t t = 1; t < batch.length; ++t) {
-      const auto at = static_cast<std::size_t>(row * batch.length + t);
-      count += batch.mask[at - 1] != 0 && batch.labels[at] != token_batch::not_scored;
-    }
-  }
-  return count;
-}
-
 }  // namespace llama

@@ -53,7 +53,9 @@ class block {
   std::vector<projection>& linears() { return linears_; }
   const std::vector<projection>& linears() const { return linears_; }
   norm_gain& attention_norm() { return attention_norm_; }
+  const norm_gain& attention_norm() const { return attention_norm_; }
   norm_gain& mlp_norm() { return mlp_norm_; }
+  const norm_gain& mlp_norm() const { return mlp_norm_; }
 
   /// y from x; `kept` is filled. Null for y: only that, from a forward that was done before.
   void forward(const matrix& x, matrix* y, const packed_tokens& tokens, pass what, block_activations& kept,

@@ -48,11 +48,6 @@ std::vector<std::int32_t> read_ids(json_fields& fields, const char* name, std::i
   return ids;
 }
 
-bool is_scored(const example& e) {
-  return std::any_of(e.labels.begin() + 1, e.labels.end(),
-                     [](std::int32_t label) { return label != token_batch::not_scored; });
-}
-
 /// Collects examples and what is to be said of them.
 class collector {
  public:

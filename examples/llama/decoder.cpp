@@ -2,10 +2,12 @@
 
 #include "input_error.hpp"
 #include "model_parts.hpp"
+#include "non_finite.hpp"
 
 namespace llama {
 
 struct decoder::state {
+  const model& net;
   model_parts& parts;
   thread_pool& pool;
   std::vector<layer_cache> caches;
@@ -15,7 +17,7 @@ struct decoder::state {
 };
 
 decoder::decoder(model& of, thread_pool& pool)
-    : state_(new state{*of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {}, {}}) {}
+    : state_(new state{of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {}, {}}) {}
 decoder::~decoder() = default;
 
 const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
@@ -36,7 +38,7 @@ const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
   }
   parts.top->logits(state_->x, state_->rows, state_->logits, parts.context(state_->pool));
   for (std::size_t i = 0; i < state_->rows.size(); ++i) state_->rows[i] = static_cast<index_t>(i);
-  return state_->logits;
+  return checked_logits();
 }
 
 const matrix& decoder::step(std::span<const std::int32_t> tokens) {
@@ -61,6 +63,16 @@ const matrix& decoder::step(std::span<const std::int32_t> tokens) {
   }
   for (index_t& position : state_->positions) ++position;
   parts.top->logits(state_->x, state_->rows, state_->logits, with);
+  return checked_logits();
+}
+
+const matrix& decoder::checked_logits() const {
+  for (index_t row = 0; row < state_->logits.rows(); ++row) {
+    if (state_->logits.row(row).allFinite()) continue;
+    throw_not_finite(state_->net, "a logit of sequence " + std::to_string(row) + " after " +
+                     std::to_string(state_->positions[static_cast<std::size_t>(row)]) + " tokens",
+                     "the adapter may have diverged in training: try a lower --learning_rate");
+  }
   return state_->logits;
 }
 

@@ -12,6 +12,7 @@ namespace llama {
 /// at a time. Adapters take part, without dropout.
 ///
 /// Lifetime    refers to the model, which mustn't be trained or given other adapters meanwhile.
+/// Errors      where a logit isn't finite, what throw_not_finite() says: no token is the most likely one then.
 /// Cost        caches of 2 * layers * sequences * capacity * key_value_size floats.
 class decoder {
  public:
@@ -28,6 +29,8 @@ class decoder {
   const matrix& step(std::span<const std::int32_t> tokens);
 
  private:
+  const matrix& checked_logits() const;
+
   struct state;
   std::unique_ptr<state> state_;
 };

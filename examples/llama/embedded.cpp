@@ -44,6 +44,7 @@ struct task {
       hash.add(plain_prompt(row)).add(plain_response(row));
       data.examples.push_back(tokenise_plain(row, byte_tokenizer(), {set.cutoff_len, set.train_on_inputs}));
     }
+    check_scored(data, split);
     fingerprint = hash.text();
   }
 

@@ -1,6 +1,7 @@
 #include "progress.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -43,8 +44,10 @@ progress::~progress() {
 }
 
 void progress::update(index_t step, double loss, std::int64_t tokens) {
-  smoothed_ = has_loss_ ? 0.95 * smoothed_ + 0.05 * loss : loss;
-  has_loss_ = true;
+  if (!std::isnan(loss)) {
+    smoothed_ = has_loss_ ? 0.95 * smoothed_ + 0.05 * loss : loss;
+    has_loss_ = true;
+  }
   tokens_ += tokens;
   show(step);
 }

@@ -27,7 +27,7 @@ class progress {
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
 
-  /// After `step` steps in all, the last with this loss and this many tokens.
+  /// After `step` steps in all, the last with this loss (NaN: it had none) and this many tokens.
   void update(index_t step, double loss, std::int64_t tokens);
   /// The same for work without a loss.
   void update(index_t step);

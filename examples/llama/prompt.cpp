@@ -41,6 +41,11 @@ std::string training_prompt(const task_row& row) { return prompt(row, {"  ", " "
 
 std::string evaluation_prompt(const task_row& row) { return prompt(row, {" ", "", ""}); }
 
+bool is_scored(const example& e) {
+  return std::any_of(e.labels.begin() + 1, e.labels.end(),
+                     [](std::int32_t label) { return label != token_batch::not_scored; });
+}
+
 token_ids encode_prompt(std::string_view text, const tokenizer& by) {
   token_ids ids = by.encode(text, /*add_special=*/false);
   ids.insert(ids.begin(), by.before().begin(), by.before().end());

@@ -24,6 +24,9 @@ struct example {
   bool cut = false;  ///< cutoff_len left only a part of the text
 };
 
+/// Whether any token is: the first has nothing before it that it could be predicted from.
+bool is_scored(const example& e);
+
 struct prompt_options {
   index_t cutoff_len = 256;
   bool train_on_inputs = true;  ///< false: only what comes after the prompt is scored

@@ -44,6 +44,7 @@ class fine_tuning_run {
     data_ = load_dataset(set_.data_path, tokenizer_.get(),
                          {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
     split_ = split_data(std::ssize(data_.examples), set_.val_set_size, set_.seed);
+    check_scored(data_, split_);
   }
 
   int run() {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view prefix = "checkpoint-";
 constexpr std::string_view suffix = ".safetensors";
-constexpr const char* format_name = "sbora-run-2";
+constexpr const char* format_name = "sbora-run-3";
 const std::string option_prefix = "option.";
 
 /// The step in a file's name, or -1 where it isn't a checkpoint's.

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <algorithm>
-
 #include <sbora/config/index.hpp>
 #include <sbora/optimisers/schedule.hpp>
 
@@ -9,21 +7,22 @@ namespace llama {
 
 using sbora::index_t;
 
-/// Which micro-batches make up which optimiser step, as transformers' Trainer (4.36) counts: micro-batches are
-/// numbered through all epochs, a step takes the next `accumulation` of them, and what is left over at the end
-/// of an epoch goes into the next epoch's first step. Where an epoch has fewer than that, it is one step.
+/// Which micro-batches make up which optimiser step, as transformers' Trainer (4.46 to 5.24) counts: a step takes the
+/// next `accumulation` micro-batches of its epoch, and the epoch's last step what is left. Micro-batches are numbered
+/// through all epochs.
 struct step_plan {
   index_t micro_batches;  ///< in one epoch
   index_t accumulation;   ///< micro-batches a step
   index_t epochs;
   index_t max_steps;      ///< instead of the epochs, where above 0
 
-  index_t micro_batches_of_a_step() const { return std::min(accumulation, micro_batches); }
-  index_t steps_an_epoch() const { return std::max<index_t>(1, micro_batches / accumulation); }
+  index_t steps_an_epoch() const { return (micro_batches + accumulation - 1) / accumulation; }
   index_t total_steps() const { return max_steps > 0 ? max_steps : epochs * steps_an_epoch(); }
 
-  /// The number of a step's first micro-batch; epoch and index in it follow.
-  index_t first_micro_batch(index_t step) const { return step * micro_batches_of_a_step(); }
+  /// A step has the micro-batches from its first to the next step's first; epoch and index in it follow.
+  index_t first_micro_batch(index_t step) const {
+    return step / steps_an_epoch() * micro_batches + step % steps_an_epoch() * accumulation;
+  }
   index_t epoch_of(index_t micro_batch) const { return micro_batch / micro_batches; }
   index_t index_of(index_t micro_batch) const { return micro_batch % micro_batches; }
 };

@@ -68,6 +68,13 @@ std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& na
   return std::nullopt;
 }
 
+std::string checkpoint_tensors::place(const std::string& name) const {
+  for (const sbora::safetensors_file& file : checkpoint_.files()) {
+    if (file.find(name) != nullptr) return file.path().string() + ": ";
+  }
+  return {};
+}
+
 std::vector<std::string> checkpoint_tensors::names() const {
   std::set<std::string> parts;
   for (const auto& entry : codes_.four_bit()) {

@@ -34,6 +34,7 @@ class checkpoint_tensors final : public tensor_source {
       : checkpoint_(sbora::checkpoint::open(directory)), codes_(checkpoint_.tensors()) {}
   const sbora::tensor_view* find(const std::string& name) const override { return checkpoint_.find(name); }
   std::optional<frozen_weight> quantised(const std::string& name) const override;
+  std::string place(const std::string& name) const override;
   /// Without those that belong to a quantised weight.
   std::vector<std::string> names() const;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -14,6 +13,7 @@
 
 #include "format.hpp"
 #include "memory.hpp"
+#include "non_finite.hpp"
 #include "progress.hpp"
 #include "stop_signal.hpp"
 
@@ -23,10 +23,12 @@ namespace {
 
 /// What one optimiser step saw, over all processes.
 struct step_result {
-  double loss = 0;
-  double gradient_norm = 0;
+  loss_sum loss;
+  double gradient_norm = 0;  ///< of the mean loss
   std::int64_t tokens = 0;
   bool stop = false;  ///< a process was asked to
+
+  bool has_loss() const { return loss.count > 0; }
 };
 
 class training_run {
@@ -55,9 +57,9 @@ class training_run {
       const auto start = wall_clock::now();
       const step_result done = take_step();
       times.push_back(seconds_since(start));
-      result.last_loss = done.loss;
+      if (done.has_loss()) result.last_loss = done.loss.mean();
       record(done, times.back());
-      shown.update(step_, done.loss, done.tokens);
+      shown.update(step_, done.loss.mean(), done.tokens);
       if (done.stop && step_ < total) result.signal = stop_number();
       if (due(plan_.eval_step) && files_.validation != nullptr) evaluate_now(shown, result);
       if (due(plan_.save_step) || result.signal != 0) save();
@@ -93,88 +95,92 @@ class training_run {
     step_result done = gradient_of_own_part();
     add_up(done);
     const std::span<float> gradient = net_.gradient();
-    done.gradient_norm = sbora::gradient_norm(std::span<const float>(gradient));
-    if (!std::isfinite(done.loss) || !std::isfinite(done.gradient_norm)) throw_diverged(done);
+    // Of the sum of losses; where nothing was scored it is zero, and so is its mean.
+    const double share = 1 / static_cast<double>(std::max<std::int64_t>(1, done.loss.count));
+    done.gradient_norm = share * sbora::gradient_norm(std::span<const float>(gradient));
+    if (!std::isfinite(done.loss.total) || !std::isfinite(done.gradient_norm)) throw_diverged(done);
     const double clip = plan_.max_grad_norm > 0 ? sbora::clip_scale(done.gradient_norm, plan_.max_grad_norm) : 1;
     optimiser_.step(net_.parameters(), gradient,
-                    {.learning_rate = schedule_.at(step_), .gradient_scale = clip}, pool_);
+                    {.learning_rate = schedule_.at(step_), .gradient_scale = clip * share}, pool_);
     ++step_;
     return done;
   }
 
   /// This process's micro-batches of the step. Numbered through, they are the same ones for any number of
-  /// processes, with the same dropout masks.
+  /// processes, with the same dropout masks. Losses and gradients are sums: how many tokens are scored in all is
+  /// known when all are done.
   step_result gradient_of_own_part() {
-    const index_t count = plan_.steps.micro_batches_of_a_step();
-    const index_t first = plan_.steps.first_micro_batch(step_);
+    const index_t first = plan_.steps.first_micro_batch(step_), end = plan_.steps.first_micro_batch(step_ + 1);
     step_result done;
-    for (index_t i = processes_.rank(); i < count; i += processes_.size()) {
-      const token_batch batch =
-          files_.data.micro_batch(plan_.steps.epoch_of(first + i), plan_.steps.index_of(first + i));
+    for (index_t i = first + processes_.rank(); i < end; i += processes_.size()) {
+      const token_batch batch = files_.data.micro_batch(plan_.steps.epoch_of(i), plan_.steps.index_of(i));
       done.tokens += real_tokens(batch);
-      const std::int64_t scored = scored_tokens(batch);
-      if (scored == 0) continue;  // all of it cut off or masked: nothing to learn
-      net_.set_training_step(static_cast<std::uint64_t>(first + i));
-      const double scale = 1 / (static_cast<double>(scored) * static_cast<double>(count));
-      done.loss += scale * net_.forward_backward(batch, static_cast<float>(scale), pool_).total;
+      net_.set_training_step(static_cast<std::uint64_t>(i));
+      done.loss += net_.forward_backward(batch, 1.0F, pool_);
     }
     done.stop = stop_signal::caught() != 0;
     return done;
   }
 
-  /// One all-reduce over the flat gradient, and one of three numbers.
+  /// One all-reduce over the flat gradient, and one of four numbers.
   void add_up(step_result& done) {
     if (processes_.size() == 1) return;
-    std::array<double, 3> sums = {done.loss, static_cast<double>(done.tokens), done.stop ? 1.0 : 0.0};
+    std::array<double, 4> sums = {done.loss.total, static_cast<double>(done.loss.count),
+                                  static_cast<double>(done.tokens), done.stop ? 1.0 : 0.0};
     processes_.sum(net_.gradient());
     processes_.sum(sums);
-    done = {.loss = sums[0], .tokens = static_cast<std::int64_t>(sums[1]), .stop = sums[2] > 0};
+    done = {.loss = {sums[0], static_cast<std::int64_t>(sums[1])},
+            .tokens = static_cast<std::int64_t>(sums[2]),
+            .stop = sums[3] > 0};
   }
 
   /// A process that wasn't signalled itself stops with the number of those that were.
   int stop_number() const { return processes_.max(stop_signal::caught()); }
 
   [[noreturn]] void throw_diverged(const step_result& done) const {
-    std::string message = plan_.phase + ": " + (std::isfinite(done.loss) ? "the gradient" : "the loss") +
-                          " isn't finite at step " + std::to_string(step_ + 1) + " (learning rate " +
-                          format("%.3g", schedule_.at(step_)) + "); try a lower --learning_rate or more --warmup_steps";
+    const char* const what = std::isfinite(done.loss.total) ? "the gradient" : "the loss";
+    std::string advice = step_ == 0 ? "nothing has been trained yet, so it isn't the learning rate; is this the "
+                                      "checkpoint that its config.json describes?"
+                                    : format("the learning rate was %.3g: try a lower --learning_rate or more "
+                                             "--warmup_steps", schedule_.at(step_ - 1));
     if (files_.checkpoints != nullptr) {
-      if (const auto last = files_.checkpoints->latest()) message += "; the last good checkpoint is " + last->string();
+      if (const auto last = files_.checkpoints->latest()) advice += "; the last good checkpoint is " + last->string();
     }
-    throw std::runtime_error(message);
+    throw_not_finite(net_, format("%s: %s at step %td", plan_.phase.c_str(), what, step_ + 1), advice);
   }
 
   void record(const step_result& done, double seconds) {
     if (files_.metrics == nullptr) return;
     const double epoch = static_cast<double>(plan_.steps.first_micro_batch(step_)) /
                          static_cast<double>(plan_.steps.micro_batches);
-    files_.metrics->write({{"step", step_},
+    nlohmann::json line = {{"step", step_},
                            {"epoch", epoch},
-                           {"loss", done.loss},
                            {"learning_rate", schedule_.at(step_ - 1)},
                            {"grad_norm", done.gradient_norm},
                            {"tokens", done.tokens},
                            {"seconds", seconds},
-                           {"peak_bytes", peak_resident_bytes()}});
+                           {"peak_bytes", peak_resident_bytes()}};
+    if (done.has_loss()) line["loss"] = done.loss.mean();
+    files_.metrics->write(line);
   }
 
   /// Or leaves it to a resumed run, where it was stopped.
   void evaluate_now(progress& shown, training_result& result) {
-    const std::optional<loss_sum> done = evaluate_unless_stopped(net_, *files_.validation, pool_, processes_);
+    const std::optional<validation_loss> done = evaluate_unless_stopped(net_, *files_.validation, pool_, processes_);
     if (!done) {
       state_.evaluation_due = true;
       result.signal = stop_number();
       return;
     }
-    const loss_sum sum = *done;
-    if (!std::isfinite(sum.total)) {
-      throw std::runtime_error(plan_.phase + ": the validation loss isn't finite after step " +
-                               std::to_string(step_));
+    const double loss = done->mean();
+    if (!std::isfinite(loss)) {
+      throw_not_finite(net_, format("%s: the validation loss after step %td", plan_.phase.c_str(), step_),
+                       "try a lower --learning_rate or more --warmup_steps");
     }
-    shown.note(format("%s: validation loss %.4f after step %td", plan_.phase.c_str(), sum.mean(), step_));
-    if (files_.metrics != nullptr) files_.metrics->write({{"step", step_}, {"eval_loss", sum.mean()}});
-    if (sum.mean() >= state_.best_loss) return;
-    state_.best_loss = sum.mean();
+    shown.note(format("%s: validation loss %.4f after step %td", plan_.phase.c_str(), loss, step_));
+    if (files_.metrics != nullptr) files_.metrics->write({{"step", step_}, {"eval_loss", loss}});
+    if (loss >= state_.best_loss) return;
+    state_.best_loss = loss;
     state_.best_step = step_;
     if (plan_.load_best) state_.best_parameters.assign(net_.parameters().begin(), net_.parameters().end());
   }
@@ -208,18 +214,20 @@ class training_run {
 };
 
 /// The sum over all processes, or nothing where one of them stopped.
-std::optional<loss_sum> evaluate_until(model& net, const batch_source& data, thread_pool& pool,
-                                       const communicator& processes, bool (*stopped)()) {
-  loss_sum sum;
+std::optional<validation_loss> evaluate_until(model& net, const batch_source& data, thread_pool& pool,
+                                              const communicator& processes, bool (*stopped)()) {
+  validation_loss sum;
   bool stop = stopped();
   for (index_t i = processes.rank(); i < data.micro_batches() && !stop; i += processes.size()) {
-    sum += net.evaluate(data.micro_batch(0, i), pool);
+    const token_batch batch = data.micro_batch(0, i);
+    const loss_sum loss = net.evaluate(batch, pool);
+    if (loss.count > 0) sum += {static_cast<double>(batch.sequences) * loss.mean(), batch.sequences};
     stop = stopped();
   }
-  std::array<double, 3> numbers = {sum.total, static_cast<double>(sum.count), stop ? 1.0 : 0.0};
+  std::array<double, 3> numbers = {sum.total, static_cast<double>(sum.sequences), stop ? 1.0 : 0.0};
   processes.sum(numbers);
   if (numbers[2] > 0) return std::nullopt;
-  return loss_sum{numbers[0], static_cast<std::int64_t>(numbers[1])};
+  return validation_loss{numbers[0], static_cast<index_t>(numbers[1])};
 }
 
 }  // namespace
@@ -229,12 +237,12 @@ training_result train(model& net, const training_plan& plan, const training_file
   return training_run(net, plan, files, resumed, pool, processes).run();
 }
 
-loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes) {
+validation_loss evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes) {
   return *evaluate_until(net, data, pool, processes, [] { return false; });
 }
 
-std::optional<loss_sum> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
-                                                const communicator& processes) {
+std::optional<validation_loss> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
+                                                       const communicator& processes) {
   return evaluate_until(net, data, pool, processes, [] { return stop_signal::caught() != 0; });
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -39,7 +38,7 @@ struct training_result {
   int signal = 0;                    ///< that stopped it, or 0: it is finished
   index_t own_steps = 0;             ///< taken since the start or the resume, which the next two are of
   double step_seconds = 0;           ///< median
-  double last_loss = 0;
+  double last_loss = 0;              ///< of the last step that had a scored token
   std::size_t optimiser_bytes = 0;
   std::optional<double> best_loss;   ///< by validation
   index_t best_step = 0;
@@ -47,22 +46,40 @@ struct training_result {
 
 /// Trains what model.parameters() are: AdamW, linear warm-up and decay, clipping of the global norm.
 ///
-/// Effect      a micro-batch's loss is the mean over its scored tokens, a step's the mean over its
-///             micro-batches: transformers' Trainer (4.36) counts so, where tokens of short micro-batches weigh
-///             more. Several processes share out the micro-batches of a step; gradients are added up once a step.
+/// Effect      a step's loss and gradient are the means over the scored tokens of all its micro-batches, on all
+///             processes, as transformers' Trainer (5.24) has them; so a row without scored tokens counts for
+///             nothing. Where a step has no scored token at all, its gradient is zero and it has no loss
+///             (Trainer's is NaN). Several processes share out the micro-batches of a step; gradients are added up
+///             once a step.
 ///             On SIGINT or SIGTERM the step is finished and a checkpoint saved.
 /// Numerics    a run that goes on from a checkpoint has the same bits as an undisturbed one, for any number of
 ///             threads.
-/// Errors      std::runtime_error where the loss or the gradient isn't finite, before the parameters change;
+/// Errors      what throw_not_finite() says where the loss or the gradient isn't finite, before the parameters change;
 ///             what checkpoint_folder and metrics_file throw.
 training_result train(model& net, const training_plan& plan, const training_files& files,
                       const run_state* resumed, thread_pool& pool, const communicator& processes);
 
-/// The mean over all scored tokens of a source, without dropout. The processes share out the micro-batches.
-loss_sum evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes);
+/// A loss without dropout, as the evaluation loop of transformers' Trainer (5.24) averages it: every sequence counts
+/// with the mean over its micro-batch's scored tokens, so tokens of short micro-batches weigh more. Micro-batches
+/// without scored tokens are left out (Trainer's result is NaN then).
+struct validation_loss {
+  double total = 0;  ///< nats
+  index_t sequences = 0;
+
+  /// NaN where nothing was scored.
+  double mean() const { return total / static_cast<double>(sequences); }
+  validation_loss& operator+=(const validation_loss& other) {
+    total += other.total;
+    sequences += other.sequences;
+    return *this;
+  }
+};
+
+/// Over all of a source. The processes share out the micro-batches.
+validation_loss evaluate(model& net, const batch_source& data, thread_pool& pool, const communicator& processes);
 
 /// The same, or nothing where a signal came to one of the processes (stop_signal).
-std::optional<loss_sum> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
-                                                const communicator& processes);
+std::optional<validation_loss> evaluate_unless_stopped(model& net, const batch_source& data, thread_pool& pool,
+                                                       const communicator& processes);
 
 }  // namespace llama

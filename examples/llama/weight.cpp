@@ -1,6 +1,7 @@
 #include "weight.hpp"
 
 #include <sbora/weights/quantize.hpp>
+#include <sbora/weights/row_reader.hpp>
 
 #include "input_error.hpp"
 
@@ -38,6 +39,28 @@ frozen_weight dense_weight(const sbora::tensor_view& tensor) {
   });
 }
 
+frozen_weight quantise(const frozen_weight& stored, const load_options& options, thread_pool& pool) {
+  return std::visit(
+      [&]<class View>(const View& view) -> frozen_weight {
+        if constexpr (requires { view.stride(); }) {
+          if (options.bits == 8) {
+            const auto codes = std::make_shared<const sbora::int8_weight>(view, pool);
+            return {codes->view(), codes, codes->view().bytes()};
+          }
+          const auto codes = std::make_shared<const sbora::four_bit_weight>(
+              view,
+              sbora::four_bit_options{.type = options.four_bit,
+                                      .blocksize = options.blocksize,
+                                      .nested = options.double_quant},
+              pool);
+          return {codes->view(), codes, codes->view().bytes()};
+        } else {
+          throw std::logic_error("a quantised weight quantised again");
+        }
+      },
+      stored.source);
+}
+
 }  // namespace
 
 index_t frozen_weight::d_out() const {
@@ -68,25 +91,16 @@ frozen_weight load_linear(const tensor_source& from, const std::string& name, co
   if (std::optional<frozen_weight> codes = from.quantised(name)) return *std::move(codes);
   const frozen_weight stored = load_dense(from, name);
   if (options.bits == 16) return stored;
-  return std::visit(
-      [&]<class View>(const View& view) -> frozen_weight {
-        if constexpr (requires { view.stride(); }) {
-          if (options.bits == 8) {
-            const auto codes = std::make_shared<const sbora::int8_weight>(view, pool);
-            return {codes->view(), codes, codes->view().bytes()};
-          }
-          const auto codes = std::make_shared<const sbora::four_bit_weight>(
-              view,
-              sbora::four_bit_options{.type = options.four_bit,
-                                      .blocksize = options.blocksize,
-                                      .nested = options.double_quant},
-              pool);
-          return {codes->view(), codes, codes->view().bytes()};
-        } else {
-          throw std::logic_error("a quantised weight quantised again");
-        }
-      },
-      stored.source);
+  try {
+    return quantise(stored, options, pool);
+  } catch (const sbora::not_finite_error& error) {
+    throw input_error(from.place(name) + "tensor " + name + " isn't finite at row " + std::to_string(error.row()) +
+                      ", column " + std::to_string(error.col()) + ", so it has no codes; get that file anew, or repair it");
+  }
+}
+
+void read_row(const frozen_weight& weight, index_t row, float* out) {
+  std::visit([&](const auto& view) { sbora::detail::row_reader(view).read(row, 0, view.d_in(), out); }, weight.source);
 }
 
 void lookup(const frozen_weight& table, std::span<const std::int32_t> ids, matrix& out, thread_pool& pool) {

@@ -39,14 +39,20 @@ class tensor_source {
   virtual const sbora::tensor_view* find(const std::string& name) const = 0;
   /// A weight that is stored quantised, in place; nothing where there is none of that name.
   virtual std::optional<frozen_weight> quantised(const std::string&) const { return std::nullopt; }
+  /// "FILE: " of the tensor, for messages; empty in memory.
+  virtual std::string place(const std::string&) const { return {}; }
 };
 
 /// A weight as it is stored. Errors: input_error naming a tensor that is missing or of another type.
 frozen_weight load_dense(const tensor_source& from, const std::string& name);
 
-/// A linear layer's weight as the options want it; one that is stored quantised as it is.
+/// A linear layer's weight as the options want it; one that is stored quantised as it is. Errors: as load_dense;
+/// input_error naming file, tensor and place of a value that isn't finite and so can't be quantised.
 frozen_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                           thread_pool& pool);
+
+/// One row in float, whatever the weight's kind.
+void read_row(const frozen_weight& weight, index_t row, float* out);
 
 /// out[i] = row ids[i] in float.
 void lookup(const frozen_weight& table, std::span<const std::int32_t> ids, matrix& out, thread_pool& pool);

@@ -180,6 +180,16 @@ TEST_CASE("a validation set is drawn by the seed, the rest is trained on") {
   CHECK(mentions(refusal([] { llama::split_data(50, 50, 3); }), "--val_set_size 50 leaves nothing of 50 examples"));
 }
 
+TEST_CASE("a part of the data in which nothing is scored is refused") {
+  dataset data;
+  data.examples = {{{7, 8}, {-100, -100}}, {{7, 8}, {7, 8}}, {{7}, {7}}};
+  llama::check_scored(data, {.training = {0, 1}, .validation = {}});
+  CHECK(mentions(refusal([&] { llama::check_scored(data, {.training = {1}, .validation = {0, 2}}); }),
+                 "none of the 2 rows for validation has a token that is scored"));
+  CHECK(mentions(refusal([&] { llama::check_scored(data, {.training = {0}, .validation = {1}}); }),
+                 "none of the 1 rows to train on"));
+}
+
 TEST_CASE("every epoch has every example once, in an order of its own") {
   const dataset data = numbered(23);
   const example_batches batches(data, first(23), 4, example_batches::order::shuffled, 9);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 #include <sbora/io/errors.hpp>
@@ -71,18 +72,20 @@ TEST_CASE("plot: every line is drawn, numbers that aren't finite are left out") 
   CHECK(occurrences(flat, "nan") + occurrences(flat, "inf") == 0);
 }
 
-TEST_CASE("step_plan: leftovers of an epoch go into the next one's first step") {
+TEST_CASE("step_plan: an epoch's last step takes what is left") {
   const llama::step_plan plan{.micro_batches = 7, .accumulation = 3, .epochs = 3, .max_steps = 0};
-  CHECK(plan.steps_an_epoch() == 2);
-  CHECK(plan.total_steps() == 6);
-  CHECK(plan.first_micro_batch(2) == 6);
+  CHECK(plan.steps_an_epoch() == 3);
+  CHECK(plan.total_steps() == 9);
+  std::vector<llama::index_t> firsts;
+  for (llama::index_t step = 0; step <= 6; ++step) firsts.push_back(plan.first_micro_batch(step));
+  CHECK(firsts == std::vector<llama::index_t>{0, 3, 6, 7, 10, 13, 14});
   CHECK(plan.epoch_of(6) == 0);
   CHECK(plan.epoch_of(7) == 1);
   CHECK(plan.index_of(8) == 1);
 
   const llama::step_plan small{.micro_batches = 2, .accumulation = 8, .epochs = 5, .max_steps = 0};
   CHECK(small.total_steps() == 5);
-  CHECK(small.micro_batches_of_a_step() == 2);
+  CHECK(small.first_micro_batch(1) == 2);
   CHECK(small.epoch_of(small.first_micro_batch(4)) == 4);
 
   const llama::step_plan counted{.micro_batches = 2, .accumulation = 2, .epochs = 5, .max_steps = 17};
@@ -100,13 +103,12 @@ TEST_CASE("linear_schedule: warm-up from zero, decay to zero; or warm-up alone")
   CHECK(only_warmup.at(9) == Approx(0.09));
 }
 
-TEST_CASE("scored_tokens: a sequence's first token has nothing before it") {
+TEST_CASE("real_tokens: those that aren't padding") {
   const llama::token_batch batch{.sequences = 2,
                                  .length = 3,
                                  .tokens = {7, 8, 9, 0, 5, 6},
                                  .labels = {7, 8, -100, -100, 5, 6},
                                  .mask = {1, 1, 1, 0, 1, 1}};
-  CHECK(llama::scored_tokens(batch) == 2);
   CHECK(llama::real_tokens(batch) == 5);
 }
 
