@@ -307,6 +307,9 @@ class merger {
   std::vector<detail::region_fault> faults_;
 };
 
+template <class Scalar>
+merger(weight_view<Scalar>) -> merger<Scalar>;
+
 /// Merges in its constructor and unmerges in its destructor, if still merged, on the calling thread.
 ///
 /// Lifetime    merger and adapter have to outlive it and stay where they are.
@@ -327,5 +330,8 @@ class [[nodiscard]] scoped_merge {
   merger<Scalar>* merger_;
   const Adapter* adapter_;
 };
+
+template <class Scalar, class Adapter>
+scoped_merge(merger<Scalar>&, const Adapter&) -> scoped_merge<Scalar, Adapter>;
 
 }  // namespace sbora::inline SBORA_ABI

@@ -76,7 +76,7 @@ class workspace_frame {
 
   template <class T>
   T* take(index_t count) {
-    T* const piece = reinterpret_cast<T*>(next_);
+    T* const piece = static_cast<T*>(static_cast<void*>(next_));
     next_ += frame_bytes<T>(count);
     return piece;
   }

@@ -54,7 +54,7 @@ class thread_pool {
     }
     auto* const function = std::addressof(f);  // a pointer, since f may be a plain function
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       call_ = [](void* pointer, index_t i) { (**static_cast<decltype(function)*>(pointer))(i); };
       function_ = const_cast<void*>(static_cast<const void*>(&function));
       size_ = n;
@@ -65,7 +65,7 @@ class thread_pool {
     }
     wake_.notify_all();
     run_tasks();
-    std::unique_lock lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return busy_ == 0; });
     if (failure_ != nullptr) std::rethrow_exception(failure_);
   }
@@ -73,7 +73,7 @@ class thread_pool {
  private:
   void stop() {
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       stopping_ = true;
     }
     wake_.notify_all();
@@ -89,14 +89,14 @@ class thread_pool {
       }
     } catch (...) {
       next_.store(size_, std::memory_order_relaxed);
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       if (failure_ == nullptr) failure_ = std::current_exception();
     }
   }
 
   void work() {
     std::uint64_t seen = 0;
-    std::unique_lock lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
       if (stopping_) return;

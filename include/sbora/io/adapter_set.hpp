@@ -194,4 +194,7 @@ class [[nodiscard]] scoped_base_model {
   bool enabled_;
 };
 
+template <class T>
+scoped_base_model(adapter_set<T>&) -> scoped_base_model<T>;
+
 }  // namespace sbora::inline SBORA_ABI

@@ -33,16 +33,16 @@ class mapped_files {
     return files;
   }
   void add(const file_identity& file) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     files_.push_back(file);
   }
   void remove(const file_identity& file) noexcept {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     files_.erase(std::find(files_.begin(), files_.end(), file));
   }
   /// How often it is mapped.
   std::ptrdiff_t count(const file_identity& file) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     return std::count(files_.begin(), files_.end(), file);
   }
 

@@ -40,7 +40,7 @@ class patched_file {
 
   /// Over the bytes of the mapping that begin at `target`.
   void write(const std::byte* target, std::span<const std::byte> bytes) {
-    auto offset = static_cast<off_t>(target - file_->bytes().data());
+    off_t offset = target - file_->bytes().data();
     while (!bytes.empty()) {
       const ssize_t written = ::pwrite(descriptor_.get(), bytes.data(), bytes.size(), offset);
       if (written < 0 && errno != EINTR) fail();

@@ -100,8 +100,12 @@ inline std::optional<quant_state> parse_quant_state(std::string_view text, four_
     const auto size = [&](std::size_t i) {
       return value->is_array() && value->size() == 2 ? json_fields::positive_integer((*value)[i]) : std::nullopt;
     };
-    if (size(0) && size(1)) state.d_out = *size(0), state.d_in = *size(1);
-    else fields.wrong("shape", "two integers of 1 or more", *value);
+    if (size(0) && size(1)) {
+      state.d_out = *size(0);
+      state.d_in = *size(1);
+    } else {
+      fields.wrong("shape", "two integers of 1 or more", *value);
+    }
   }
   if (parsed.contains("nested_blocksize") || parsed.contains("nested_dtype") || parsed.contains("nested_offset")) {
     const ordered_json* const blocksize = required("nested_blocksize");

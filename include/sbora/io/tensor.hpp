@@ -68,7 +68,7 @@ struct tensor_view {
         }
       }
     }
-    return {reinterpret_cast<const Scalar*>(data.data()), data.size() / sizeof(Scalar)};
+    return {static_cast<const Scalar*>(static_cast<const void*>(data.data())), data.size() / sizeof(Scalar)};
   }
 
   /// All elements, wherever they lie.

@@ -84,10 +84,11 @@ class tensor_merge {
   /// `bytes`: rows [begin, end) of the tensor, aligned to its elements.
   void apply(index_t begin, index_t end, std::byte* bytes) {
     for (index_t row = begin; row < end; ++row, bytes += row_bytes()) {
+      void* const elements = bytes;
       switch (tensor_.type) {
-        case dtype::f32: apply_row(row, reinterpret_cast<float*>(bytes)); break;
-        case dtype::bf16: apply_row(row, reinterpret_cast<Eigen::bfloat16*>(bytes)); break;
-        default: apply_row(row, reinterpret_cast<Eigen::half*>(bytes)); break;
+        case dtype::f32: apply_row(row, static_cast<float*>(elements)); break;
+        case dtype::bf16: apply_row(row, static_cast<Eigen::bfloat16*>(elements)); break;
+        default: apply_row(row, static_cast<Eigen::half*>(elements)); break;
       }
     }
   }

@@ -329,4 +329,7 @@ class linear {
   delta_path path_ = delta_path::automatic;
 };
 
+template <class Weight>
+linear(Weight) -> linear<Weight>;
+
 }  // namespace sbora::inline SBORA_ABI

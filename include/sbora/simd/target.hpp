@@ -39,12 +39,13 @@
 #define SBORA_AVX2_END SBORA_REGION_END
 
 // GCC 12's own AVX-512 headers start from `__m512 y = y`, and its -Wuninitialized and -Wmaybe-uninitialized
-// blame the caller (GCC PR 105593).
+// blame the caller (GCC PR 105593). At -O0 they are macros, and their signs of masks are the caller's too.
 #if defined(__GNUC__) && !defined(__clang__)
 #define SBORA_AVX512_WARNINGS_BEGIN                             \
   SBORA_PRAGMA(GCC diagnostic push)                            \
   SBORA_PRAGMA(GCC diagnostic ignored "-Wuninitialized") \
-  SBORA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized")
+  SBORA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized") \
+  SBORA_PRAGMA(GCC diagnostic ignored "-Wsign-conversion")
 #define SBORA_AVX512_WARNINGS_END SBORA_PRAGMA(GCC diagnostic pop)
 #else
 #define SBORA_AVX512_WARNINGS_BEGIN

@@ -14,6 +14,23 @@ namespace sbora::inline SBORA_ABI::detail::avx2 {
 template <class T>
 struct vec;
 
+/// So many bits of integers, at any address.
+SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept {
+  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
+}
+SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+SBORA_FORCE_INLINE __m256i load_256(const void* p) noexcept {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+SBORA_FORCE_INLINE void store_64(void* p, __m128i bits) noexcept {
+  _mm_storel_epi64(static_cast<__m128i*>(p), bits);
+}
+SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept {
+  _mm_storeu_si128(static_cast<__m128i*>(p), bits);
+}
+
 /// All ones in the first n of eight 32-bit lanes.
 SBORA_FORCE_INLINE __m256i first_lanes(index_t n) noexcept {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -47,17 +64,17 @@ struct vec<float> {
   static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
     // One shuffle and a load that costs no other; extending and shifting takes two instructions, four on halves.
     // (Zen 1, one token from the cache: 19 GB/s instead of 12.)
-    const __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m256i twice = _mm256_broadcastsi128_si256(load_128(p));
     const __m256i upper_halves =
         _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7,
                          -1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
     return {_mm256_castsi256_ps(_mm256_shuffle_epi8(twice, upper_halves))};
   }
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
-    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+    return {_mm256_cvtph_ps(load_128(p))};
   }
   static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_64(p)))};
   }
   static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
     return {_mm256_maskload_ps(p, first_lanes(n))};
@@ -72,10 +89,10 @@ struct vec<float> {
 
   static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm256_storeu_ps(p, a.v); }
   static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow_bf16_bits(a.v));
+    store_128(p, narrow_bf16_bits(a.v));
   }
   static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, 0));
+    store_128(p, _mm256_cvtps_ph(a.v, 0));
   }
   static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
     _mm256_maskstore_ps(p, first_lanes(n), a.v);
@@ -89,7 +106,7 @@ struct vec<float> {
 
   using words = __m256i;
   static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return load_256(p);
   }
   static SBORA_FORCE_INLINE words add_words(words a, words b) noexcept { return _mm256_add_epi32(a, b); }
   // The products of words 0 and 2 come to lie where words 0 and 1, 2 and 3 were; right to left they are the next words.
@@ -248,7 +265,7 @@ SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<fl
 }
 
 SBORA_FORCE_INLINE vec<float> look_up(const float* table, const std::uint8_t* codes) noexcept {
-  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes));
+  const __m128i bytes = load_64(codes);
   return {_mm256_i32gather_ps(table, _mm256_cvtepu8_epi32(bytes), 4)};
 }
 SBORA_FORCE_INLINE __m256i round_to_map(const std::uint32_t* steps, int first, int last, vec<float> a) noexcept {
@@ -268,7 +285,7 @@ SBORA_FORCE_INLINE __m256i round_to_map(const std::uint32_t* steps, int first, i
 SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m256i entry) noexcept {
   const __m256i code = _mm256_add_epi32(entry, _mm256_set1_epi32(offset));
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(codes), _mm_packus_epi16(words, words));
+  store_64(codes, _mm_packus_epi16(words, words));
 }
 
 struct nibble_table {

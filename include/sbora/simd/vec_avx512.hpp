@@ -14,6 +14,23 @@ namespace sbora::inline SBORA_ABI::detail::avx512 {
 template <class T>
 struct vec;
 
+/// So many bits of integers, at any address.
+SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept {
+  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
+}
+SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+SBORA_FORCE_INLINE __m256i load_256(const void* p) noexcept {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept {
+  _mm_storeu_si128(static_cast<__m128i*>(p), bits);
+}
+SBORA_FORCE_INLINE void store_256(void* p, __m256i bits) noexcept {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), bits);
+}
+
 /// Round to nearest even in integers, NaN quieted, as detail::narrow_bf16. vcvtneps2bf16 is not used:
 /// it flushes denormals.
 SBORA_FORCE_INLINE __m256i narrow_bf16_bits(__m512 value) noexcept {
@@ -46,13 +63,13 @@ struct vec<float> {
   }
   static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm512_loadu_ps(p)}; }
   static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
-    return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return widen_bf16(load_256(p));
   }
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
-    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+    return {_mm512_cvtph_ps(load_256(p))};
   }
   static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_128(p)))};
   }
   static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
     return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
@@ -69,10 +86,10 @@ struct vec<float> {
 
   static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm512_storeu_ps(p, a.v); }
   static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16_bits(a.v));
+    store_256(p, narrow_bf16_bits(a.v));
   }
   static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, 0));
+    store_256(p, _mm512_cvtps_ph(a.v, 0));
   }
   static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
     _mm512_mask_storeu_ps(p, first_lanes(n), a.v);
@@ -234,7 +251,7 @@ SBORA_FORCE_INLINE vec<float> count_above(vec<float> count, vec<float> a, vec<fl
 }
 
 SBORA_FORCE_INLINE vec<float> look_up(const float* table, const std::uint8_t* codes) noexcept {
-  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes));
+  const __m128i bytes = load_128(codes);
   return {_mm512_i32gather_ps(_mm512_cvtepu8_epi32(bytes), table, 4)};
 }
 SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, int last, vec<float> a) noexcept {
@@ -253,7 +270,7 @@ SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, i
 }
 SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m512i entry) noexcept {
   const __m512i code = _mm512_add_epi32(entry, _mm512_set1_epi32(offset));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(codes),
+  store_128(codes,
                    _mm512_cvtepi32_epi8(_mm512_max_epi32(code, _mm512_setzero_si512())));
 }
 
@@ -264,7 +281,7 @@ struct nibble_table {
 
   /// The permutation looks at the lowest four bits of a lane: no mask is needed.
   SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
-    const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    const __m128i eight = load_64(bytes);
     const __m128i codes = _mm_unpacklo_epi8(_mm_srli_epi16(eight, 4), eight);
     return {_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(codes), values)};
   }

@@ -36,7 +36,9 @@ class row_reader {
       const index_t row = begin / d_in, at = begin % d_in;
       const index_t here = std::min(count, d_in - at);
       read(row, at, at + here, out);
-      begin += here, out += here, count -= here;
+      begin += here;
+      out += here;
+      count -= here;
     }
   }
 

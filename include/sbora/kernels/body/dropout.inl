@@ -26,9 +26,9 @@ template <int Lanes>
 struct philox_constants {
   static constexpr int rounds = 10;
 
-  std::uint32_t multipliers[Lanes] = {};
-  std::uint32_t keys[rounds][Lanes] = {};
-  std::uint32_t step[Lanes] = {};  ///< from one vector's blocks to the next's
+  array_of<std::uint32_t, Lanes> multipliers = {};
+  array_of<std::uint32_t, Lanes> keys[rounds] = {};
+  array_of<std::uint32_t, Lanes> step = {};  ///< from one vector's blocks to the next's
 
   explicit SBORA_FORCE_INLINE philox_constants(std::uint64_t key) noexcept {
     auto low = static_cast<std::uint32_t>(key), high = static_cast<std::uint32_t>(key >> 32);

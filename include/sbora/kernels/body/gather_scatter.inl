@@ -7,7 +7,7 @@ SBORA_FORCE_INLINE T widened(T value) noexcept {
 }
 template <class T>
 SBORA_FORCE_INLINE T widened(bf16 value) noexcept {
-  return widen(value);
+  return static_cast<T>(widen(value));
 }
 
 template <class T, class Source>

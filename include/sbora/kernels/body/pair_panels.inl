@@ -148,7 +148,7 @@ struct pair_panels {
                                     : copy_pairs_across(from.source, k - from.k0, n - from.n0, depth, panel);
       }
     }
-    float floats[piece * columns];
+    array_of<float, piece * columns> floats;
     for (; at < depth; at += piece) {
       const index_t here = depth - at < piece ? depth - at : piece;
       pack_updated(a, from, k + at, here, n, n_valid, floats);

@@ -49,7 +49,7 @@ SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_
   for (index_t i = lower_bound(u.index, u.rank, first); i < u.rank && u.index[i] < last; ++i) {
     const T* trained = u.trained + u.position[i] * u.trained_index_stride;
     if (u.along_depth) {
-      T values[columns] = {};
+      array_of<T, columns> values = {};
       for (index_t c = 0; c < n_valid; ++c) values[c] = trained[(n + c) * u.trained_line_stride];
       update_run<Storage>(panel + (u.index[i] - k) * columns, values, u.scale, columns);
       continue;

@@ -177,7 +177,7 @@ SBORA_FORCE_INLINE void fetch_strip(const Packed* strip) noexcept {
 }
 
 template <class T, int Rows>
-using tile_sums = vec<T>[Rows][tile_vectors];
+using tile_sums = array_of<vec<T>[tile_vectors], Rows>;
 
 /// Steps of a tile after which it fetches its share of what comes next, which so arrives while multiplications go on.
 inline constexpr index_t slice_steps = 16;
@@ -313,10 +313,9 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
   static_assert((along - most_panels * across) * static_cast<index_t>(sizeof(packed)) >=
                     Steps::block_depth(false) * most_panels * columns * static_cast<index_t>(sizeof(Storage)) ||
                 !copies_lines<Storage>);
-  alignas(64) unsigned char room[along * sizeof(packed)];
-  auto* const panels = reinterpret_cast<packed*>(room);
+  alignas(64) array_of<packed, along> panels;
   const index_t panel_size = Steps::count(a.depth < block_depth ? a.depth : block_depth) * columns;
-  char* const copied = reinterpret_cast<char*>(panels + most_panels * across);
+  void* const copied = panels + most_panels * across;
   const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
   right_place<Storage, T> place = whole;
   const index_t total_strips = ceil_div(a.rows, tile_rows);
@@ -339,8 +338,8 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
       place = whole;
       if constexpr (copies_lines<Storage>) {
         if (!a.depth_along_lines && share <= most_copied) {
-          copy_to = copied;
-          place = {{reinterpret_cast<const Storage*>(copied), wide}, false, next_k, next_n};
+          copy_to = static_cast<char*>(copied);
+          place = {{static_cast<const Storage*>(copied), wide}, false, next_k, next_n};
         }
       }
       coming_lines next(lines, copy_to);

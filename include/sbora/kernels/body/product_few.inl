@@ -66,7 +66,7 @@ struct few_lines {
 };
 
 template <class T, int Vectors>
-using few_sums = vec<T>[few_lines_at_once][Vectors];
+using few_sums = array_of<vec<T>, Vectors>[few_lines_at_once];
 
 /// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens and k in [begin, begin + steps).
 template <class T, int Vectors>
@@ -75,7 +75,7 @@ SBORA_FORCE_INLINE void sum_few_steps(few_lines<T> rows, const T* SBORA_RESTRICT
   using v = vec<T>;
   SBORA_UNROLL_4
   for (index_t k = begin; k < begin + steps; ++k) {
-    v right[Vectors];
+    array_of<v, Vectors> right;
     SBORA_UNROLL
     for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + (k * Vectors + n) * v::lanes);
     SBORA_UNROLL
@@ -163,7 +163,7 @@ void product_few(const product_args<Storage, T>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
   constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
   constexpr index_t rounded_columns = few_columns + few_lines_at_once + vec<T>::lanes;  // past the end, but not past this
-  alignas(64) T sums[most_blocks][rounded_columns * columns];
+  alignas(64) array_of<array_of<T, rounded_columns * columns>, most_blocks> sums;
   alignas(64) T copied[few_lines_at_once * few_stride];
   const index_t blocks = ceil_div(a.rows, columns);
   for (index_t block = 0; block < blocks; ++block) {

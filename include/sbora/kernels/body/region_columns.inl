@@ -110,8 +110,8 @@ struct merge_block {
   template <index_t Lines, class Storage, class T>
   static SBORA_FORCE_INLINE bool apply(const region_args<Storage, T>& a, index_t line, index_t begin,
                                        index_t n) noexcept {
-    T delta[Lines * region_chunk];
-    Storage merged[Lines * region_chunk];
+    array_of<T, Lines * region_chunk> delta;
+    array_of<Storage, Lines * region_chunk> merged;
     delta_block<Lines>(a, line, begin, n, delta);
     const bool finite = add_block<Lines>(a, line, begin, n, delta, merged);
     sweep_columns<write_element, Lines>(a, line, begin, n, merged);
@@ -122,12 +122,12 @@ struct take_block {
   template <index_t Lines, class Storage, class T>
   static SBORA_FORCE_INLINE bool apply(const region_args<Storage, T>& a, index_t line, index_t begin,
                                        index_t n) noexcept {
-    T delta[Lines * region_chunk];
+    array_of<T, Lines * region_chunk> delta;
     delta_block<Lines>(a, line, begin, n, delta);
     if constexpr (std::is_same_v<Storage, T>) {
       return sweep_columns<save_and_add_element, Lines>(a, line, begin, n, delta);
     } else {
-      Storage merged[Lines * region_chunk];
+      array_of<Storage, Lines * region_chunk> merged;
       sweep_columns<save_element, Lines>(a, line, begin, n, delta);
       const bool finite = add_block<Lines>(a, line, begin, n, delta, merged);
       sweep_columns<write_element, Lines>(a, line, begin, n, merged);

@@ -53,7 +53,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
   using v = vec<T>;
   const reader<source_of<Storage>, T> rhs(a.rhs, column, 0);
   const T* const left = a.left + token * a.left_stride;
-  v total[Columns][Tokens];
+  array_of<array_of<v, Tokens>, Columns> total;
   SBORA_UNROLL
   for (int c = 0; c < Columns; ++c) {
     SBORA_UNROLL
@@ -61,7 +61,7 @@ SBORA_FORCE_INLINE void dot_tile(const stream_args<Storage, T>& a, index_t colum
   }
   index_t k = 0;
   for (; k + v::lanes <= a.depth; k += v::lanes) {
-    v x[Tokens];
+    array_of<v, Tokens> x;
     SBORA_UNROLL
     for (int t = 0; t < Tokens; ++t) x[t] = v::load(left + t * a.left_stride + k);
     SBORA_UNROLL
@@ -131,7 +131,7 @@ struct axpy_rows {
 template <int Depth, int Tokens, class Reader, class Storage, class T>
 SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, const axpy_rows<Reader>& rows, index_t t) noexcept {
   using v = vec<T>;
-  T x[Tokens][Depth];
+  array_of<array_of<T, Depth>, Tokens> x;
   for (int i = 0; i < Tokens; ++i) {
     for (int d = 0; d < Depth; ++d) x[i][d] = a.alpha * a.left[(t + i) * a.left_stride + rows.k + d];
   }
@@ -141,13 +141,13 @@ SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, const axpy_r
   for (index_t n = 0; n < rows.columns; n += v::lanes) {
     const index_t left = rows.columns - n;
     const bool whole = left >= v::lanes;
-    v w[Depth];
+    array_of<v, Depth> w;
     SBORA_UNROLL
     for (int d = 0; d < Depth; ++d) {
       w[d] = whole ? rows.rhs.load(d, n) : rows.rhs.load_n(d, n, left);
       if (fetches) rows.rhs.fetch(d + rows.fetched_lines, n + rows.fetched_elements);
     }
-    v sum[Tokens];
+    array_of<v, Tokens> sum;
     SBORA_UNROLL
     for (int i = 0; i < Tokens; ++i) {
       const T* const from = out + i * a.out_stride + n;
@@ -187,7 +187,7 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
     axpy_tokens<Depth, axpy_most_tokens>(a, rows, 0);
   } else {  // codes become floats once for all tokens
     constexpr index_t piece = 512;
-    alignas(64) T decoded[Depth * piece];
+    alignas(64) array_of<T, Depth * piece> decoded;
     const reader<dense_source<T>, T> rhs(dense_source<T>{decoded, piece}, 0, 0);
     for (index_t begin = a.column_begin; begin < a.column_end; begin += piece) {
       const index_t columns = a.column_end - begin < piece ? a.column_end - begin : piece;

@@ -1,0 +1,38 @@
+#!/bin/sh
+# warnings.sh SOURCE SCRATCH COMPILER INCLUDE_DIR...: sbora by -I, as many users have it, under the warnings that they
+# turn on, as errors: every header with the kernels of all types, and the programs of the README. With the compiler given,
+# and with g++ and clang++ where they are.
+set -eu
+source=$1 scratch=$2 chosen=$3
+shift 3
+others=
+for directory in "$@"; do others="$others -isystem $directory"; done
+
+common="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wfloat-conversion -Wdouble-promotion -Wshadow \
+    -Wold-style-cast -Wcast-qual -Wundef -Wnon-virtual-dtor -Woverloaded-virtual -Wextra-semi \
+    -Wzero-as-null-pointer-constant -Wredundant-decls -Wmissing-declarations -Wformat=2 -Wimplicit-fallthrough"
+gcc="-Wcast-align=strict -Wuseless-cast -Wduplicated-cond -Wlogical-op -Wctor-dtor-privacy -Wsuggest-override"
+clang="-Wcast-align -Wctad-maybe-unsupported -Wcomma -Wshadow-all -Wunreachable-code -Wmissing-prototypes \
+    -Wheader-hygiene -Wextra-semi-stmt"
+
+rm -rf "$scratch"
+mkdir -p "$scratch"
+awk -v "dir=$scratch" -f "$source/tests/readme/extract.awk" "$source/README.md"
+(cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp | sort | sed 's/.*/#include <&>/') >"$scratch/all.cpp"
+
+failed=0
+for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
+    command -v "$compiler" >/dev/null || { echo "no $compiler here"; continue; }
+    case $("$compiler" --version) in
+    *clang*) warnings="$common $clang" ;;
+    *) warnings="$common $gcc" ;;
+    esac
+    check() {
+        # shellcheck disable=SC2086
+        "$compiler" -std=c++20 -fsyntax-only -Werror $warnings -I "$source/include" $others "$@" || failed=1
+    }
+    check -UNDEBUG "$scratch/all.cpp"
+    check -DNDEBUG "$scratch/all.cpp"
+    for program in "$scratch"/[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
+done
+exit $failed
