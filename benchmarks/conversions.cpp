@@ -49,8 +49,8 @@ void narrow(benchmark::State& state, void (*kernel)(const float*, Bits*, sbora::
   bench::count_bytes(state, 6.0 * count);
 }
 
-const sbora::detail::conversion_kernels& kernels() {
-  return sbora::detail::conversion_kernels_at(sbora::active_isa());
+const sbora::detail::conversion_kernels<float>& kernels() {
+  return sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>();
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ void row_add(benchmark::State& state) {
   bench::fill_uniform(source.span(), 33);
   const sbora::detail::scatter_args<float> args = {
       source.data(), features, nullptr, features, 0.5F, in.wide.data(), features, 0, tokens};
-  const auto kernel = sbora::detail::dense_kernels_now<float>().scatter_add;
+  const auto kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().scatter_add;
   const std::vector<float> before(in.wide.begin(), in.wide.end());
   kernel(args);
   for (std::size_t i = 0; i < before.size(); ++i) {
@@ -101,7 +101,7 @@ void bench::register_suite() {
   benchmark::SetDefaultTimeUnit(benchmark::kMicrosecond);
 
   add_per_isa("gather/f32", [](auto& state) {
-    gather(state, [kernel = sbora::detail::dense_kernels_now<float>().gather](inputs& in) {
+    gather(state, [kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().gather](inputs& in) {
       kernel({in.wide.data(), features, in.index.data(), rank, in.thin.data(), rank, 0, tokens});
     });
   });
@@ -116,7 +116,7 @@ void bench::register_suite() {
   add_gather("gather/f32/loop_scalar", loop_scalar_gather_columns);
 
   add_per_isa("scatter_add/f32", [](auto& state) {
-    scatter(state, [kernel = sbora::detail::dense_kernels_now<float>().scatter_add](inputs& in) {
+    scatter(state, [kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().scatter_add](inputs& in) {
       kernel({in.thin.data(), rank, in.index.data(), rank, 1.0F, in.wide.data(), features, 0, tokens});
     });
   });

@@ -75,8 +75,7 @@ auto& kept(const std::string& key, Make make) {
 inline std::vector<sbora::isa> runnable_isas() {
   const sbora::isa active = sbora::active_isa();
   std::vector<sbora::isa> levels;
-  for (const sbora::isa level : {sbora::isa::scalar, sbora::isa::avx2, sbora::isa::avx512,
-                                 sbora::isa::avx512_bf16, sbora::isa::neon}) {
+  for (const sbora::isa level : sbora::all_levels) {
     try {
       sbora::force_isa(level);
       levels.push_back(level);

@@ -20,14 +20,14 @@ constexpr std::uint64_t seed = 106;
 
 template <class Storage>
 void widen(isa level, const Storage* from, float* to, index_t count) {
-  const auto& kernels = sbora::detail::conversion_kernels_at(level);
+  const auto& kernels = sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>(level);
   if constexpr (std::is_same_v<Storage, bf16>) kernels.widen_bf16(from, to, count);
   else kernels.widen_f16(from, to, count);
 }
 
 template <class Storage>
 void narrow(isa level, const float* from, Storage* to, index_t count) {
-  const auto& kernels = sbora::detail::conversion_kernels_at(level);
+  const auto& kernels = sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>(level);
   if constexpr (std::is_same_v<Storage, bf16>) kernels.narrow_bf16(from, to, count);
   else kernels.narrow_f16(from, to, count);
 }

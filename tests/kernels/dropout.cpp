@@ -11,7 +11,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::dense_kernels_at;
+using sbora::detail::dense_kernels;
+using sbora::detail::get_kernels;
 using sbora::detail::dropout_mask;
 
 namespace {
@@ -67,7 +68,7 @@ TEMPLATE_TEST_CASE("dropout zeroes what Philox says and scales the rest", "[kern
             expected[static_cast<std::size_t>(t * out.stride() + j)] = dropped ? T(0) : scaled;
           }
         }
-        dense_kernels_at<T>(level).dropout({source.data(), source.stride(),
+        get_kernels<dense_kernels<T>>(level).dropout({source.data(), source.stride(),
                                             gathered ? index.data() : nullptr, features, out.data(),
                                             out.stride(), mask, kept_scale, begin, end});
         CHECK(differing_bits(out.memory(), expected) == "");
@@ -80,7 +81,7 @@ TEMPLATE_TEST_CASE("dropout of gathered features is the gathered dropout of all"
                    double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto& kernels = dense_kernels_at<T>(level);
+  const auto& kernels = get_kernels<dense_kernels<T>>(level);
   constexpr index_t tokens = 5, dim = 67, rank = 23;
   const dropout_mask mask = masks[0];
   random_values random(seed);
@@ -111,7 +112,7 @@ TEST_CASE("dropout drops as often as it says", "[kernels]") {
   ones.fill([] { return 1.0F; });
   for (const double p : {0.05, 0.5, 0.9}) {
     const auto threshold = static_cast<std::uint32_t>(p * 0x1p32);
-    dense_kernels_at<float>(level).dropout({ones.data(), features, nullptr, features, out.data(),
+    get_kernels<dense_kernels<float>>(level).dropout({ones.data(), features, nullptr, features, out.data(),
                                             features, {seed, 3, threshold}, 1.0F, 0, tokens});
     double dropped = 0;
     for (const float value : out.memory().image()) dropped += value == 0 ? 1 : 0;

@@ -9,7 +9,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::dense_kernels_at;
+using sbora::detail::dense_kernels;
+using sbora::detail::get_kernels;
 
 namespace {
 
@@ -54,7 +55,7 @@ TEMPLATE_TEST_CASE("gather copies indexed features bit for bit", "[kernels]", fl
             expected[static_cast<std::size_t>(t * out.stride() + j)] = source(t, index[j]);
           }
         }
-        dense_kernels_at<T>(level).gather({source.data(), source.stride(), index.data(), rank,
+        get_kernels<dense_kernels<T>>(level).gather({source.data(), source.stride(), index.data(), rank,
                                            out.data(), out.stride(), r.begin, r.end});
         CHECK(differing_bits(out.memory(), expected) == "");
         CHECK(differing_bits(source.memory(), source_before) == "");
@@ -82,7 +83,7 @@ TEMPLATE_TEST_CASE("scatter_add adds within two roundings and nothing else", "[k
         random.distinct(dim, index);
         const T scale = random.template uniform<T>();
         const std::vector<T> before = out.memory().image();
-        dense_kernels_at<T>(level).scatter_add({source.data(), source.stride(),
+        get_kernels<dense_kernels<T>>(level).scatter_add({source.data(), source.stride(),
                                                 indexed ? index.data() : nullptr, rank, scale,
                                                 out.data(), out.stride(), r.begin, r.end});
 
@@ -115,7 +116,7 @@ TEMPLATE_TEST_CASE("scatter_add gives the same bits wherever a row is cut", "[ke
   out.fill([&] { return random.template uniform<T>(); });
   const std::vector<T> before = out.memory().image();
   const auto add = [&](index_t from, index_t to) {
-    dense_kernels_at<T>(level).scatter_add(
+    get_kernels<dense_kernels<T>>(level).scatter_add(
         {source.data() + from, rank, nullptr, to - from, T(0.7), out.data() + from, rank, 0, 1});
   };
   add(0, rank);

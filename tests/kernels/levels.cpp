@@ -5,9 +5,8 @@
 #include "support/levels.hpp"
 
 using namespace sbora_tests;
+using sbora::all_levels;
 using sbora::isa;
-
-constexpr isa all_levels[] = {isa::scalar, isa::avx2, isa::avx512, isa::avx512_bf16, isa::neon};
 
 TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels]") {
   const char* const forced = std::getenv("SBORA_FORCE_ISA");
@@ -23,9 +22,9 @@ TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels
 }
 
 TEST_CASE("every level that this build has runs kernels of its own", "[kernels]") {
-  const auto packing = [](isa level) { return &sbora::detail::packing_kernels_at<float>(level); };
-  const auto weight = [](isa level) { return &sbora::detail::merge_kernels_at<float>(level); };
-  const auto conversion = [](isa level) { return &sbora::detail::conversion_kernels_at(level); };
+  const auto packing = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level); };
+  const auto weight = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::merge_kernels<float>>(level); };
+  const auto conversion = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>(level); };
   const std::vector<isa> levels = tested_levels();
   for (const isa level : levels) {
     INFO(sbora::to_string(level));
@@ -36,10 +35,10 @@ TEST_CASE("every level that this build has runs kernels of its own", "[kernels]"
     CHECK(weight(level) != weight(isa::scalar));
     CHECK(conversion(level) != conversion(isa::scalar));
   }
-#if defined(SBORA_HAS_AVX2) && defined(SBORA_HAS_AVX512)
-  CHECK(packing(isa::avx2) != packing(isa::avx512));
-  CHECK(weight(isa::avx2) != weight(isa::avx512));
-#endif
+  if (sbora::is_supported(isa::avx2) && sbora::is_supported(isa::avx512)) {
+    CHECK(packing(isa::avx2) != packing(isa::avx512));
+    CHECK(weight(isa::avx2) != weight(isa::avx512));
+  }
   CHECK(packing(isa::avx512_bf16) == packing(isa::avx512));
   CHECK(weight(isa::avx512_bf16) == weight(isa::avx512));
 }
@@ -51,8 +50,8 @@ TEST_CASE("force_isa picks supported levels and refuses others", "[kernels]") {
     if (sbora::is_supported(level)) {
       sbora::force_isa(level);
       CHECK(sbora::active_isa() == level);
-      CHECK(&sbora::detail::packing_kernels_now<float>() ==
-            &sbora::detail::packing_kernels_at<float>(level));
+      CHECK(&sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>() ==
+            &sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level));
     } else {
       const isa kept = sbora::active_isa();
       CHECK_THROWS_AS(sbora::force_isa(level), sbora::config_error);

@@ -10,7 +10,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::optimiser_kernels_at;
+using sbora::detail::optimiser_kernels;
+using sbora::detail::get_kernels;
 
 namespace {
 
@@ -84,7 +85,7 @@ TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", flo
                                      << seed);
         c.reset();
         const auto a = c.adamw(begin, end);
-        optimiser_kernels_at<T>(level).adamw(a);
+        get_kernels<optimiser_kernels<T>>(level).adamw(a);
         within_bounds results;
         for (index_t i = begin; i < end; ++i) {
           const auto at = static_cast<std::size_t>(i);
@@ -115,7 +116,7 @@ TEMPLATE_TEST_CASE("adamw of zeros only decays, and a NaN stays in its element",
   const index_t poisoned = size / 2;
   c.g[poisoned] = std::numeric_limits<T>::quiet_NaN();
   const auto a = c.adamw(0, size);
-  optimiser_kernels_at<T>(level).adamw(a);
+  get_kernels<optimiser_kernels<T>>(level).adamw(a);
   for (index_t i = 0; i < size; ++i) {
     INFO(sbora::to_string(level) << ", element " << i << " of " << size);
     const bool is_nan = !(c.w[i] == c.w[i]);
@@ -139,7 +140,7 @@ TEMPLATE_TEST_CASE("sgd is the formula within its roundings", "[kernels]", float
                                        << size << ", seed " << seed);
           c.reset();
           const auto a = c.sgd(form.momentum, form.nesterov, begin, end);
-          optimiser_kernels_at<T>(level).sgd(a);
+          get_kernels<optimiser_kernels<T>>(level).sgd(a);
           within_bounds results;
           for (index_t i = begin; i < end; ++i) {
             const auto at = static_cast<std::size_t>(i);
@@ -166,7 +167,7 @@ TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut",
                    double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto& kernels = optimiser_kernels_at<T>(level);
+  const auto& kernels = get_kernels<optimiser_kernels<T>>(level);
   const index_t size = 3 * lanes<T>(level) + 2;
   random_values random(seed);
   const optimiser_case<T> c(size, guard::back, random);

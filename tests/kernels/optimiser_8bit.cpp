@@ -14,7 +14,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::adamw_8bit_kernels_at;
+using sbora::detail::adamw_8bit_kernels;
+using sbora::detail::get_kernels;
 using sbora::detail::moment_block;
 
 namespace {
@@ -129,7 +130,7 @@ TEST_CASE("adamw_8bit is the step within its roundings, and codes are the neares
       INFO(sbora::to_string(level) << ", " << size << " parameters, seed " << seed);
       const state c(size, side, random);
       const auto a = c.args(0, size);
-      adamw_8bit_kernels_at(level).step(a);
+      get_kernels<adamw_8bit_kernels<float>>(level).step(a);
       within_bounds parameters;
       for (index_t begin = 0; begin < size; begin += moment_block) {
         std::vector<real> first, second;
@@ -184,7 +185,7 @@ TEST_CASE("every entry of a map, and what is next to its boundaries, becomes the
     auto a = c.args(0, 256);
     a.rates.gradient_scale = 1;
     a.rates.rest1 = 1;
-    adamw_8bit_kernels_at(level).step(a);
+    get_kernels<adamw_8bit_kernels<float>>(level).step(a);
     CHECK(c.m.absmax[0] == 1);
     CHECK(c.m.code[255] == 255);
     for (index_t i = 0; i < 255; ++i) {
@@ -209,7 +210,7 @@ TEST_CASE("adamw_8bit of zeros only decays; what isn't finite stays in its block
     c.g[300] = poison;
     c.remember();
     const auto a = c.args(0, 700);
-    adamw_8bit_kernels_at(level).step(a);
+    get_kernels<adamw_8bit_kernels<float>>(level).step(a);
     for (index_t i = 0; i < 700; ++i) {
       if (i == 300) continue;
       const float decayed = c.w0[static_cast<std::size_t>(i)] * a.rates.decay;
@@ -219,7 +220,7 @@ TEST_CASE("adamw_8bit of zeros only decays; what isn't finite stays in its block
     CHECK(c.m.absmax[2] == 0);
     CHECK_FALSE(std::isfinite(c.m.absmax[1]));
     c.g[300] = 0;
-    adamw_8bit_kernels_at(level).step(a);
+    get_kernels<adamw_8bit_kernels<float>>(level).step(a);
     for (index_t i = 0; i < 700; ++i) CHECK(std::isfinite(c.w[i]) == (i / moment_block != 1));
   }
 }
@@ -228,7 +229,7 @@ TEST_CASE("adamw_8bit gives the same bits wherever blocks are shared out", "[ker
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
   const state c(1000, guard::back, random);
-  const auto step = adamw_8bit_kernels_at(level).step;
+  const auto step = get_kernels<adamw_8bit_kernels<float>>(level).step;
   step(c.args(0, 1000));
   const std::vector<float> w = c.w.image(), m_scales = c.m.absmax.image(), s_scales = c.s.absmax.image();
   const std::vector<std::uint8_t> m = c.m.code.image(), s = c.s.code.image();

@@ -8,7 +8,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::packing_kernels_at;
+using sbora::detail::packing_kernels;
+using sbora::detail::get_kernels;
 using sbora::detail::panel_depth;
 
 namespace {
@@ -24,7 +25,7 @@ constexpr order orders[] = {order::row_major, order::col_major, order::spread};
 TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto& kernels = packing_kernels_at<T>(level);
+  const auto& kernels = get_kernels<packing_kernels<T>>(level);
   const index_t strip_rows = kernels.tile_rows;
   random_values random(seed);
   for (index_t rows = 1; rows <= 2 * strip_rows + 1; ++rows) {
@@ -89,7 +90,7 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
 TEMPLATE_TEST_CASE("pack_few lays tokens out k by k and pads with zeros", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto& kernels = packing_kernels_at<T>(level);
+  const auto& kernels = get_kernels<packing_kernels<T>>(level);
   const index_t width = kernels.tile_columns;
   random_values random(seed);
   for (const index_t rows :

@@ -70,7 +70,7 @@ template <class Storage, class Merged>
 void check(isa level, const shape& s, bool along_lines, random_values& random) {
   using T = sbora::detail::compute_of<Storage>;
   const guard side = random.coin() ? guard::front : guard::back;
-  const auto& dense = sbora::detail::packing_kernels_at<T>(level);
+  const auto& dense = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level);
   const index_t strip_rows = s.few ? dense.tile_columns : dense.tile_rows;
   const index_t strips = (s.rows + strip_rows - 1) / strip_rows;
   const guarded_buffer<T> packed(strips * strip_rows * s.depth, side);
@@ -99,7 +99,7 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   const guarded_matrix<T> out(s.rows, s.columns, s.columns + random.below(3), side);
   const auto run = [&](const auto& right, auto storage, const auto& added) {
     out.fill([] { return padding<T>(); });
-    const auto& products = sbora::detail::product_kernels_at<decltype(storage)>(level);
+    const auto& products = sbora::detail::get_kernels<sbora::detail::product_kernels<decltype(storage)>>(level);
     (s.few ? products.product_few : products.product)(
         {packed.data(), s.rows, s.depth, {right.data(), stride}, s.depth_contiguous, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
          static_cast<index_t>(added.size()), 0, strips, 0, s.columns});
@@ -122,7 +122,7 @@ TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[ke
                    sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
-  const index_t tile = sbora::detail::packing_kernels_at<T>(level).tile_columns;
+  const index_t tile = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns;
   random_values random(seed);
   for (const bool contiguous : {false, true}) {
     for (const bool along_lines : {false, true}) {

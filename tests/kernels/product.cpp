@@ -56,14 +56,14 @@ struct product_case {
     for (index_t n = 0; n < columns; ++n) bias[n] = random.uniform<T>();
   }
 
-  const auto& kernels() const { return sbora::detail::packing_kernels_at<T>(level); }
+  const auto& kernels() const { return sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level); }
   index_t block_depth() const { return panel_depth(depth_contiguous); }
   index_t strips() const { return (rows + strip_rows - 1) / strip_rows; }
   T left(index_t row, index_t k) const { return lhs[static_cast<std::size_t>(row * depth + k)]; }
   T right(index_t k, index_t n) const { return value_of(depth_contiguous ? rhs(n, k) : rhs(k, n)); }
 
   void run(index_t strip_begin, index_t strip_end, index_t column_begin, index_t column_end) const {
-    const auto& products = sbora::detail::product_kernels_at<Storage>(level);
+    const auto& products = sbora::detail::get_kernels<sbora::detail::product_kernels<Storage>>(level);
     (few ? products.product_few : products.product)(
         {packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
          with_bias ? bias.data() : nullptr, accumulate, updates.data(), static_cast<index_t>(updates.size()),
@@ -138,8 +138,8 @@ TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float
                    sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
-  const index_t strip = sbora::detail::packing_kernels_at<T>(level).tile_rows;
-  const index_t tile = sbora::detail::packing_kernels_at<T>(level).tile_columns;
+  const index_t strip = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_rows;
+  const index_t tile = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns;
   const index_t n = lanes<T>(level);
   random_values random(seed);
   for (const index_t depth : {0, 1, 2, 3}) {
@@ -171,7 +171,7 @@ TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulat
                    double, sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
-  const index_t columns = sbora::detail::packing_kernels_at<T>(level).tile_columns + 1;
+  const index_t columns = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns + 1;
   random_values random(seed);
   for (const index_t depth : {index_t{0}, index_t{5}, panel_depth(false) + 1}) {
     product_case<TestType> c(level, 2, depth, columns, false, guard::back, random);
@@ -192,8 +192,8 @@ TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]",
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const bool contiguous = GENERATE(false, true);
-  const index_t strip = sbora::detail::packing_kernels_at<T>(level).tile_rows;
-  const index_t columns = 2 * sbora::detail::packing_kernels_at<T>(level).tile_columns + 3;
+  const index_t strip = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_rows;
+  const index_t columns = 2 * sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns + 3;
   random_values random(seed);
   product_case<TestType> c(level, 2 * strip + 1, panel_depth(contiguous) + 5, columns, contiguous, guard::back, random);
   c.alpha = T(0.3);
@@ -220,7 +220,7 @@ TEMPLATE_TEST_CASE("product_few is the sum within its roundings", "[kernels]", f
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
-  const index_t strip = sbora::detail::packing_kernels_at<T>(level).tile_rows;
+  const index_t strip = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_rows;
   random_values random(seed);
   const auto check = [&](index_t rows, index_t depth, index_t columns) {
     const guard side = random.coin() ? guard::front : guard::back;

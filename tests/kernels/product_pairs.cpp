@@ -33,7 +33,7 @@ struct pair_case {
 
   static index_t strips(index_t rows) { return (rows + tile_rows() - 1) / tile_rows(); }
   static index_t tile_rows() {
-    return sbora::detail::packing_kernels_at<float>(isa::avx512_bf16).tile_rows;
+    return sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(isa::avx512_bf16).tile_rows;
   }
 
   pair_case(index_t rows_, index_t depth_, index_t columns_, guard side, random_values& random)
@@ -58,7 +58,7 @@ struct pair_case {
   bf16& right_at(index_t k, index_t n) const { return depth_contiguous ? rhs(n, k) : rhs(k, n); }
 
   void run() const {
-    const auto* kernels = sbora::detail::pair_kernels_at<sbora::bf16>(isa::avx512_bf16);
+    const auto* kernels = sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(isa::avx512_bf16);
     kernels->pack({left.data(), left_transposed ? 1 : left.stride(), left_transposed ? left.stride() : 1,
                    indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0, strips(rows)});
     kernels->product({packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,

@@ -110,7 +110,7 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
     for (index_t line = 0; line < c.lines; ++line) {
       const index_t begin = random.below(length), end = begin + 1 + random.below(length - begin);
       const guarded_buffer<float> out(end - begin, guard::back);
-      sbora::detail::decode_kernels_at<TestType>(level).decode({c.source(), line, begin, end, out.data()});
+      sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode({c.source(), line, begin, end, out.data()});
       std::vector<float> expected;
       for (index_t at = begin; at < end; ++at) expected.push_back(c.value(line, at));
       CHECK(differing_bits(out, expected) == "");
@@ -121,9 +121,9 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
 TEMPLATE_TEST_CASE("products of codes have the bits of products of their values", "[kernels]", four_bit, int8) {
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed + 1);
-  const auto& packing = sbora::detail::packing_kernels_at<float>(level);
-  const auto& dense_kernels = sbora::detail::product_kernels_at<float>(level);
-  const auto& kernels = sbora::detail::product_kernels_at<TestType>(level);
+  const auto& packing = sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level);
+  const auto& dense_kernels = sbora::detail::get_kernels<sbora::detail::product_kernels<float>>(level);
+  const auto& kernels = sbora::detail::get_kernels<sbora::detail::product_kernels<TestType>>(level);
   for (const bool along : {false, true}) {
     for (const index_t depth : {index_t{1}, index_t{19}, index_t{96}, index_t{130}, index_t{256 + 64}}) {
       for (const index_t columns : {index_t{1}, packing.tile_columns, 4 * packing.tile_columns + 32 + 5, index_t{517}}) {
@@ -173,7 +173,7 @@ TEST_CASE("quantising counts the boundaries below a value", "[kernels]") {
           values[b + 1] = book->boundary[static_cast<std::size_t>(b)];  // knife edges
         }
         float absmax = 0;
-        CHECK(sbora::detail::quantise_kernels_at(level).four_bit(
+        CHECK(sbora::detail::get_kernels<sbora::detail::quantise_kernels<float>>(level).four_bit(
                   {values.data(), count, book->boundary.data(), book->code.data(), ragged, codes.data(), &absmax}) ==
               -1);
         CHECK(absmax == 1.0F);
@@ -185,7 +185,7 @@ TEST_CASE("quantising counts the boundaries below a value", "[kernels]") {
         }
         for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
           values[count - 1] = bad;
-          CHECK(sbora::detail::quantise_kernels_at(level).four_bit(
+          CHECK(sbora::detail::get_kernels<sbora::detail::quantise_kernels<float>>(level).four_bit(
                     {values.data(), count, book->boundary.data(), book->code.data(), ragged, codes.data(),
                      &absmax}) == count - 1);
         }
@@ -196,7 +196,7 @@ TEST_CASE("quantising counts the boundaries below a value", "[kernels]") {
 
 TEST_CASE("products of few tokens in groups of codes are the sums within their roundings", "[kernels]") {
   const isa level = GENERATE(from_range(tested_levels()));
-  const auto* kernels = sbora::detail::code_kernels_at(level);
+  const auto* kernels = sbora::detail::find_kernels<sbora::detail::code_kernels<float>>(level);
   if (kernels == nullptr) return;
   random_values random(seed + 5);
   for (const index_t depth : {kernels->group, 3 * kernels->group}) {

@@ -45,7 +45,7 @@ struct stream_case {
   T right(index_t k, index_t n) const { return value_of(depth_contiguous ? rhs(n, k) : rhs(k, n)); }
 
   void run(index_t begin, index_t end) const {
-    sbora::detail::product_kernels_at<Storage>(level).stream(
+    sbora::detail::get_kernels<sbora::detail::product_kernels<Storage>>(level).stream(
         {left.data(), left.stride(), tokens, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
          with_bias ? bias.data() : nullptr, accumulate, begin, end});
   }

@@ -48,7 +48,7 @@ void check(const layer_case& size, sbora::delta_path path) {
   CAPTURE(size, Kind == adapter_kind::fa, static_cast<int>(path));
   // Pairs (vdpbf16ps) round otherwise. They take products of two bf16 operands: those with a bf16 weight, and
   // FB's gradient, which is dyᵀ·x.
-  const bool no_pairs = sbora::detail::pair_kernels_at<sbora::bf16>(sbora::active_isa()) == nullptr;
+  const bool no_pairs = sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr;
   const bool exact = no_pairs || !std::is_same_v<Scalar, bfloat16>;
   layer_problem<Kind, Scalar> p(size);
   auto layer = p.layer();

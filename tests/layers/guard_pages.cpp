@@ -181,8 +181,7 @@ results run_int8(const sizes& n, guard side) {
 template <class Run>
 void check(Run run) {
   const sbora::isa before = sbora::active_isa();
-  for (const sbora::isa level : {sbora::isa::scalar, sbora::isa::avx2, sbora::isa::avx512,
-                                 sbora::isa::avx512_bf16, sbora::isa::neon}) {
+  for (const sbora::isa level : sbora::all_levels) {
     if (!sbora::is_supported(level)) continue;
     sbora::force_isa(level);
     // A few elements; a rest in every direction; streamed and packed; more than one panel deep.

@@ -78,8 +78,7 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
 TEMPLATE_TEST_CASE("deltas added on pack give the bits of the merged weight", "", float, double,
                    Eigen::bfloat16, Eigen::half) {
   const sbora::isa before = sbora::active_isa();
-  for (const sbora::isa level : {sbora::isa::scalar, sbora::isa::avx2, sbora::isa::avx512,
-                                 sbora::isa::avx512_bf16, sbora::isa::neon}) {
+  for (const sbora::isa level : sbora::all_levels) {
     if (!sbora::is_supported(level)) continue;
     sbora::force_isa(level);
     for (const sbora::storage order : both_orders) {

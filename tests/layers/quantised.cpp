@@ -54,7 +54,7 @@ void check_layers(const layer_case& size, const Quantised& codes, const sbora::w
   };
   // Few tokens are multiplied in groups of 128 codes where the machine can, in an order of its own.
   const bool grouped = std::is_same_v<Quantised, sbora::four_bit_view> && size.tokens <= 16 &&
-                       size.d_in % 128 == 0 && sbora::detail::code_kernels_at(sbora::active_isa()) != nullptr;
+                       size.d_in % 128 == 0 && sbora::detail::find_kernels<sbora::detail::code_kernels<float>>(sbora::active_isa()) != nullptr;
   for (const sbora::delta_path path :
        {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack}) {
     CAPTURE(static_cast<int>(path));
@@ -78,7 +78,7 @@ void check_weight(const layer_case& size, const Quantised& codes) {
   check_layers<adapter_kind::fb, float>(size, codes, dense);
   // Pairs round the values to bf16, as a bf16 weight has them. The products without pairs (streamed, or with
   // ΔW unrounded) don't, so that the two agree where no products of bf16 are paired only.
-  if (sbora::detail::pair_kernels_at<sbora::bf16>(sbora::active_isa()) == nullptr) {
+  if (sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr) {
     check_layers<adapter_kind::fa, bfloat16>(size, codes, dense);
     check_layers<adapter_kind::fb, bfloat16>(size, codes, dense);
   } else {

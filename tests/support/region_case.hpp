@@ -82,7 +82,7 @@ struct region_case {
             p.position_begin, p.position_end};
   }
   const auto& kernels(sbora::isa level) const {
-    const auto& table = sbora::detail::merge_kernels_at<Storage>(level);
+    const auto& table = sbora::detail::get_kernels<sbora::detail::merge_kernels<Storage>>(level);
     return columns() ? table.columns : table.rows;
   }
 

@@ -7,6 +7,7 @@
 #include <sbora/config/aligned_memory.hpp>
 #include <sbora/config/option.hpp>
 #include <sbora/layers/weight_delta.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/layers/saved.hpp>
 
 namespace sbora::inline SBORA_ABI {

@@ -3,6 +3,7 @@
 #include <span>
 
 #include <sbora/layers/weight_delta.hpp>
+#include <sbora/simd/opaque.hpp>
 #include <sbora/weights/row_reader.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {

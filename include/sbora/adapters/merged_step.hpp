@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/adapters/merger.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/optimisers/clip.hpp>
 #include <sbora/optimisers/sgd.hpp>

@@ -234,7 +234,7 @@ class merger {
   }
 
   static const kernels& kernels_for(detail::region_form form) {
-    const auto& table = detail::merge_kernels_now<storage_scalar>();
+    const auto& table = detail::get_kernels<detail::merge_kernels<storage_scalar>>();
     return form == detail::region_form::columns ? table.columns : table.rows;
   }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <sbora/adapters/merge_rules.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/layers/weight_delta.hpp>
 
 namespace sbora::inline SBORA_ABI {

@@ -5,6 +5,7 @@
 
 #include <sbora/adapters/export_merged.hpp>
 #include <sbora/adapters/merge_rules.hpp>
+#include <sbora/config/finite.hpp>
 #include <sbora/weights/quantize.hpp>
 
 namespace sbora::inline SBORA_ABI {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include <sbora/config/finite.hpp>
 #include <sbora/io/problem_list.hpp>
 #include <sbora/io/tensor.hpp>
 #include <sbora/layers/weight_delta.hpp>

@@ -3,162 +3,19 @@
 #include <atomic>
 #include <cstdlib>
 
-#include <sbora/kernels/avx2.hpp>
-#include <sbora/kernels/avx512_bf16.hpp>
-#include <sbora/kernels/neon.hpp>
-#include <sbora/kernels/scalar.hpp>
+#include <sbora/kernels/families.hpp>
+#include <sbora/simd/cpu.hpp>
 
-namespace sbora::inline SBORA_ABI::detail {
-
-// The levels that this unit compiles kernels for, besides scalar.
-#if defined(SBORA_NEON)
-#define SBORA_IF_NEON(code) code
-#else
-#define SBORA_IF_NEON(code)
+// With SBORA_SEPARATE_KERNELS one unit of the program has them: see instances.hpp.
+#if !defined(SBORA_SEPARATE_KERNELS)
+#include <sbora/kernels/levels.hpp>
 #endif
-#if defined(SBORA_HAS_AVX512)
-#define SBORA_IF_AVX512(code) code
-#else
-#define SBORA_IF_AVX512(code)
-#endif
-#if defined(SBORA_HAS_AVX2)
-#define SBORA_IF_AVX2(code) code
-#else
-#define SBORA_IF_AVX2(code)
-#endif
-
-/// One kind of table at a supported level. avx512_bf16 shares the avx512
-/// kernels; what it adds are the pair_kernels.
-#define SBORA_TABLE_AT(level, kind)                                                           \
-  SBORA_IF_NEON(if ((level) == isa::neon) return neon::kind::entries;)                        \
-  SBORA_IF_AVX512(if ((level) == isa::avx512 || (level) == isa::avx512_bf16) return avx512::kind::entries;) \
-  SBORA_IF_AVX2(if ((level) == isa::avx2) return avx2::kind::entries;)                        \
-  static_cast<void>(level);                                                                   \
-  return scalar::kind::entries
-
-constexpr bool is_compiled(isa level) noexcept {
-  SBORA_IF_NEON(if (level == isa::neon) return true;)
-  SBORA_IF_AVX512(if (level == isa::avx512 || level == isa::avx512_bf16) return true;)
-  SBORA_IF_AVX2(if (level == isa::avx2) return true;)
-  return level == isa::scalar;
-}
-
-template <class T>
-const dense_kernels<T>& dense_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, dense_table<T>);
-}
-
-template <class T>
-const optimiser_kernels<T>& optimiser_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, optimiser_table<T>);
-}
-
-template <class T = float>
-const adamw_8bit_kernels& adamw_8bit_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, adamw_8bit_table<T>);
-}
-
-template <class T>
-const packing_kernels<T>& packing_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, packing_table<T>);
-}
-
-template <class Storage>
-const merge_kernels<Storage, compute_of<Storage>>& merge_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, merge_table<Storage>);
-}
-
-template <class Storage>
-const product_kernels<Storage, compute_of<Storage>>& product_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, product_table<Storage>);
-}
-
-template <class T = float>
-const quantise_kernels& quantise_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, quantise_table<T>);
-}
-
-template <class Storage>
-const decode_kernels<Storage>& decode_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, decode_table<Storage>);
-}
-
-template <class T = float>
-const conversion_kernels& conversion_kernels_at(isa level) noexcept {
-  SBORA_TABLE_AT(level, conversion_table<T>);
-}
-
-/// Null at levels that have none.
-template <class T = float>
-const code_kernels* code_kernels_at(isa level) noexcept {
-#if defined(SBORA_HAS_AVX512)
-  if (level == isa::avx512 || level == isa::avx512_bf16) return &avx512::code_table<T>::entries;
-#endif
-  static_cast<void>(level);
-  return nullptr;
-}
-
-/// Null at levels that have none.
-template <class Storage>
-const pair_kernels<Storage>* pair_kernels_at(isa level) noexcept {
-#if defined(SBORA_HAS_AVX512_BF16)
-  if (level == isa::avx512_bf16) return &avx512::pair_table<Storage>::entries;
-#endif
-  static_cast<void>(level);
-  return nullptr;
-}
-
-/// The kernels of every type that has them, instantiated (instances.hpp) or, with `extern` before, said to be so in
-/// another unit.
-#define SBORA_KERNEL_INSTANCES(linkage)                                                                             \
-  linkage template const dense_kernels<float>& dense_kernels_at<float>(isa) noexcept;                               \
-  linkage template const dense_kernels<double>& dense_kernels_at<double>(isa) noexcept;                             \
-  linkage template const optimiser_kernels<float>& optimiser_kernels_at<float>(isa) noexcept;                       \
-  linkage template const optimiser_kernels<double>& optimiser_kernels_at<double>(isa) noexcept;                     \
-  linkage template const adamw_8bit_kernels& adamw_8bit_kernels_at<float>(isa) noexcept;                            \
-  linkage template const packing_kernels<float>& packing_kernels_at<float>(isa) noexcept;                           \
-  linkage template const packing_kernels<double>& packing_kernels_at<double>(isa) noexcept;                         \
-  linkage template const merge_kernels<float, float>& merge_kernels_at<float>(isa) noexcept;                        \
-  linkage template const merge_kernels<double, double>& merge_kernels_at<double>(isa) noexcept;                     \
-  linkage template const merge_kernels<bf16, float>& merge_kernels_at<bf16>(isa) noexcept;                          \
-  linkage template const merge_kernels<f16, float>& merge_kernels_at<f16>(isa) noexcept;                            \
-  linkage template const product_kernels<float, float>& product_kernels_at<float>(isa) noexcept;                    \
-  linkage template const product_kernels<double, double>& product_kernels_at<double>(isa) noexcept;                 \
-  linkage template const product_kernels<bf16, float>& product_kernels_at<bf16>(isa) noexcept;                      \
-  linkage template const product_kernels<f16, float>& product_kernels_at<f16>(isa) noexcept;                        \
-  linkage template const product_kernels<four_bit, float>& product_kernels_at<four_bit>(isa) noexcept;              \
-  linkage template const product_kernels<int8, float>& product_kernels_at<int8>(isa) noexcept;                      \
-  linkage template const quantise_kernels& quantise_kernels_at<float>(isa) noexcept;                                \
-  linkage template const decode_kernels<float>& decode_kernels_at<float>(isa) noexcept;                             \
-  linkage template const decode_kernels<bf16>& decode_kernels_at<bf16>(isa) noexcept;                               \
-  linkage template const decode_kernels<f16>& decode_kernels_at<f16>(isa) noexcept;                                 \
-  linkage template const decode_kernels<four_bit>& decode_kernels_at<four_bit>(isa) noexcept;                       \
-  linkage template const decode_kernels<int8>& decode_kernels_at<int8>(isa) noexcept;                               \
-  linkage template const conversion_kernels& conversion_kernels_at<float>(isa) noexcept;                            \
-  linkage template const code_kernels* code_kernels_at<float>(isa) noexcept;                                        \
-  linkage template const pair_kernels<bf16>* pair_kernels_at<bf16>(isa) noexcept;                                   \
-  linkage template const pair_kernels<four_bit>* pair_kernels_at<four_bit>(isa) noexcept;                           \
-  linkage template const pair_kernels<int8>* pair_kernels_at<int8>(isa) noexcept
-
-#if defined(SBORA_SEPARATE_KERNELS)
-SBORA_KERNEL_INSTANCES(extern);
-#endif
-
-#undef SBORA_TABLE_AT
-#undef SBORA_IF_NEON
-#undef SBORA_IF_AVX512
-#undef SBORA_IF_AVX2
-
-}  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
-/// Whether kernels of `level` are compiled into this unit and can run on this machine.
+/// Whether kernels of `level` are compiled into this program and can run on this machine.
 inline bool is_supported(isa level) noexcept {
-  if (!detail::is_compiled(level)) return false;
-  if (level == isa::scalar) return true;
-  if (level == isa::neon || detected_isa() == isa::neon) return level == detected_isa();
-  return level <= detected_isa();
+  return level <= detected_isa() && detail::find_kernels<detail::compiled_level>(level) != nullptr;
 }
 
 }  // namespace sbora::inline SBORA_ABI
@@ -167,10 +24,11 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// The best level that is supported.
 inline isa best_isa() noexcept {
-  for (const isa level : {isa::neon, isa::avx512_bf16, isa::avx512, isa::avx2}) {
-    if (is_supported(level)) return level;
+  isa best = isa::scalar;
+  for (const isa level : all_levels) {
+    if (is_supported(level)) best = level;
   }
-  return isa::scalar;
+  return best;
 }
 
 /// The level in use plus one; 0 before the first use.
@@ -211,29 +69,12 @@ inline void force_isa(isa level) { detail::choose_level(level); }
 
 namespace sbora::inline SBORA_ABI::detail {
 
-template <class T>
-const dense_kernels<T>& dense_kernels_now() {
-  return dense_kernels_at<T>(active_isa());
-}
-
-template <class T>
-const optimiser_kernels<T>& optimiser_kernels_now() {
-  return optimiser_kernels_at<T>(active_isa());
-}
-
-template <class T>
-const packing_kernels<T>& packing_kernels_now() {
-  return packing_kernels_at<T>(active_isa());
-}
-
-template <class Storage>
-const merge_kernels<Storage, compute_of<Storage>>& merge_kernels_now() {
-  return merge_kernels_at<Storage>(active_isa());
-}
-
-template <class Storage>
-const product_kernels<Storage, compute_of<Storage>>& product_kernels_now() {
-  return product_kernels_at<Storage>(active_isa());
+/// A family that every level has.
+/// Requires    a supported level; of another, the scalar kernels.
+template <class Family>
+const Family& get_kernels(isa level = active_isa()) {
+  const Family* const found = find_kernels<Family>(level);
+  return found != nullptr ? *found : *find_kernels<Family>(isa::scalar);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

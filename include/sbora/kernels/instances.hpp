@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/kernels/dispatch.hpp>
+#include <sbora/kernels/levels.hpp>
 
 /// For programs of many units: compile all of them with SBORA_SEPARATE_KERNELS and include this header in exactly
 /// one, which then has the kernels of all. (g++ 12, -O2, a unit that trains a
@@ -8,6 +9,8 @@
 /// All units need the same flags, as far as they change code: others fail to link.
 namespace sbora::inline SBORA_ABI::detail {
 
-SBORA_KERNEL_INSTANCES();
+#define SBORA_INSTANCE(...) template const __VA_ARGS__* find_kernels<__VA_ARGS__>(isa) noexcept;
+SBORA_ALL_KERNELS(SBORA_INSTANCE)
+#undef SBORA_INSTANCE
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -2,7 +2,7 @@
 
 #include <sbora/config/finite.hpp>
 #include <sbora/config/random.hpp>
-#include <sbora/kernels/table.hpp>
+#include <sbora/kernels/families.hpp>
 #include <sbora/simd/vec_neon.hpp>
 
 /// The kernels at the neon level.
@@ -25,22 +25,7 @@ inline constexpr int stream_tile_tokens = 4;
 template <class T>
 inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 
-#include <sbora/kernels/body/gather_scatter.inl>
-#include <sbora/kernels/body/dropout.inl>
-#include <sbora/kernels/body/convert.inl>
-#include <sbora/kernels/body/region.inl>
-#include <sbora/kernels/body/region_columns.inl>
-#include <sbora/kernels/body/region_rows.inl>
-#include <sbora/kernels/body/optimiser.inl>
-#include <sbora/kernels/body/optimiser_8bit.inl>
-#include <sbora/kernels/body/panel_update.inl>
-#include <sbora/kernels/body/coming_lines.inl>
-#include <sbora/kernels/body/readers.inl>
-#include <sbora/kernels/body/product.inl>
-#include <sbora/kernels/body/product_few.inl>
-#include <sbora/kernels/body/stream.inl>
-#include <sbora/kernels/body/quantise.inl>
-#include <sbora/kernels/body/table.inl>
+#include <sbora/kernels/body/all.inl>
 
 }  // namespace sbora::inline SBORA_ABI::detail::neon
 

@@ -228,7 +228,7 @@ class linear {
     if (path_ != delta_path::automatic) return path_ != delta_path::separate;
     using storage_scalar = typename Weight::storage_scalar;
     if constexpr (std::is_same_v<Left, bf16> && detail::has_pairs<storage_scalar>) {
-      if (detail::pair_kernels_at<storage_scalar>(active_isa()) != nullptr) return false;  // pairs would round it
+      if (detail::find_kernels<detail::pair_kernels<storage_scalar>>(active_isa()) != nullptr) return false;  // pairs would round it
     }
     return !detail::is_streamed(left.tokens, left.features, detail::right_of(weight_, forward));
   }

@@ -17,8 +17,8 @@ inline constexpr index_t task_tokens = 64;
 template <class T, class X, class Executor>
 void gather(activation_view<const X> source, const region& target, T* out, Executor& pool) {
   const auto kernel = [] {
-    if constexpr (std::is_same_v<X, T>) return dense_kernels_now<T>().gather;
-    else return dense_kernels_now<T>().gather_bf16;
+    if constexpr (std::is_same_v<X, T>) return get_kernels<dense_kernels<T>>().gather;
+    else return get_kernels<dense_kernels<T>>().gather_bf16;
   }();
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(),
@@ -30,7 +30,7 @@ void gather(activation_view<const X> source, const region& target, T* out, Execu
 template <class T, class Executor>
 void scatter_add(const T* source, index_t features, const region* target, T scale,
                  activation_view<T> out, Executor& pool) {
-  const auto kernel = dense_kernels_now<T>().scatter_add;
+  const auto kernel = get_kernels<dense_kernels<T>>().scatter_add;
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(out.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source, features, index, features, scale, out.data, out.stride, begin, end});
@@ -42,7 +42,7 @@ void scatter_add(const T* source, index_t features, const region* target, T scal
 template <adapter_kind Kind, class T, class Executor>
 void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
                    activation_view<const T> source, const region* target, T* out, Executor& pool) {
-  const auto kernel = dense_kernels_now<T>().dropout;
+  const auto kernel = get_kernels<dense_kernels<T>>().dropout;
   // The probability is a multiple of 2^-32 here, and what is kept is scaled by it: right in the mean near 1, too.
   const double dropped = std::floor(adapter.dropout * 0x1p32);
   const dropout_mask mask = {adapter.dropout_seed, step, static_cast<std::uint32_t>(dropped)};
@@ -61,7 +61,7 @@ void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t 
   if constexpr (std::is_same_v<X, T>) {
     apply_dropout(adapter, step, source, nullptr, out, pool);
   } else {
-    const auto kernel = conversion_kernels_at(active_isa()).widen_bf16;
+    const auto kernel = get_kernels<conversion_kernels<float>>().widen_bf16;
     for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
       for (index_t t = begin; t < end; ++t) {
         kernel(source.data + t * source.stride, out + t * source.features, source.features);
@@ -75,7 +75,7 @@ void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t 
 /// out = bf16(source).
 template <class Executor>
 void narrow(activation_view<const float> source, activation_view<bf16> out, Executor& pool) {
-  const auto kernel = conversion_kernels_at(active_isa()).narrow_bf16;
+  const auto kernel = get_kernels<conversion_kernels<float>>().narrow_bf16;
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     for (index_t t = begin; t < end; ++t) {
       kernel(source.data + t * source.stride, out.data + t * out.stride, source.features);

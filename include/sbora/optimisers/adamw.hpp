@@ -44,7 +44,7 @@ class adamw {
   detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters,
                                                     std::span<const T> gradient, step_options now) {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
-    const auto kernel = detail::optimiser_kernels_now<T>().adamw;  // may throw
+    const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().adamw;  // may throw
     const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
     steps_.advance();
     return {{parameters.data(), gradient.data(), moments_.get(), moments_.get() + count_.value, rates, 0, 0},

@@ -48,7 +48,7 @@ class adamw_8bit {
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
-    const auto kernel = detail::adamw_8bit_kernels_at(active_isa()).step;  // may throw
+    const auto kernel = detail::get_kernels<detail::adamw_8bit_kernels<float>>().step;  // may throw
     const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
     steps_.advance();
     const detail::started_step<detail::adamw_8bit_args> range = {

@@ -59,7 +59,7 @@ class sgd {
   detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
                                                   std::span<const T> gradient, step_options now) {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
-    const auto kernel = detail::optimiser_kernels_now<T>().sgd;  // may throw
+    const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().sgd;  // may throw
     const auto args = arguments(parameters, gradient, now);
     steps_.advance();
     return {args, kernel};

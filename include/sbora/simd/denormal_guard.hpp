@@ -2,7 +2,11 @@
 
 #include <cstdint>
 
-#include <sbora/simd/target.hpp>
+#include <sbora/simd/cpu.hpp>
+
+#if defined(SBORA_X86)
+#include <xmmintrin.h>
+#endif
 
 namespace sbora::inline SBORA_ABI {
 

@@ -12,27 +12,33 @@ namespace sbora::inline SBORA_ABI {
 ///   avx512       + AVX-512 F, BW, DQ, VL
 ///   avx512_bf16  + AVX512_BF16
 ///   neon         AArch64 Advanced SIMD
-enum class isa { scalar, avx2, avx512, avx512_bf16, neon };
+///
+/// The list of them: everything that goes through levels takes it from here.
+#define SBORA_ISA_LEVELS(LEVEL) LEVEL(scalar) LEVEL(avx2) LEVEL(avx512) LEVEL(avx512_bf16) LEVEL(neon)
+
+#define SBORA_LEVEL_NAME(level) level,
+enum class isa { SBORA_ISA_LEVELS(SBORA_LEVEL_NAME) };
+#undef SBORA_LEVEL_NAME
+
+#define SBORA_LEVEL(level) isa::level,
+inline constexpr isa all_levels[] = {SBORA_ISA_LEVELS(SBORA_LEVEL)};
+#undef SBORA_LEVEL
 
 constexpr const char* to_string(isa level) noexcept {
-  switch (level) {
-    case isa::scalar: return "scalar";
-    case isa::avx2: return "avx2";
-    case isa::avx512: return "avx512";
-    case isa::avx512_bf16: return "avx512_bf16";
-    case isa::neon: return "neon";
-  }
-  return "unknown";
+#define SBORA_LEVEL_TEXT(level) #level,
+  constexpr const char* names[] = {SBORA_ISA_LEVELS(SBORA_LEVEL_TEXT)};
+#undef SBORA_LEVEL_TEXT
+  return names[static_cast<int>(level)];
 }
 
 /// The level of that name. Errors: config_error that lists the names.
 inline isa isa_from_string(std::string_view name) {
-  for (const isa level :
-       {isa::scalar, isa::avx2, isa::avx512, isa::avx512_bf16, isa::neon}) {
+  std::string names;
+  for (const isa level : all_levels) {
     if (name == to_string(level)) return level;
+    names += std::string(names.empty() ? "" : ", ") + to_string(level);
   }
-  throw config_error("sbora: unknown instruction set '" + std::string(name) +
-                     "', expected scalar, avx2, avx512, avx512_bf16 or neon");
+  throw config_error("sbora: unknown instruction set '" + std::string(name) + "', expected one of " + names);
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -12,12 +12,6 @@
 
 #include <sbora/simd/cpu.hpp>
 
-#if defined(SBORA_X86)
-#include <immintrin.h>
-#elif defined(SBORA_NEON)
-#include <arm_neon.h>
-#endif
-
 #define SBORA_PRAGMA_(text) _Pragma(#text)
 #define SBORA_PRAGMA(text) SBORA_PRAGMA_(text)
 

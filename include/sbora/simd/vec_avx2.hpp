@@ -2,7 +2,7 @@
 
 #include <sbora/simd/float16.hpp>
 #include <sbora/simd/opaque.hpp>
-#include <sbora/simd/target.hpp>
+#include <sbora/simd/intrinsics.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in 256-bit registers.
 
@@ -305,6 +305,11 @@ struct nibble_table {
                              _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)))};
   }
 };
+
+template <class T>
+SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
+  return fused(a, b, c);
+}
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx2
 SBORA_AVX2_END

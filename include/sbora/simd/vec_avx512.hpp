@@ -2,7 +2,7 @@
 
 #include <sbora/simd/float16.hpp>
 #include <sbora/simd/opaque.hpp>
-#include <sbora/simd/target.hpp>
+#include <sbora/simd/intrinsics.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in 512-bit registers: AVX-512 F, BW, DQ, VL.
 
@@ -286,6 +286,11 @@ struct nibble_table {
     return {_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(codes), values)};
   }
 };
+
+template <class T>
+SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
+  return fused(a, b, c);
+}
 
 }  // namespace sbora::inline SBORA_ABI::detail::avx512
 SBORA_AVX512_END

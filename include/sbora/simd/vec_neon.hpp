@@ -2,7 +2,7 @@
 
 #include <sbora/simd/float16.hpp>
 #include <sbora/simd/opaque.hpp>
-#include <sbora/simd/target.hpp>
+#include <sbora/simd/intrinsics.hpp>
 
 /// The vector vocabulary (see vec_scalar.hpp) in AArch64 Advanced SIMD, part of every AArch64 baseline.
 
@@ -218,6 +218,11 @@ struct nibble_table {
     return {vreinterpretq_f32_u8(vqtbl4q_u8(bytes_of_values, vreinterpretq_u8_u32(at)))};
   }
 };
+
+template <class T>
+SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
+  return fused(a, b, c);
+}
 
 }  // namespace sbora::inline SBORA_ABI::detail::neon
 

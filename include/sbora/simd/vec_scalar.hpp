@@ -12,7 +12,7 @@
 ///   store(p, v), store_n    the same for writing. p may point to bf16 or f16 where lanes are float:
 ///                           loads widen exactly, stores round to nearest even
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
-///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA
+///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA; also of scalars
 ///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
 ///   load(p)                 p may also point to int8 codes
 ///   nibble_table(p)         of 16 floats; look_up(bytes): lanes of them, by codes in lanes / 2 bytes, the
@@ -88,14 +88,16 @@ SBORA_FORCE_INLINE vec<T> sqrt(vec<T> a) noexcept {
   return {std::sqrt(a.v)};
 }
 template <class T>
-SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
+SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
 #if defined(__FMA__) || defined(__aarch64__)
-  // By name: left to itself, the compiler fuses some unrolled copies of a·b + c and not others.
-  if constexpr (sizeof(T) == 4) return {__builtin_fmaf(a.v, b.v, c.v)};
-  else return {__builtin_fma(a.v, b.v, c.v)};
+  return fused(a, b, c);
 #else
-  return {a.v * b.v + c.v};
+  return a * b + c;
 #endif
+}
+template <class T>
+SBORA_FORCE_INLINE vec<T> multiply_add(vec<T> a, vec<T> b, vec<T> c) noexcept {
+  return {multiply_add(a.v, b.v, c.v)};
 }
 template <class T>
 SBORA_FORCE_INLINE void transpose(vec<T> (&)[1]) noexcept {}

@@ -32,7 +32,7 @@ void convert(std::span<const From> source, std::span<To> out, Executor&& pool = 
   using to_storage = typename detail::storage_type<To>::type;
   const auto* const from = reinterpret_cast<const from_storage*>(source.data());
   auto* const to = reinterpret_cast<to_storage*>(out.data());
-  const detail::conversion_kernels& kernels = detail::conversion_kernels_at(active_isa());
+  const detail::conversion_kernels<float>& kernels = detail::get_kernels<detail::conversion_kernels<float>>();
   constexpr index_t task_size = 65536;
   const auto size = static_cast<index_t>(source.size());
   detail::for_ranges(size, task_size, pool, [&](index_t begin, index_t end) {

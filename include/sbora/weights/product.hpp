@@ -60,7 +60,7 @@ struct product_result {
   void narrow(index_t row_begin, index_t row_end, index_t column_begin, index_t column_end) const {
     if constexpr (std::is_same_v<T, float>) {
       if (narrowed == nullptr) return;
-      const auto kernel = conversion_kernels_at(active_isa()).narrow_bf16;
+      const auto kernel = get_kernels<conversion_kernels<float>>().narrow_bf16;
       for (index_t row = row_begin; row < row_end; ++row) {
         kernel(data + row * stride + column_begin, narrowed + row * narrowed_stride + column_begin,
                column_end - column_begin);
@@ -98,8 +98,8 @@ inline constexpr index_t stream_dot_rows = 8;
 inline constexpr index_t stream_axpy_rows = 16;
 
 /// The kernels that take such a weight's codes in groups, where this machine has them.
-inline const code_kernels* code_kernels_for(const right_operand<four_bit>& right, index_t depth) {
-  const code_kernels* const kernels = code_kernels_at(active_isa());
+inline const code_kernels<float>* code_kernels_for(const right_operand<four_bit>& right, index_t depth) {
+  const code_kernels<float>* const kernels = find_kernels<code_kernels<float>>(active_isa());
   const bool fits = kernels != nullptr && right.depth_along_lines && depth % kernels->group == 0 &&
                     right.source.line_length % kernels->group == 0;
   return fits ? kernels : nullptr;
@@ -129,7 +129,7 @@ left_operand<T> widened_rows(const left_operand<Left>& left, workspace_frame& fr
     return left;
   } else {
     T* const out = frame.take<T>(left.rows * left.depth);
-    const auto kernel = conversion_kernels_at(active_isa()).widen_bf16;
+    const auto kernel = get_kernels<conversion_kernels<float>>().widen_bf16;
     for (index_t row = 0; row < left.rows; ++row) {
       kernel(left.data + row * left.row_stride, out + row * left.depth, left.depth);
     }
@@ -138,7 +138,7 @@ left_operand<T> widened_rows(const left_operand<Left>& left, workspace_frame& fr
 }
 
 /// The rows in the order of those kernels: widened rows in place, the caller's as a copy.
-inline left_operand<float> arranged_rows(const left_operand<float>& rows, const code_kernels& kernels,
+inline left_operand<float> arranged_rows(const left_operand<float>& rows, const code_kernels<float>& kernels,
                                          workspace_frame& frame, bool own) {
   left_operand<float> arranged = rows;
   if (!own) {
@@ -164,8 +164,8 @@ template <class Packed, class Storage, class T, class Left, class Pack, class Pr
 void multiply_packed(const left_operand<Left>& left, const right_operand<Storage>& right,
                      const product_result<T>& result, Pack pack, Product product, workspace_frame& frame,
                      Executor& pool) {
-  const index_t tile_rows = packing_kernels_now<T>().tile_rows;
-  const product_plan<T> plan(packing_kernels_now<T>(), left.rows, left.depth, right.columns);
+  const index_t tile_rows = get_kernels<packing_kernels<T>>().tile_rows;
+  const product_plan<T> plan(get_kernels<packing_kernels<T>>(), left.rows, left.depth, right.columns);
   Packed* const packed = frame.take<Packed>(plan.packed_size);
   constexpr index_t pack_strips = 8;
   for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
@@ -188,7 +188,7 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
 /// Elements that a packed left operand of few rows has.
 template <class T>
 index_t few_size(index_t rows, index_t depth) {
-  const index_t block = packing_kernels_now<T>().tile_columns;
+  const index_t block = get_kernels<packing_kernels<T>>().tile_columns;
   return ceil_div(rows, block) * block * depth;
 }
 
@@ -197,10 +197,10 @@ template <class Storage, class T, class Left, class Pack, class Executor>
 void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& right,
                   const product_result<T>& result, Pack pack, workspace_frame& frame, Executor& pool) {
   T* const packed = frame.take<T>(few_size<T>(left.rows, left.depth));
-  for_ranges(ceil_div(left.rows, packing_kernels_now<T>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
+  for_ranges(ceil_div(left.rows, get_kernels<packing_kernels<T>>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
     pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, true, packed, begin, end});
   });
-  const auto product = product_kernels_now<Storage>().product_few;
+  const auto product = get_kernels<product_kernels<Storage>>().product_few;
   for_ranges(right.columns, few_columns, pool, [&](index_t begin, index_t end) {
     product({packed, left.rows, left.depth, right.source, true, result.data, result.stride, result.alpha, result.bias,
              result.accumulate, right.updates.data(), static_cast<index_t>(right.updates.size()), 0, 0, begin, end});
@@ -217,13 +217,13 @@ void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& 
 template <class Storage, class T, class Left, class Executor>
 void multiply(const left_operand<Left>& left, const right_operand<Storage>& right,
               const product_result<T>& result, workspace_frame frame, Executor& pool) {
-  const product_kernels<Storage, T>& kernels = product_kernels_now<Storage>();
+  const product_kernels<Storage>& kernels = get_kernels<product_kernels<Storage>>();
   if (is_streamed(left.rows, left.depth, right) && right.updates.empty() && left.depth_stride == 1 &&
       left.row_index == nullptr && left.depth > 0) {
     auto rows = widened_rows<T>(left, frame);
     auto stream = kernels.stream;
     if constexpr (std::is_same_v<Storage, four_bit>) {
-      if (const code_kernels* codes = code_kernels_for(right, left.depth); codes != nullptr) {
+      if (const code_kernels<float>* codes = code_kernels_for(right, left.depth); codes != nullptr) {
         rows = arranged_rows(rows, *codes, frame, !std::is_same_v<Left, T>);
         stream = codes->stream;
       }
@@ -241,12 +241,12 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
     return;
   }
   if constexpr (has_pairs<Storage> && std::is_same_v<Left, bf16>) {
-    if (const auto* pairs = pair_kernels_at<Storage>(active_isa()); pairs != nullptr && takes_pairs(right)) {
+    if (const auto* pairs = find_kernels<pair_kernels<Storage>>(active_isa()); pairs != nullptr && takes_pairs(right)) {
       multiply_packed<bf16_pair>(left, right, result, pairs->pack, pairs->product, frame, pool);
       return;
     }
   }
-  const packing_kernels<T>& dense = packing_kernels_now<T>();
+  const packing_kernels<T>& dense = get_kernels<packing_kernels<T>>();
   if (left.rows <= few_tokens && right.depth_along_lines && left.depth_stride == 1 && left.row_index == nullptr) {
     if constexpr (std::is_same_v<Left, T>) multiply_few(left, right, result, dense.pack_few, frame, pool);
     else multiply_few(left, right, result, dense.pack_few_bf16, frame, pool);
@@ -262,7 +262,7 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
 /// Scratch that one multiply with these sizes takes at most.
 template <class T>
 std::size_t multiply_bytes(index_t rows, index_t depth, index_t columns) {
-  const index_t packed = product_plan<T>(packing_kernels_now<T>(), rows, depth, columns).packed_size;
+  const index_t packed = product_plan<T>(get_kernels<packing_kernels<T>>(), rows, depth, columns).packed_size;
   return frame_bytes<T>(rows <= few_tokens ? std::max(packed, few_size<T>(rows, depth)) : packed);
 }
 

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include <sbora/config/executor.hpp>
+#include <sbora/config/finite.hpp>
+#include <sbora/simd/opaque.hpp>
 #include <sbora/weights/int8_view.hpp>
 #include <sbora/weights/nested_scales.hpp>
 #include <sbora/weights/row_reader.hpp>
@@ -144,7 +146,7 @@ class four_bit_weight {
     for (index_t i = count; i % 16 != 0; ++i) values[i] = 0;
     std::uint8_t bytes[4096 / 2];
     float found = 0;
-    const index_t fault = detail::quantise_kernels_at(active_isa()).four_bit(
+    const index_t fault = detail::get_kernels<detail::quantise_kernels<float>>().four_bit(
         {values, count, book.boundary.data(), book.code.data(), ragged, bytes, &found});
     if (fault >= 0) return fault;
     *scale = found;
@@ -225,7 +227,7 @@ class int8_weight {
   template <class Reader>
   index_t quantise_row(const Reader& reader, index_t row) {
     constexpr index_t piece = 1024;
-    const detail::conversion_kernels& kernels = detail::conversion_kernels_at(active_isa());
+    const detail::conversion_kernels<float>& kernels = detail::get_kernels<detail::conversion_kernels<float>>();
     float values[piece];
     f16 halves[piece];
     const auto read = [&](index_t begin) {

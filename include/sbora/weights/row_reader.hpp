@@ -18,7 +18,7 @@ class row_reader {
   using storage_scalar = typename Weight::storage_scalar;
 
  public:
-  explicit row_reader(const Weight& weight) : weight_(weight), decode_(decode_kernels_at<storage_scalar>(active_isa())) {}
+  explicit row_reader(const Weight& weight) : weight_(weight), decode_(get_kernels<decode_kernels<storage_scalar>>()) {}
 
   /// out[k] = element (row, begin + k), up to end.
   void read(index_t row, index_t begin, index_t end, float* out) const {
@@ -52,7 +52,7 @@ class row_reader {
 template <class Scalar>
 void write_row(const weight_view<Scalar>& out, index_t row, index_t begin, index_t end, const float* values) {
   using storage_scalar = typename weight_view<Scalar>::storage_scalar;
-  const conversion_kernels& kernels = conversion_kernels_at(active_isa());
+  const conversion_kernels<float>& kernels = get_kernels<conversion_kernels<float>>();
   const auto put = [&](storage_scalar* to, const float* from, index_t count) {
     if constexpr (std::is_same_v<storage_scalar, bf16>) kernels.narrow_bf16(from, to, count);
     else if constexpr (std::is_same_v<storage_scalar, f16>) kernels.narrow_f16(from, to, count);

@@ -27,7 +27,7 @@ void scatter_add(const scatter_args<T>& a) noexcept {
     const T* SBORA_RESTRICT source = a.source + t * a.source_stride;
     T* SBORA_RESTRICT row = a.out + t * a.out_stride;
     if (a.index != nullptr) {
-      for (index_t j = 0; j < a.rank; ++j) row[a.index[j]] += a.scale * source[j];
+      for (index_t j = 0; j < a.rank; ++j) row[a.index[j]] = multiply_add(a.scale, source[j], row[a.index[j]]);
       continue;
     }
     const v scale = v::set1(a.scale);

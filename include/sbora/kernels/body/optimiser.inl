@@ -1,25 +1,26 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 //
 // Vector body and tail are one function over full or partial vectors, so an element's result doesn't
-// depend on where a range was cut.
+// depend on where a range was cut. Every product that is added to something is a multiply_add or a round_product:
+// compilers fuse the others at -O2 and not at -O1, or by the next compiler.
 
 template <class T>
 struct adamw_step {
   using v = vec<T>;
-  v gradient_scale, rest1, beta2, rest2, epsilon, decay, step_size, correction;
+  v gradient_scale, rest1, beta2, rest2, epsilon, decay, minus_step_size, correction;
 
   explicit SBORA_FORCE_INLINE adamw_step(const adamw_rates<T>& a) noexcept
       : gradient_scale(v::set1(a.gradient_scale)), rest1(v::set1(a.rest1)), beta2(v::set1(a.beta2)),
         rest2(v::set1(a.rest2)), epsilon(v::set1(a.epsilon)),
-        decay(v::set1(a.decay)), step_size(v::set1(a.step_size)),
+        decay(v::set1(a.decay)), minus_step_size(v::set1(-a.step_size)),
         correction(v::set1(a.inverse_root_correction)) {}
 
   SBORA_FORCE_INLINE void operator()(v& w, v g, v& m, v& s) const noexcept {
-    g = g * gradient_scale;
+    g = round_product(g, gradient_scale);
     m = multiply_add(rest1, g - m, m);
     s = multiply_add(rest2 * g, g, beta2 * s);
     const v denominator = multiply_add(sqrt(s), correction, epsilon);
-    w = w * decay - step_size * (m / denominator);
+    w = multiply_add(minus_step_size, m / denominator, w * decay);
   }
 };
 
@@ -52,11 +53,11 @@ void adamw(const adamw_args<T>& a) noexcept {
 template <class T>
 struct sgd_step {
   using v = vec<T>;
-  v gradient_scale, learning_rate, momentum, gradient_weight, weight_decay;
+  v gradient_scale, minus_learning_rate, momentum, gradient_weight, weight_decay;
   bool nesterov;
 
   explicit SBORA_FORCE_INLINE sgd_step(const sgd_args<T>& a) noexcept
-      : gradient_scale(v::set1(a.gradient_scale)), learning_rate(v::set1(a.learning_rate)),
+      : gradient_scale(v::set1(a.gradient_scale)), minus_learning_rate(v::set1(-a.learning_rate)),
         momentum(v::set1(a.momentum)), gradient_weight(v::set1(a.gradient_weight)),
         weight_decay(v::set1(a.weight_decay)), nesterov(a.nesterov) {}
 
@@ -67,10 +68,10 @@ struct sgd_step {
     g = decayed(w, g);
     velocity = multiply_add(momentum, velocity, gradient_weight * g);
     const v direction = nesterov ? multiply_add(momentum, velocity, g) : velocity;
-    w = w - learning_rate * direction;
+    w = multiply_add(minus_learning_rate, direction, w);
   }
   SBORA_FORCE_INLINE void operator()(v& w, v g) const noexcept {
-    w = w - learning_rate * decayed(w, g);
+    w = multiply_add(minus_learning_rate, decayed(w, g), w);
   }
 };
 

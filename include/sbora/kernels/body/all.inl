@@ -1,0 +1,98 @@
+// All kernels of a level, included once by each level's header, inside its namespace, after its constants. No include
+// guard.
+
+#include <sbora/kernels/body/gather_scatter.inl>
+#include <sbora/kernels/body/dropout.inl>
+#include <sbora/kernels/body/convert.inl>
+#include <sbora/kernels/body/region.inl>
+#include <sbora/kernels/body/region_columns.inl>
+#include <sbora/kernels/body/region_rows.inl>
+#include <sbora/kernels/body/optimiser.inl>
+#include <sbora/kernels/body/optimiser_8bit.inl>
+#include <sbora/kernels/body/panel_update.inl>
+#include <sbora/kernels/body/coming_lines.inl>
+#include <sbora/kernels/body/readers.inl>
+#include <sbora/kernels/body/product.inl>
+#include <sbora/kernels/body/product_few.inl>
+#include <sbora/kernels/body/stream.inl>
+#include <sbora/kernels/body/quantise.inl>
+
+template <>
+struct table<compiled_level> {
+  static constexpr compiled_level entries = {};
+};
+
+template <class T>
+struct table<dense_kernels<T>> {
+  static constexpr dense_kernels<T> entries = {
+      .gather = &gather<T, T>, .gather_bf16 = &gather<T, bf16>, .scatter_add = &scatter_add<T>, .dropout = &dropout<T>};
+};
+
+template <class T>
+struct table<optimiser_kernels<T>> {
+  static constexpr optimiser_kernels<T> entries = {.adamw = &adamw<T>, .sgd = &sgd<T>};
+};
+
+/// Activations of bf16 are computed in float.
+template <class T>
+constexpr auto pack_few_bf16() -> void (*)(const pack_args<T, bf16>&) noexcept {
+  if constexpr (std::is_same_v<T, float>) return &pack_few<T, bf16>;
+  else return nullptr;
+}
+
+template <class T>
+struct table<packing_kernels<T>> {
+  static constexpr packing_kernels<T> entries = {.pack = &pack<T, T>,
+                                                  .pack_bf16 = &pack<T, bf16>,
+                                                  .pack_few = &pack_few<T, T>,
+                                                  .pack_few_bf16 = pack_few_bf16<T>(),
+                                                  .tile_rows = tile_rows,
+                                                  .tile_columns = tile_columns<T>,
+                                                  .lanes = vec<T>::lanes};
+};
+
+template <class Storage>
+struct table<merge_kernels<Storage>> {
+  using T = compute_of<Storage>;
+  static constexpr merge_kernels<Storage> entries = {.columns = {.save = &save_columns<Storage, T>,
+                                                                 .check = &check_columns<Storage, T>,
+                                                                 .merge = &merge_columns<Storage, T>,
+                                                                 .restore = &restore_columns<Storage, T>,
+                                                                 .take = &take_columns<Storage, T>},
+                                                     .rows = {.save = &save_rows<Storage, T>,
+                                                              .check = &check_rows<Storage, T>,
+                                                              .merge = &merge_rows<Storage, T>,
+                                                              .restore = &restore_rows<Storage, T>,
+                                                              .take = &take_rows<Storage, T>}};
+};
+
+template <class Storage>
+struct table<product_kernels<Storage>> {
+  using T = compute_of<Storage>;
+  static constexpr product_kernels<Storage> entries = {.product = &product<Storage, T>,
+                                                       .product_few = &product_few<Storage, T>,
+                                                       .stream = &stream<Storage, T>};
+};
+
+template <class Storage>
+struct table<decode_kernels<Storage>> {
+  static constexpr decode_kernels<Storage> entries = {.decode = &decode<Storage>};
+};
+
+template <class T>
+struct table<adamw_8bit_kernels<T>> {
+  static constexpr adamw_8bit_kernels<T> entries = {.step = &adamw_8bit<T>};
+};
+
+template <class T>
+struct table<quantise_kernels<T>> {
+  static constexpr quantise_kernels<T> entries = {.four_bit = &quantise_four_bit<T>};
+};
+
+template <class T>
+struct table<conversion_kernels<T>> {
+  static constexpr conversion_kernels<T> entries = {.widen_bf16 = &convert<bf16, T>,
+                                                    .widen_f16 = &convert<f16, T>,
+                                                    .narrow_bf16 = &convert<T, bf16>,
+                                                    .narrow_f16 = &convert<T, f16>};
+};

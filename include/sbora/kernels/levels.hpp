@@ -1,0 +1,23 @@
+#pragma once
+
+#include <sbora/kernels/avx2.hpp>
+#include <sbora/kernels/avx512.hpp>
+#include <sbora/kernels/avx512_bf16.hpp>
+#include <sbora/kernels/neon.hpp>
+#include <sbora/kernels/scalar.hpp>
+
+/// The kernels of every level that this unit compiles, and the look-up over them.
+namespace sbora::inline SBORA_ABI::detail {
+
+#define SBORA_FIND_AT(name)                                      \
+  if constexpr (requires { name::table<Family>::entries; }) {    \
+    if (level == isa::name) return &name::table<Family>::entries; \
+  }
+template <class Family>
+const Family* find_kernels(isa level) noexcept {
+  SBORA_ISA_LEVELS(SBORA_FIND_AT)
+  return nullptr;
+}
+#undef SBORA_FIND_AT
+
+}  // namespace sbora::inline SBORA_ABI::detail
