@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <sbora/config/random.hpp>
+
 #include "input_error.hpp"
 #include "model_files.hpp"
 #include "model_parts.hpp"
