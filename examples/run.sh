@@ -27,8 +27,11 @@ if [ -z "$program" ]; then
 fi
 
 need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev nlohmann-json3-dev >&2
-# Several processes, tokenizer.json, tokenizer.model.
-[ "$program" != llama ] || want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev >&2
+if [ "$program" = llama ]; then
+    need_packages libxxhash-dev >&2
+    # Several processes, tokenizer.json, tokenizer.model.
+    want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev >&2
+fi
 
 build=${SBORA_BUILD_DIR:-$root/build/examples}
 say "building $program in $build (some minutes the first time)" >&2

@@ -19,7 +19,7 @@ if ! "$python" -c 'import torch, transformers' 2>/dev/null; then
     fi
 fi
 
-need_packages nlohmann-json3-dev libcli11-dev >&2
+need_packages nlohmann-json3-dev libcli11-dev libxxhash-dev >&2
 {
     cmake "$build" && cmake --build "$build" --target bench_llama_step
 } >"$build/build.log" 2>&1 || {

@@ -13,9 +13,9 @@
 #include "decoder.hpp"
 #include "example_batches.hpp"
 #include "fine_tune.hpp"
+#include "fingerprint.hpp"
 #include "format.hpp"
 #include "generation.hpp"
-#include "hash.hpp"
 #include "input_error.hpp"
 #include "json_file.hpp"
 #include "memory.hpp"
@@ -39,13 +39,10 @@ struct task {
     rows = generated ? generated_task_rows(set.seed, generated_rows) : read_task_rows(set.data_path);
     if (set.val_set_size < 1) throw input_error("--val_set_size: the embedded cycle compares on it; 1 at least");
     split = split_data(std::ssize(rows), set.val_set_size, set.seed);
-    content_hash hash;
     for (const task_row& row : rows) {
-      hash.add(plain_prompt(row)).add(plain_response(row));
       data.examples.push_back(tokenise_plain(row, byte_tokenizer(), {set.cutoff_len, set.train_on_inputs}));
     }
     check_scored(data, split);
-    fingerprint = hash.text();
   }
 
   /// A validation row, to show answers to.
@@ -53,7 +50,6 @@ struct task {
   std::size_t shown_count() const { return std::min(questions_shown, split.validation.size()); }
 
   std::string name;
-  std::string fingerprint;
   std::vector<task_row> rows;
   dataset data;
   data_split split;
@@ -146,7 +142,7 @@ class embedded_cycle {
                           .validation = &validation_,
                           .output = output,
                           .base_model = base_.string(),
-                          .decisive = decisive_options(set_, plan, fingerprint_of(base_), task_.fingerprint)};
+                          .decisive = decisive_options(set_, plan, fingerprint_of(base_), fingerprint_of(task_.data))};
     const training_result trained = fine_tune(net, job, with_);
     if (trained.signal != 0) return trained.signal;
     result.optimiser_bytes = trained.optimiser_bytes;

@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
-#include <sbora/io/checkpoint.hpp>
-
 #include "adapter_files.hpp"
 #include "adapter_targets.hpp"
 #include "format.hpp"
-#include "hash.hpp"
 #include "input_error.hpp"
 #include "json_file.hpp"
 #include "plot.hpp"
@@ -108,7 +105,7 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
   const auto whole = [](index_t value) { return std::to_string(value); };
   const auto yes = [](bool value) { return std::string(value ? "true" : "false"); };
   run_options decisive = {{"the content of --base_model", base_fingerprint},
-                          {"the content of --data_path", data_fingerprint},
+                          {"the tokens of --data_path", data_fingerprint},
                           {"--adapter_name", method_name(plan.method)},
                           {"--lora_r", whole(plan.rank)},
                           {"--lora_alpha", number_text(plan.alpha)},
@@ -137,23 +134,6 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
     decisive["--double_quant"] = yes(set.double_quant);
   }
   return decisive;
-}
-
-std::string fingerprint_of(const std::filesystem::path& model_directory) {
-  constexpr std::size_t looked_at = 4096;
-  content_hash hash;
-  hash.add(read_file(model_directory / "config.json"));
-  for (const char* const name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
-    std::error_code ignored;
-    if (std::filesystem::exists(model_directory / name, ignored)) hash.add(read_file(model_directory / name));
-  }
-  const auto weights = sbora::checkpoint::open(model_directory);
-  for (const sbora::tensor_view& tensor : weights.tensors()) {
-    hash.add(tensor.name).add(sbora::to_string(tensor.type));
-    for (const index_t size : tensor.shape) hash.add(std::to_string(size));
-    hash.add(tensor.data.first(std::min(looked_at, tensor.data.size())));
-  }
-  return hash.text();
 }
 
 }  // namespace llama

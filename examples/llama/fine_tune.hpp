@@ -35,11 +35,9 @@ void refuse_unfinished(const options& set, const std::filesystem::path& output);
 /// was stopped (see training_result::signal). Older checkpoints go when a run starts anew.
 training_result fine_tune(model& net, const fine_tuning& job, const session& with);
 
-/// The options that decide an adapter's bits, under their names, with fingerprints of base and data.
+/// The options that decide an adapter's bits, under their names, with fingerprints of base and data; see
+/// fingerprint.hpp.
 run_options decisive_options(const options& set, const adapter_plan& plan, const std::string& base_fingerprint,
                              const std::string& data_fingerprint);
-
-/// Of a checkpoint: its config.json, and all tensors' names, types, shapes and first bytes.
-std::string fingerprint_of(const std::filesystem::path& model_directory);
 
 }  // namespace llama

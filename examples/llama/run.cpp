@@ -10,9 +10,9 @@
 #include "evaluation.hpp"
 #include "example_batches.hpp"
 #include "fine_tune.hpp"
+#include "fingerprint.hpp"
 #include "format.hpp"
 #include "generation.hpp"
-#include "hash.hpp"
 #include "input_error.hpp"
 #include "json_file.hpp"
 #include "memory.hpp"
@@ -63,8 +63,7 @@ class fine_tuning_run {
         .validation = split_.validation.empty() ? nullptr : &validation,
         .output = set_.output_dir,
         .base_model = set_.base_model,
-        .decisive = decisive_options(set_, plan, fingerprint_of(set_.base_model),
-                                     content_hash().add(read_file(set_.data_path)).text())};
+        .decisive = decisive_options(set_, plan, fingerprint_of(set_.base_model), fingerprint_of(data_))};
     introduce(net, job);
     const training_result trained = fine_tune(net, job, with_);
     if (trained.signal != 0) {

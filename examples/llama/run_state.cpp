@@ -18,6 +18,9 @@ namespace {
 constexpr std::string_view prefix = "checkpoint-";
 constexpr std::string_view suffix = ".safetensors";
 constexpr const char* format_name = "sbora-run-3";
+/// Told bases apart by the first bytes of each weight, so nobody knows whether today's is the one of then; and divided
+/// losses otherwise.
+constexpr const char* former_format_name = "sbora-run-2";
 const std::string option_prefix = "option.";
 
 /// The step in a file's name, or -1 where it isn't a checkpoint's.
@@ -157,6 +160,11 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
   }
   try {
     const auto file = sbora::safetensors_file::open(path);
+    if (field(file, "format") == former_format_name) {
+      throw input_error("--resume_from_checkpoint: " + path.string() + ": written by an earlier version (format \"" +
+                        former_format_name + "\"), which didn't record enough to tell whether --base_model is still "
+                        "the same, and counted losses otherwise; finish the run with that version, or start anew in another --output_dir");
+    }
     if (field(file, "format") != format_name) {
       throw input_error(path.string() + ": a checkpoint of format \"" + field(file, "format") + "\", expected \"" +
                         format_name + "\"");

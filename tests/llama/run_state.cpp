@@ -5,6 +5,8 @@
 #include <fstream>
 #include <string>
 
+#include <sbora/io/safetensors_writer.hpp>
+
 #include "input_error.hpp"
 #include "run_state.hpp"
 
@@ -91,4 +93,25 @@ TEST_CASE("checkpoint_folder: what isn't a whole checkpoint is refused") {
   const auto file = *folder.latest();
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
   CHECK_ERROR(llama::input_error, "checkpoint-7.safetensors", folder.load(file, options, 3));
+}
+
+TEST_CASE("checkpoint_folder: checkpoints of earlier versions are refused with the reason, and still counted") {
+  const scratch_folder scratch;
+  const llama::checkpoint_folder folder(scratch.path);
+  const auto file = scratch.path / "checkpoint-7.safetensors";
+  const std::vector<float> values = {1, 2, 3};
+  const sbora::tensor_view tensor{"parameters", sbora::dtype::f32, {3}, std::as_bytes(std::span(values))};
+  const auto write = [&](const char* format) {
+    sbora::write_safetensors(file, std::vector{tensor},
+                             {{"format", format}, {"step", "7"}, {"total_steps", "30"}, {"evaluation_due", "0"}});
+  };
+  write("sbora-run-2");
+  CHECK_ERROR(llama::input_error, "written by an earlier version (format \"sbora-run-2\"), which didn't record enough "
+              "to tell whether --base_model is still the same, and counted losses otherwise; finish the run with that "
+              "version, or start anew",
+              folder.load(file, options, 3));
+  CHECK(folder.unfinished() == file);  // not overwritten without a word
+  write("sbora-run-9");
+  CHECK_ERROR(llama::input_error, "a checkpoint of format \"sbora-run-9\", expected \"sbora-run-3\"",
+              folder.load(file, options, 3));
 }

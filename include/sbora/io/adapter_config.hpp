@@ -41,7 +41,7 @@ struct recorded_module {
 struct sbora_record {
   std::string version = {};                   ///< of sbora, that wrote it
   std::optional<std::uint64_t> seed = {};     ///< that regions and dropout come from
-  std::optional<std::uint64_t> save = {};     ///< of the two files that were written together
+  std::optional<std::uint64_t> save = {};     ///< hash of the config, which the tensors repeat: no mixing of two saves
   std::vector<recorded_module> modules = {};  ///< in the order of the flat parameters
 
   bool operator==(const sbora_record&) const = default;

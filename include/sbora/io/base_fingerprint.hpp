@@ -9,6 +9,8 @@ namespace sbora::inline SBORA_ABI {
 /// A number that tells the base weights of two models apart where an adapter touches them: its region's elements
 /// only, so that it costs what a merge costs.
 ///
+/// Covers      every bit of the region's elements, but for one change in 2^64. Nothing else of the weight and of the
+///             model: that a whole model is the one of the training needs a hash of its files.
 /// Requires    a weight of any kind that computes in float, unmerged.
 /// Numerics    64-bit FNV-1a over the elements as little-endian floats, row by row with the region's indices in
 ///             their order: for FA w(0, idx[0]), w(0, idx[1]) …, for FB all of row idx[0], then idx[1] …. A bfloat16

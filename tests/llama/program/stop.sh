@@ -1,6 +1,7 @@
 #!/bin/sh
 # stop.sh LLAMA: Ctrl-C finishes the step, leaves a checkpoint and gives 130; the run can be resumed, another one
-# can't be started over it, and resuming with other options is refused by name.
+# can't be started over it, and resuming with other options, or on a base of which one bit is another, is refused by
+# name.
 set -eu
 . "$(dirname "$0")/small_run.sh"
 
@@ -26,4 +27,13 @@ small_run --output_dir "$work/run" --max_steps 100000 --resume_from_checkpoint a
 code=$?
 [ $code = 2 ] || fail "exit code $code for another rank: $(cat "$work/out")"
 grep -q -- '--lora_r was 4 and is 8' "$work/out" || fail "the option isn't named: $(cat "$work/out")"
+
+base=$(ls "$work"/cache/base-*/model.safetensors)
+at=$(($(wc -c <"$base") / 2))
+byte=$(od -An -tu1 -j "$at" -N 1 "$base")
+printf "\\$(printf %o $((byte ^ 1)))" | dd of="$base" bs=1 seek="$at" conv=notrunc 2>/dev/null
+run="timeout 60" small_run --output_dir "$work/run" --max_steps 100000 --resume_from_checkpoint auto >"$work/out" 2>&1
+code=$?
+[ $code = 2 ] || fail "exit code $code for another base: $(cat "$work/out")"
+grep -q 'the content of --base_model was' "$work/out" || fail "the base isn't named: $(cat "$work/out")"
 echo "stopped, kept, refused"
