@@ -163,7 +163,8 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
     if (field(file, "format") == former_format_name) {
       throw input_error("--resume_from_checkpoint: " + path.string() + ": written by an earlier version (format \"" +
                         former_format_name + "\"), which didn't record enough to tell whether --base_model is still "
-                        "the same, and counted losses otherwise; finish the run with that version, or start anew in another --output_dir");
+                        "the same, and counted losses otherwise; finish the run with that version, or start anew in "
+                        "another --output_dir");
     }
     if (field(file, "format") != format_name) {
       throw input_error(path.string() + ": a checkpoint of format \"" + field(file, "format") + "\", expected \"" +
