@@ -4,6 +4,8 @@
 
 #if defined(_OPENMP)
 
+#include <memory>
+
 #include <sbora/executors/openmp.hpp>
 
 #include "support/message.hpp"
@@ -34,14 +36,36 @@ TEST_CASE("an openmp_executor passes exceptions on and stays usable") {
   }
 }
 
-TEST_CASE("a call inside a task runs by OpenMP's nesting rules") {
-  openmp_executor pool(3);
-  std::atomic<int> calls{0};
-  pool.parallel_for(10, [&](index_t) {
-    pool.parallel_for(0, [](index_t) {});
-    pool.parallel_for(2, [&](index_t) { calls.fetch_add(1); });
-  });
-  CHECK(calls.load() == 20);
+TEST_CASE("an openmp_executor may be called by its own tasks") {
+  for (const int threads : {1, 2, 3}) {
+    openmp_executor pool(threads);
+    check_nesting(pool);
+  }
+}
+
+TEST_CASE("an openmp_executor may be shared by threads") {
+  openmp_executor pool(2);
+  check_sharing(pool);
+}
+
+TEST_CASE("an openmp_executor takes the greatest count") {
+  for (const int threads : {1, 2, 3}) {
+    openmp_executor pool(threads);
+    check_greatest_count(pool);
+  }
+}
+
+TEST_CASE("an openmp_executor's tasks compute in the caller's floating-point environment, the team otherwise in its own") {
+  check_float_environment([] { return std::make_unique<openmp_executor>(3); });
+  {
+    const sbora::denormal_guard guard;
+    openmp_executor pool(3);
+    on_every_thread(pool, [](index_t) {});
+  }
+  std::atomic<int> all{1};
+#pragma omp parallel num_threads(3)
+  all &= arithmetic();
+  CHECK(all.load() == 1);
 }
 
 TEST_CASE("an openmp_executor needs a thread") {

@@ -2,6 +2,9 @@
 
 #include <sbora/executors/thread_pool.hpp>
 
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <set>
 
 #include "executors/contract.hpp"
@@ -52,15 +55,43 @@ TEST_CASE("a thread_pool's work is shared by its threads") {
   CHECK(threads.count(std::this_thread::get_id()) == 1);
 }
 
-TEST_CASE("an empty call inside a task is fine") {
-  thread_pool pool(3);
-  std::atomic<int> calls{0};
-  pool.parallel_for(10, [&](index_t) {
-    pool.parallel_for(0, [](index_t) {});
-    pool.parallel_for(-1, [](index_t) {});
-    calls.fetch_add(1);
-  });
-  CHECK(calls.load() == 10);
+TEST_CASE("a thread_pool may be called by its own tasks") {
+  for (const int threads : {1, 2, 3, 8}) {
+    thread_pool pool(threads);
+    check_nesting(pool);
+  }
+}
+
+TEST_CASE("a thread_pool may be shared by threads") {
+  for (const int threads : {1, 2, 3}) {
+    thread_pool pool(threads);
+    check_sharing(pool);
+  }
+}
+
+TEST_CASE("a thread_pool takes the greatest count") {
+  for (const int threads : {1, 2, 3}) {
+    thread_pool pool(threads);
+    check_greatest_count(pool);
+  }
+}
+
+TEST_CASE("a thread_pool's tasks compute in the caller's floating-point environment") {
+  check_float_environment([] { return std::make_unique<thread_pool>(3); });
+}
+
+TEST_CASE("a thread_pool lets its threads come and go in any state of a call") {
+  // Calls of every small size, so that threads wake before, in and after one, with functions that are gone then.
+  thread_pool pool(4);
+  long expected = 0;
+  std::atomic<long> sum{0};
+  for (index_t round = 0; round < 3000; ++round) {
+    const auto values = std::make_unique<std::vector<long>>(static_cast<std::size_t>(round % 7), round);
+    pool.parallel_for(round % 7, [&](index_t i) { sum += (*values)[static_cast<std::size_t>(i)]; });
+    expected += round % 7 * round;
+    if (round % 100 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));  // until they sleep
+  }
+  CHECK(sum.load() == expected);
 }
 
 TEST_CASE("pools that come and go leave no thread behind") {
@@ -100,6 +131,28 @@ TEST_CASE("a thread_pool takes const, temporary and named functions") {
   pool.parallel_for(3, free_function);
   CHECK(calls.load() == 6);
   CHECK(free_calls.load() == 3);
+}
+
+TEST_CASE("a thread_pool is destroyed when its call is done") {
+  std::optional<thread_pool> pool(std::in_place, 3);
+  std::atomic<bool> begun{false}, go_on{false};
+  std::atomic<int> calls{0};
+  std::thread caller([&] {
+    pool->parallel_for(50, [&](index_t) {
+      begun.store(true);
+      while (!go_on.load()) std::this_thread::yield();
+      calls.fetch_add(1);
+    });
+  });
+  while (!begun.load()) std::this_thread::yield();
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    go_on.store(true);
+  });
+  pool.reset();
+  CHECK(calls.load() == 50);
+  caller.join();
+  later.join();
 }
 
 TEST_CASE("a thread_pool needs a thread") {

@@ -27,3 +27,12 @@
 #define SBORA_UNROLL
 #define SBORA_UNROLL_4
 #endif
+
+/// In a loop that waits for another thread: some tens of cycles that leave the core to its other half.
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define SBORA_SPIN() __builtin_ia32_pause()
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define SBORA_SPIN() __asm__ volatile("isb")
+#else
+#define SBORA_SPIN() static_cast<void>(0)
+#endif

@@ -9,7 +9,8 @@ namespace sbora::inline SBORA_ABI {
 /// What sbora asks of a thread pool: pool.parallel_for(n, f) calls f(i) once for every i in [0, n), in
 /// any order and on any threads, and returns when all calls have returned. f doesn't throw and doesn't
 /// wait for other tasks, so a pool that runs them one after another is fine. Results never depend on
-/// the pool: no sum is ever cut between tasks.
+/// the pool, for no sum is ever cut between tasks, as long as its threads compute in the caller's
+/// floating-point environment: sbora's executors see to that for each call.
 template <class Executor>
 concept executor = requires(Executor& pool, index_t n, void (*f)(index_t)) {
   pool.parallel_for(n, f);
@@ -34,10 +35,17 @@ constexpr void check_executor() {
                 "see sbora/config/executor.hpp");
 }
 
+/// f(task) for [0, tasks), on the pool where that pays.
+template <class Executor, class Function>
+void for_tasks(index_t tasks, bool pays, Executor& pool, const Function& f) {
+  if (pays) pool.parallel_for(tasks, f);
+  else serial_executor().parallel_for(tasks, f);
+}
+
 /// f(begin, end) for [0, size) in tasks of `step`.
 template <class Executor, class Function>
-void for_ranges(index_t size, index_t step, Executor& pool, Function&& f) {
-  pool.parallel_for(ceil_div(size, step), [&](index_t task) {
+void for_ranges(index_t size, index_t step, Executor& pool, Function&& f, bool pays = true) {
+  for_tasks(ceil_div(size, step), pays, pool, [&](index_t task) {
     const index_t begin = task * step;
     f(begin, size - begin < step ? size : begin + step);
   });

@@ -16,7 +16,8 @@ namespace sbora::inline SBORA_ABI {
 /// Effect      results and operands below 2^-126 (2^-1022) become zero; x86-64: FTZ and DAZ of MXCSR,
 ///             AArch64: FZ of FPCR; elsewhere nothing.
 /// Numerics    results may differ from those without it in what is denormal; merges too.
-/// Thread      the calling thread alone: a pool's threads need one each. Destroy it where it was made.
+/// Thread      the calling thread alone, and the tasks of calls that it makes meanwhile through sbora::thread_pool or
+///             sbora::openmp_executor; an executor of your own has to see to that. Destroy it where it was made.
 class [[nodiscard]] denormal_guard {
  public:
   denormal_guard() noexcept : before_(state()) { set_state(before_ | flush); }

@@ -91,6 +91,14 @@ struct product_plan {
   index_t tasks() const { return column_blocks * row_blocks; }
 };
 
+/// Whether other threads are asked to help, for waking one takes 1 to 12 µs, and it comes 20 to 50 later: from some
+/// 6 µs of work on. (Zen 5, two threads, 8 x 512 x 512: 17 instead of 28 µs where they are awake.)
+template <class T>
+bool pays_to_share(index_t rows, index_t depth, index_t columns) {
+  const double least = 16384.0 * static_cast<double>(get_kernels<packing_kernels<T>>().lanes);
+  return static_cast<double>(rows) * static_cast<double>(depth) * static_cast<double>(columns) >= least;
+}
+
 /// Rows up to which a right operand without updates is read as it lies instead of being packed, which
 /// then takes longer than the multiplications. (Zen 5, 4096 x 4096: along the depth as fast as packed at 8 rows; across it,
 /// f32 12 GB/s at 16 rows and 19 at 8, packed 8 and 9; bf16 10 and 19, packed 6.5.)
@@ -167,12 +175,13 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
   const index_t tile_rows = get_kernels<packing_kernels<T>>().tile_rows;
   const product_plan<T> plan(get_kernels<packing_kernels<T>>(), left.rows, left.depth, right.columns);
   Packed* const packed = frame.take<Packed>(plan.packed_size);
+  const bool pays = pays_to_share<T>(left.rows, left.depth, right.columns);
   constexpr index_t pack_strips = 8;
   for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
     pack({left.data, left.row_stride, left.depth_stride, left.row_index, left.rows, left.depth,
           right.depth_along_lines, packed, begin, end});
-  });
-  pool.parallel_for(plan.tasks(), [&](index_t task) {
+  }, pays);
+  for_tasks(plan.tasks(), pays, pool, [&](index_t task) {
     const index_t columns_from = task % plan.column_blocks * plan.block_columns;
     const index_t columns_to = std::min(right.columns, columns_from + plan.block_columns);
     const index_t strips_from = task / plan.column_blocks * plan.block_strips;
@@ -197,15 +206,16 @@ template <class Storage, class T, class Left, class Pack, class Executor>
 void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& right,
                   const product_result<T>& result, Pack pack, workspace_frame& frame, Executor& pool) {
   T* const packed = frame.take<T>(few_size<T>(left.rows, left.depth));
+  const bool pays = pays_to_share<T>(left.rows, left.depth, right.columns);
   for_ranges(ceil_div(left.rows, get_kernels<packing_kernels<T>>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
     pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, true, packed, begin, end});
-  });
+  }, pays);
   const auto product = get_kernels<product_kernels<Storage>>().product_few;
   for_ranges(right.columns, few_columns, pool, [&](index_t begin, index_t end) {
     product({packed, left.rows, left.depth, right.source, true, result.data, result.stride, result.alpha, result.bias,
              result.accumulate, right.updates.data(), static_cast<index_t>(right.updates.size()), 0, 0, begin, end});
     result.narrow(0, left.rows, begin, end);
-  });
+  }, pays);
 }
 
 /// result = … + alpha·left·right.
@@ -237,7 +247,7 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
                       right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,
                       result.accumulate, begin, end});
       result.narrow(0, left.rows, begin, end);
-    });
+    }, pays_to_share<T>(left.rows, left.depth, right.columns));
     return;
   }
   if constexpr (has_pairs<Storage> && std::is_same_v<Left, bf16>) {
