@@ -1,11 +1,13 @@
 #!/bin/sh
-# run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER: builds and runs project/ in Release as a user who
+# run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/ in Release as a user who
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
-# only.
+# only. eigen_only, no_json, language and no_instances try what a machine or a user may lack. FLAG: how the compiler
+# finds the headers of sbora and Eigen.
 set -eu
 way=$1 source=$2 scratch=$3 cmake=$4
 export CMAKE_GENERATOR="$5" CXX="$6"
 project=$source/tests/consumer/project
+shift 6
 # Neither an installed sbora nor flags of the caller's environment may help.
 unset CXXFLAGS CMAKE_PREFIX_PATH sbora_DIR || true
 
@@ -14,10 +16,15 @@ mkdir -p "$scratch"
 
 # Installs, then moves: an installed tree must not know where it was.
 install_sbora() {
-    "$cmake" -S "$source" -B "$scratch/sbora" -DSBORA_BUILD_TESTS=OFF >/dev/null
+    "$cmake" -S "$source" -B "$scratch/sbora" "$@" >/dev/null
     "$cmake" --install "$scratch/sbora" --prefix "$scratch/first" >/dev/null
     mv "$scratch/first" "$scratch/prefix"
     rm -rf "$scratch/sbora"
+}
+
+# expect TEXT FILE: a line of FILE has TEXT.
+expect() {
+    grep -q -F -e "$1" "$2" || { cat "$2"; echo "nothing above says: $1"; exit 1; }
 }
 
 build_consumer() {
@@ -41,7 +48,7 @@ configure_with_eigen() {
     printf '%s\n' "set(PACKAGE_VERSION $1)" \
         'if(PACKAGE_FIND_VERSION_MAJOR STREQUAL "" OR PACKAGE_VERSION MATCHES "^${PACKAGE_FIND_VERSION_MAJOR}[.]")' \
         '  set(PACKAGE_VERSION_COMPATIBLE TRUE)' 'endif()' >"$scratch/eigen$1/Eigen3ConfigVersion.cmake"
-    "$cmake" -S "$source" -B "$scratch/build$1" -DSBORA_BUILD_TESTS=OFF \
+    "$cmake" -S "$source" -B "$scratch/build$1" \
         -DEigen3_DIR="$scratch/eigen$1" 2>&1
 }
 
@@ -57,6 +64,7 @@ pkg_config)
     install_sbora
     export PKG_CONFIG_PATH="$scratch/prefix/share/pkgconfig"
     pkg-config --print-errors --exists "sbora >= 0.1"
+    expect 'compile with -std=c++20' "$scratch/prefix/share/pkgconfig/sbora.pc"
     # shellcheck disable=SC2046
     $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora) "$project/main.cpp" -o "$scratch/consumer" \
         $(pkg-config --libs sbora)
@@ -75,6 +83,77 @@ eigen_versions)
         exit 1
     fi
     printf '%s\n' "$output" | grep -q 'needs Eigen 3.4 or later, found 3.3.9'
+    ;;
+eigen_only)
+    # The two commands that README gives, where nothing but Eigen is installed.
+    install_sbora -DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON \
+        -DCMAKE_DISABLE_FIND_PACKAGE_Threads=ON -DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON
+    build_consumer -DWAY=find_package -DCMAKE_PREFIX_PATH="$scratch/prefix"
+    ;;
+no_json)
+    # configure_with TARGET [LINE]: a project that links TARGET, where no nlohmann_json is installed.
+    configure_with() {
+        mkdir -p "$scratch/project"
+        printf '%s\n' 'cmake_minimum_required(VERSION 3.24)' 'project(user LANGUAGES CXX)' \
+            "add_subdirectory(\"$source\" sbora)" "${2:-}" \
+            "add_executable(user \"$project/main.cpp\")" "target_link_libraries(user PRIVATE $1)" \
+            >"$scratch/project/CMakeLists.txt"
+        rm -rf "$scratch/build"
+        "$cmake" -S "$scratch/project" -B "$scratch/build" -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON \
+            >"$scratch/log" 2>&1
+    }
+    configure_with sbora::sbora || { cat "$scratch/log"; exit 1; }
+    if configure_with sbora::io; then echo "sbora::io without nlohmann_json was accepted"; exit 1; fi
+    tr -s ' \n' ' ' <"$scratch/log" >"$scratch/message" # CMake breaks lines
+    expect 'sbora::io needs nlohmann_json 3.11 or later: install nlohmann-json3-dev' "$scratch/message"
+    # Brought after sbora.
+    configure_with sbora::io 'add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED)' ||
+        { cat "$scratch/log"; exit 1; }
+    ;;
+language)
+    # rejected MESSAGE FLAG...: every header says MESSAGE, and little besides.
+    rejected() {
+        message=$1
+        shift
+        find "$source/include/sbora" -name '*.hpp' | LC_ALL=C sort | while read -r header; do
+            case $header in */version.hpp | */compiler.hpp | */executors/openmp.hpp) continue ;; esac
+            echo "#include \"$header\"" >"$scratch/unit.cpp"
+            if "$CXX" "$@" -E "$scratch/unit.cpp" >/dev/null 2>"$scratch/log"; then
+                echo "$header: accepted with $*"
+                exit 1
+            fi
+            expect "$message" "$scratch/log"
+        done
+        for header in sbora quantized io executors/thread_pool; do
+            echo "#include <sbora/$header.hpp>" >"$scratch/unit.cpp"
+            if "$CXX" "$@" -fsyntax-only "$scratch/unit.cpp" 2>"$scratch/log"; then exit 1; fi
+            expect "$message" "$scratch/log"
+            if [ "$(grep -c 'error: ' "$scratch/log")" -gt 2 ] || [ "$(wc -l <"$scratch/log")" -gt 20 ]; then
+                cat "$scratch/log"
+                echo "$header: more than the cause"
+                exit 1
+            fi
+        done
+    }
+    rejected 'sbora needs C++20: compile with -std=c++20' "$@" -std=c++17
+    rejected 'sbora needs exceptions, by which it reports all errors: compile without -fno-exceptions' \
+        "$@" -std=c++20 -fno-exceptions
+    ;;
+no_instances)
+    "$CXX" -std=c++20 -O1 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"
+    if "$CXX" "$scratch/main.o" -o "$scratch/program" 2>"$scratch/log"; then
+        echo "linked without kernels"
+        exit 1
+    fi
+    if grep 'undefined reference to' "$scratch/log" | grep -v include_sbora_kernels_instances_hpp_in_one_unit; then
+        echo "what is missing above doesn't say where it is"
+        exit 1
+    fi
+    expect include_sbora_kernels_instances_hpp_in_one_unit "$scratch/log"
+    # A unit that has been told too late.
+    printf '%s\n' '#include <sbora/sbora.hpp>' '#include <sbora/kernels/instances.hpp>' >"$scratch/late.cpp"
+    if "$CXX" -std=c++20 "$@" -fsyntax-only "$scratch/late.cpp" 2>"$scratch/log"; then exit 1; fi
+    expect 'define SBORA_SEPARATE_KERNELS for this unit too' "$scratch/log"
     ;;
 *)
     echo "run.sh: no way $way" >&2

@@ -8,6 +8,7 @@
 /// baseline instruction set, fast-math, and whether assertions are on. Mixing such units is fine as
 /// long as no sbora type crosses the border; a type that does fails at link time, not with SIGILL.
 
+#include <sbora/config/language.hpp>
 #include <sbora/version.hpp>
 
 #if defined(__AVX512BF16__)

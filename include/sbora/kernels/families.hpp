@@ -174,8 +174,17 @@ struct compiled_level {};
 SBORA_ISA_LEVELS(SBORA_DECLARE_TABLE)
 #undef SBORA_DECLARE_TABLE
 
+/// Part of the look-up's name, so that a linker that misses it says what to do.
+#if defined(SBORA_SEPARATE_KERNELS)
+#define SBORA_KERNELS_WHERE include_sbora_kernels_instances_hpp_in_one_unit
+#else
+#define SBORA_KERNELS_WHERE in_this_unit
+#endif
+
+inline namespace SBORA_KERNELS_WHERE {
 /// A family at a level, or null where that level or this build has none. Defined where the kernels are: in levels.hpp.
 template <class Family>
 const Family* find_kernels(isa level) noexcept;
+}  // namespace SBORA_KERNELS_WHERE
 
 }  // namespace sbora::inline SBORA_ABI::detail

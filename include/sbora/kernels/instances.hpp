@@ -1,5 +1,12 @@
 #pragma once
 
+#if !defined(SBORA_SEPARATE_KERNELS)
+#if defined(SBORA_KERNELS_WHERE)
+#error "sbora: define SBORA_SEPARATE_KERNELS for this unit too, or include <sbora/kernels/instances.hpp> first in it"
+#endif
+#define SBORA_SEPARATE_KERNELS
+#endif
+
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/kernels/levels.hpp>
 

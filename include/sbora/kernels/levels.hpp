@@ -13,11 +13,13 @@ namespace sbora::inline SBORA_ABI::detail {
   if constexpr (requires { name::table<Family>::entries; }) {    \
     if (level == isa::name) return &name::table<Family>::entries; \
   }
+inline namespace SBORA_KERNELS_WHERE {
 template <class Family>
 const Family* find_kernels(isa level) noexcept {
   SBORA_ISA_LEVELS(SBORA_FIND_AT)
   return nullptr;
 }
+}  // namespace SBORA_KERNELS_WHERE
 #undef SBORA_FIND_AT
 
 }  // namespace sbora::inline SBORA_ABI::detail
