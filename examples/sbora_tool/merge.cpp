@@ -69,8 +69,10 @@ int merge(const merge_options& set) {
   const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update(done, bytes = total); };
   const sbora::weight_changes changes = changes_of(adapter);
   if (set.whole) {
-    if (outputs.front() != set.output) fs::create_directories(set.output);  // else it is the file
+    sbora::detail::made_directories made;
+    if (outputs.front() != set.output) made.make(set.output);  // else it is the file
     write_merged_checkpoint(base.checkpoint(), changes, set.output, show);
+    made.keep();
   } else {
     write_merged_tensors(base.checkpoint(), changes, set.output, {{"format", "pt"}}, show);
   }

@@ -13,7 +13,8 @@ usage: sh tests/fuzz/run.sh [OPTION...] [TARGET...]
   --no-install    never call apt-get; also SBORA_NO_INSTALL=1
 
 A target is tests/fuzz/TARGET.cpp; without one, all of them. libFuzzer with AddressSanitizer and
-UndefinedBehaviorSanitizer, by clang. Inputs start from tests/fuzz/corpus/TARGET and grow in build/fuzz, where
+UndefinedBehaviorSanitizer, by clang. Inputs start from tests/fuzz/corpus/TARGET, or from what the target makes with
+sbora's own writers, and grow in build/fuzz, where
 what is found is kept as TARGET-crash-...; copy that to tests/fuzz/corpus/TARGET once it is mended.
 The last line is "N passed, M failed"; exit status 1 if anything failed.
 END
@@ -46,22 +47,35 @@ need_packages clang libclang-rt-dev pkg-config libeigen3-dev nlohmann-json3-dev
 build=${SBORA_BUILD_DIR:-$root/build/fuzz}
 mkdir -p "$build"
 
+# Targets that mutate by themselves, trees and lengths, have nothing of comparisons that were seen, and of libFuzzer's
+# book of rare features, which takes more time than they do.
+mutates_itself() { grep -q LLVMFuzzerCustomMutator "$root/tests/fuzz/$1.cpp"; }
+
 # One level of kernels: instrumented ones take long to compile.
 build_target() {
-    # shellcheck disable=SC2046
-    clang++ -std=c++20 -O2 -g1 -march=native -DSBORA_SINGLE_TARGET -fsanitize=fuzzer,address,undefined \
+    coverage=
+    if mutates_itself "$1"; then coverage=-fno-sanitize-coverage=trace-cmp; fi
+    # shellcheck disable=SC2046,SC2086
+    clang++ -std=c++20 -O2 -g1 -march=native -DSBORA_SINGLE_TARGET -fsanitize=fuzzer,address,undefined $coverage \
         -fno-sanitize-recover=all -I"$root/include" $(pkg-config --cflags eigen3 nlohmann_json) \
         "$root/tests/fuzz/$1.cpp" -o "$build/$1"
 }
 
 run_target() {
-    set -- "$1" "$build/$1-corpus" "$root/tests/fuzz/corpus/$1"
+    set -- "$1" "$build/$1-corpus"
     mkdir -p "$2"
+    [ ! -d "$root/tests/fuzz/corpus/$1" ] || set -- "$@" "$root/tests/fuzz/corpus/$1"
+    longest=1024
+    if mutates_itself "$1"; then
+        longest=2048
+        set -- "$@" -mutate_depth=1 -len_control=0 -entropic=0 -use_counters=0 -reduce_inputs=0 -shrink=0
+    fi
     dictionary=$root/tests/fuzz/$1.dict
     [ ! -f "$dictionary" ] || set -- "$@" "-dict=$dictionary"
     target=$1
     shift
-    "$build/$target" -runs="$runs" -seed="$seed" -max_len=1024 -timeout=600 -rss_limit_mb=2048 \
+    ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8:max_allocation_size_mb=512 \
+        "$build/$target" -runs="$runs" -seed="$seed" -max_len=$longest -timeout=600 -rss_limit_mb=2048 \
         -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/$target-" "$@"
 }
 

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include <sbora/io/safetensors.hpp>
 #include <sbora/io/safetensors_writer.hpp>
@@ -89,6 +90,87 @@ TEST_CASE("permissions stay; a new file has those of any; a link is replaced, no
   CHECK(read_file(directory / "any").empty());
   CHECK(read_file(directory / "link") == "new");
   CHECK(!std::filesystem::is_symlink(directory / "link"));
+}
+
+TEST_CASE("at no moment may anybody read the new file who may not read the old one, or what it is made of") {
+  const temporary_directory directory;
+  const mode_t mask = ::umask(0);
+  struct stat status;
+  const auto mode_of_temporary = [&](const std::filesystem::path& of) {  // before a byte is written
+    for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("." + of.filename().string())) REQUIRE(::stat(entry.path().c_str(), &status) == 0);
+    }
+    return status.st_mode & 07777U;
+  };
+  write_file(directory / "private", "old");
+  ::chmod((directory / "private").c_str(), 0600);
+  for (const unsigned mode : {0600U, 0640U, 0604U, 0400U, 0644U}) {
+    write_file(directory / "x", "old");
+    ::chmod((directory / "x").c_str(), mode);
+    const atomic_file file(directory / "x");
+    CHECK(mode_of_temporary("x") == mode);
+    ::unlink((directory / "x").c_str());
+  }
+  {
+    atomic_file made(directory / "new", directory / "private");
+    CHECK(mode_of_temporary("new") == 0600);
+    made.commit();
+    const atomic_file any(directory / "any");
+    CHECK(mode_of_temporary("any") == 0666);
+  }
+  if (::geteuid() == 0) {  // owner and group come along, and where the group can't, it may what others may
+    const auto given = directory / "given";
+    write_file(given, "old");
+    ::chmod(given.c_str(), 0640);
+    REQUIRE(::chown(given.c_str(), 1234, 1235) == 0);
+    replace(given, "new");
+    REQUIRE(::stat(given.c_str(), &status) == 0);
+    CHECK(status.st_uid == 1234);
+    CHECK(status.st_gid == 1235);
+    CHECK((status.st_mode & 07777U) == 0640);
+    ::chmod(directory.path().c_str(), 0777);
+    ::chmod(given.c_str(), 0654);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::setgid(4000) != 0 || ::setuid(4000) != 0) ::_exit(2);
+      replace(given, "newer");
+      ::_exit(0);
+    }
+    int left = 0;
+    ::waitpid(child, &left, 0);
+    REQUIRE(left == 0);
+    REQUIRE(::stat(given.c_str(), &status) == 0);
+    CHECK(status.st_gid == 4000);
+    CHECK((status.st_mode & 07777U) == 0644);
+  }
+  ::umask(mask);
+}
+
+TEST_CASE("an access list comes along, or nobody has more than the others") {
+  const temporary_directory directory;
+  write_file(directory / "x", "old");
+  // user::rw- user:1234:r-- group::--- mask::r-- other::---: the mode's group bits are the mask.
+  const unsigned char list[] = {2, 0, 0, 0, 1, 0, 6, 0, 0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 4, 0, 0xD2, 4, 0, 0,
+                                4, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x10, 0, 4, 0, 0xFF, 0xFF, 0xFF, 0xFF,
+                                0x20, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF};
+  if (::setxattr((directory / "x").c_str(), "system.posix_acl_access", list, sizeof list, 0) != 0) {
+    WARN("no access lists here");
+    return;
+  }
+  replace(directory / "x", "new");
+  unsigned char now[sizeof list + 1] = {};
+  CHECK(::getxattr((directory / "x").c_str(), "system.posix_acl_access", now, sizeof now) == sizeof list);
+  CHECK(std::memcmp(now, list, sizeof list) == 0);
+}
+
+TEST_CASE("the other names of a hard link keep the old file") {
+  const temporary_directory directory;
+  write_file(directory / "x", "old");
+  std::filesystem::create_hard_link(directory / "x", directory / "other");
+  replace(directory / "x", "new");
+  CHECK(read_file(directory / "x") == "new");
+  CHECK(read_file(directory / "other") == "old");
 }
 
 TEST_CASE("a name without a directory, and the longest name") {

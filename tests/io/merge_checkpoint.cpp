@@ -192,3 +192,19 @@ TEST_CASE("copying streams: memory stays below 64 MiB") {
   CHECK(most - before < 64 << 20);
   WARN("copying 192 MiB took " << ((most - before) >> 10) << " KiB of memory");
 }
+
+TEST_CASE("directories that were made for what fails are gone again, and those that were there stay") {
+  const temporary_directory directory;
+  const small_model old;
+  old.write_shards(directory.path());
+  auto endless = random_fa(48, 40, 5, 1);
+  endless.parameters().back() = std::numeric_limits<float>::quiet_NaN();
+  const sbora::checkpoint model = sbora::checkpoint::open(directory.path());
+  const sbora::weight_changes changes = {{"b.weight", {{endless.delta()}}}};
+  std::filesystem::create_directories(directory / "there");
+  for (const char* name : {"new/deeper/deepest", "there/new"}) {
+    CHECK_ERROR(sbora::not_finite_error, "not finite", write_merged_checkpoint(model, changes, directory / name));
+  }
+  CHECK_FALSE(std::filesystem::exists(directory / "new"));
+  CHECK(std::filesystem::is_empty(directory / "there"));
+}

@@ -2,6 +2,8 @@
 
 #include <csignal>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -102,6 +104,87 @@ TEST_CASE("what can't be merged in place changes nothing and leaves nothing behi
   std::signal(SIGXFSZ, handler);
   CHECK_THAT(message, contains("model.safetensors.originals: File too large"));
   unchanged();
+}
+
+TEST_CASE("a file with several names isn't merged into: its originals would be beside one") {
+  const temporary_directory directory;
+  std::filesystem::create_directories(directory / "a");
+  std::filesystem::create_directories(directory / "b");
+  const auto path = directory / "a" / "model.safetensors", other = directory / "b" / "model.safetensors";
+  const small_model old;
+  old.write_single(path);
+  const std::string before = read_file(path);
+  std::filesystem::create_hard_link(path, other);
+  for (const auto& name : {path, other}) {
+    CHECK_ERROR(sbora::merge_error, "has 2 names (hard links)", merge_in_place(name, three_changes()));
+    CHECK((read_file(name) == before));
+    CHECK(files_in(name.parent_path()) == 1);
+  }
+  std::filesystem::remove(other);
+  merge_in_place(path, three_changes());
+  std::filesystem::create_hard_link(path, other);  // afterwards: nobody merges again, and what was merged goes back
+  CHECK_ERROR(sbora::merge_error, "has 2 names", merge_in_place(other, three_changes()));
+  sbora::unmerge_in_place(path);
+  CHECK((read_file(other) == before));
+}
+
+TEST_CASE("with all deltas disabled nothing is merged, nothing kept, and the next merge goes on") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  const small_model old;
+  old.write_single(path);
+  const std::string before = read_file(path);
+  auto off = random_fa(48, 40, 5, 1);
+  off.set_enabled(false);
+  merge_in_place(path, {{"a.weight", {{off.delta()}}}, {"b.weight", {}}});
+  CHECK((read_file(path) == before));
+  CHECK(files_in(directory.path()) == 1);
+  CHECK_FALSE(sbora::is_merged_in_place(path));
+  merge_in_place(path, {{"a.weight", {{off.delta()}}}, {"b.weight", {{fb.delta()}}}});
+  const auto kept = sbora::safetensors_file::open(path.string() + ".originals");
+  CHECK(kept.tensors().size() == 2);
+}
+
+TEST_CASE("originals and merged copies can be read by whoever may read the file they are of") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  const small_model old;
+  old.write_single(path);
+  const auto mode_of = [](const std::filesystem::path& file) {
+    return static_cast<unsigned>(std::filesystem::status(file).permissions());
+  };
+  for (const unsigned mode : {0600U, 0640U, 0444U}) {
+    std::filesystem::permissions(path, std::filesystem::perms{mode | 0200U});
+    merge_in_place(path, three_changes());
+    CHECK(mode_of(path.string() + ".originals") == (mode | 0600U));
+    sbora::unmerge_in_place(path);
+    std::filesystem::permissions(path, std::filesystem::perms{mode});
+    const auto model = checkpoint::open(path);
+    write_merged_checkpoint(model, three_changes(), directory / "copy.safetensors");
+    write_merged_tensors(model, three_changes(), directory / "tensors.safetensors");
+    for (const char* name : {"copy.safetensors", "tensors.safetensors"}) {
+      CHECK(mode_of(directory / name) == (mode | 0600U));
+      std::filesystem::remove(directory / name);
+    }
+  }
+}
+
+TEST_CASE("a file that somebody else is merging into is left alone") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  const small_model old;
+  old.write_single(path);
+  const std::string before = read_file(path);
+  const int other = ::open(path.c_str(), O_RDONLY);
+  REQUIRE(::flock(other, LOCK_EX) == 0);  // as another process holds it
+  CHECK_ERROR(sbora::file_error, "somebody else is merging into it", merge_in_place(path, three_changes()));
+  CHECK((read_file(path) == before));
+  CHECK(files_in(directory.path()) == 1);
+  ::close(other);
+  merge_in_place(path, three_changes());
+  const int third = ::open(path.c_str(), O_RDONLY);
+  CHECK(::flock(third, LOCK_EX | LOCK_NB) == 0);  // and lets go of it afterwards
+  ::close(third);
 }
 
 TEST_CASE("originals of another file are refused before anything is written") {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <sbora/config/aligned_memory.hpp>
+#include <sbora/config/checked_size.hpp>
 #include <sbora/config/option.hpp>
 #include <sbora/layers/weight_delta.hpp>
 #include <sbora/config/finite.hpp>
@@ -161,7 +162,7 @@ class basic_adapter {
       throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
                         (is_fa ? "d_in is " + std::to_string(d_in_) : "d_out is " + std::to_string(d_out_)));
     }
-    if (rank() > std::numeric_limits<index_t>::max() / 2 / (is_fa ? d_out_ : d_in_)) {
+    if (!detail::size_product({2 * sizeof(T), rank(), is_fa ? d_out_ : d_in_})) {
       throw shape_error(name() + "rank " + std::to_string(rank()) + " for a weight of " +
                         detail::shape_text(d_out_, d_in_) + ": more parameters than can be counted");
     }

@@ -195,6 +195,15 @@ class adapter_config_reader {
     if (module.name.empty() || module.d_out == 0 || module.d_in == 0) {
       return problems_.add(where + ": expected name, d_out and d_in, got " + json_fields::excerpt(value));
     }
+    if (module.name.size() > largest_module_name) {
+      return problems_.add(where + ": a name of " + std::to_string(module.name.size()) + " bytes, expected up to " +
+                           std::to_string(largest_module_name));
+    }
+    // Of the axis that isn't trained no tensor has the length, so nothing else bounds it.
+    if (module.d_out > largest_dimension || module.d_in > largest_dimension) {
+      return problems_.add(where + ": '" + module.name + "' is " + shape_text(module.d_out, module.d_in) +
+                           ", expected sizes up to " + std::to_string(largest_dimension));
+    }
     record.modules.push_back(std::move(module));
   }
 
@@ -242,7 +251,7 @@ namespace sbora::inline SBORA_ABI {
 /// Source      PEFT's LoraConfig; SBoRAConfig of the official code.
 inline read_config parse_adapter_config(std::string_view text, strictness mode = strictness::strict,
                                         const std::filesystem::path& path = {}) {
-  const detail::ordered_json document = detail::parse_json<detail::ordered_json>(text, path);
+  const detail::ordered_json document = detail::parse_json(text, path);
   if (!document.is_object()) {
     throw format_error(safetensors_fault::invalid_json, path, "an adapter config is a JSON object");
   }

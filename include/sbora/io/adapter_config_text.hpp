@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unordered_set>
+
 #include <sbora/io/adapter_config_json.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -9,6 +11,8 @@ inline ordered_json number_json(double value) {
   if (std::nearbyint(value) == value && std::fabs(value) < 0x1p53) return static_cast<std::int64_t>(value);
   return value;
 }
+
+inline ordered_json number_json(index_t value) { return value; }
 
 inline ordered_json filter_json(const module_filter& filter) {
   if (filter.regex) return *filter.regex;
@@ -22,7 +26,10 @@ inline ordered_json optional_json(const std::optional<std::string>& text) {
 template <class Value>
 ordered_json pattern_json(const std::vector<module_pattern<Value>>& pattern) {
   ordered_json object = ordered_json::object();
-  for (const auto& [module, value] : pattern) object[module] = number_json(static_cast<double>(value));
+  std::unordered_set<std::string_view> written;  // a key that comes again counts nowhere
+  for (const auto& [module, value] : pattern) {
+    if (written.insert(module).second) add_member(object, module, number_json(value));
+  }
   return object;
 }
 

@@ -61,12 +61,12 @@ inline safetensors_file open_tensors(const std::filesystem::path& folder) {
 }
 
 inline std::string read_text(const std::filesystem::path& path) {
-  constexpr off_t most = off_t{16} << 20;
   struct stat status;
   const file_descriptor file = open_regular_file(path, status);
-  if (status.st_size > most) {
+  if (static_cast<std::uint64_t>(status.st_size) > largest_config) {  // before memory is taken for it
     throw format_error(safetensors_fault::invalid_json, path, std::to_string(status.st_size) +
-                                                                  " bytes, expected up to 16777216");
+                                                                  " bytes, expected up to " +
+                                                                  std::to_string(largest_config));
   }
   // Read, not mapped: while it is mapped, another thread couldn't replace it.
   std::string text(static_cast<std::size_t>(status.st_size), '\0');
@@ -81,15 +81,13 @@ inline std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
-/// Opens config and tensors that belong together.
+/// The config that belongs to the tensors.
 ///
 /// Effect      sbora's own files are replaced one after the other, tensors first. Where that was interrupted, the
 ///             config is still the old one: the two don't have the same save number, and the config in the tensors'
 ///             metadata counts.
-inline adapter_files open_adapter(const std::filesystem::path& path, strictness mode) {
-  std::filesystem::path folder = adapter_folder(path);
-  safetensors_file tensors = open_tensors(folder);
-  const std::string text = read_text(folder / config_name);
+inline read_config config_of(const safetensors_file& tensors, std::string_view text, strictness mode,
+                             const std::filesystem::path& folder) {
   const auto repeated = tensors.metadata().find(config_key);
   if (repeated != tensors.metadata().end()) {
     read_config saved_with = parse_adapter_config(repeated->second, mode, folder / tensors_name);
@@ -98,9 +96,16 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
     };
     // The old config may have been one that a strict read refuses.
     const read_config in_folder = parse_adapter_config(text, strictness::lenient, folder / config_name);
-    if (number(saved_with) != number(in_folder)) return {std::move(folder), std::move(saved_with), std::move(tensors)};
+    if (number(saved_with) != number(in_folder)) return saved_with;
   }
-  read_config config = parse_adapter_config(text, mode, folder / config_name);
+  return parse_adapter_config(text, mode, folder / config_name);
+}
+
+/// Opens config and tensors that belong together.
+inline adapter_files open_adapter(const std::filesystem::path& path, strictness mode) {
+  std::filesystem::path folder = adapter_folder(path);
+  safetensors_file tensors = open_tensors(folder);
+  read_config config = config_of(tensors, read_text(folder / config_name), mode, folder);
   return {std::move(folder), std::move(config), std::move(tensors)};
 }
 
@@ -110,40 +115,38 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
 ///             tensors' metadata too and the tensors are put in place first: see open_adapter. Without, as others
 ///             read only adapter_config.json, an old one is moved aside first (".adapter_config.json.old"), and back
 ///             after an error: killed in between, there is no adapter rather than a mixed one.
+///             write_tensor(name, put) gives a tensor's bytes to put, in pieces of any size.
 /// Errors      file_error; the old files are as they were, unless only the second couldn't take its name.
-inline void write_adapter(const std::filesystem::path& folder, const std::string& config,
-                          std::span<const tensor_view> adapter, bool repeated) {
+template <class WriteTensor>
+void write_adapter(const std::filesystem::path& folder, const std::string& config,
+                   std::span<const tensor_view> adapter, bool repeated, WriteTensor&& write_tensor) {
   namespace fs = std::filesystem;
   std::error_code status;
-  const bool made = fs::create_directories(folder, status);
-  if (status) throw file_error("making", folder, status.value());
+  made_directories made;
+  made.make(folder);
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (repeated) metadata[config_key] = config;
+  atomic_file config_file(folder / config_name);
+  config_file.write(config);
+  safetensors_stream_writer tensors(folder / tensors_name, adapter, metadata);
+  for (const tensor_view& tensor : tensors.tensors()) {
+    write_tensor(tensor.name, [&](std::span<const std::byte> piece) { tensors.write(tensor.name, piece); });
+  }
+  tensors.prepare();
+  config_file.prepare();
+  const fs::path old = folder / ("." + std::string(config_name) + ".old");
+  const bool aside = !repeated && fs::exists(folder / config_name, status);
+  if (aside) fs::rename(folder / config_name, old, status);
+  if (aside && status) throw file_error("replacing", folder / config_name, status.value());
   try {
-    std::map<std::string, std::string> metadata = {{"format", "pt"}};
-    if (repeated) metadata[config_key] = config;
-    atomic_file config_file(folder / config_name);
-    config_file.write(config);
-    std::map<std::string_view, std::span<const std::byte>> data;
-    for (const tensor_view& tensor : adapter) data[tensor.name] = tensor.data;
-    safetensors_stream_writer tensors(folder / tensors_name, adapter, metadata);
-    for (const tensor_view& tensor : tensors.tensors()) tensors.write(tensor.name, data.at(tensor.name));
-    tensors.prepare();
-    config_file.prepare();
-    const fs::path old = folder / ("." + std::string(config_name) + ".old");
-    const bool aside = !repeated && fs::exists(folder / config_name, status);
-    if (aside) fs::rename(folder / config_name, old, status);
-    if (aside && status) throw file_error("replacing", folder / config_name, status.value());
-    try {
-      tensors.commit();
-    } catch (...) {
-      if (aside) fs::rename(old, folder / config_name, status);
-      throw;
-    }
-    config_file.commit();
-    if (!repeated) fs::remove(old, status);
+    tensors.commit();
   } catch (...) {
-    if (made) fs::remove(folder, status);  // if it is empty
+    if (aside) fs::rename(old, folder / config_name, status);
     throw;
   }
+  made.keep();
+  config_file.commit();
+  fs::remove(old, status);  // of this save, or of one that was killed
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

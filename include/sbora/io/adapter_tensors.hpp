@@ -41,7 +41,12 @@ inline std::map<std::string, module_tensors> tensors_by_module(std::span<const t
     const bool dense = drop(".weight");
     const bool is_a = drop(".lora_A");
     if (!prefixed || !(is_a || drop(".lora_B"))) {
-      problems.refuse_or_skip("unexpected tensor '" + tensor.name + "'");
+      problems.refuse_or_skip("unexpected tensor '" + shortened(tensor.name) + "'");
+      continue;
+    }
+    if (rest.size() > largest_module_name) {
+      problems.refuse_or_skip("tensor '" + shortened(tensor.name) + "': a name of " + std::to_string(rest.size()) +
+                              " bytes, expected up to " + std::to_string(largest_module_name));
       continue;
     }
     module_tensors& of = modules[std::string(rest)];
@@ -51,8 +56,9 @@ inline std::map<std::string, module_tensors> tensors_by_module(std::span<const t
 }
 
 /// The rules of a config that came with tensors. Where a regular expression of its choice of modules can't be used, the
-/// tensors choose instead; one of ranks or alphas that can't is a problem in every mode.
-inline target_rules rules_of_file(adapter_config config, problem_list& problems) {
+/// tensors choose instead, and the config that the adapter keeps has no choice; one of ranks or alphas that can't is a
+/// problem in every mode.
+inline target_rules rules_of_file(adapter_config& config, problem_list& problems) {
   std::string problem;
   try {
     return target_rules(config);

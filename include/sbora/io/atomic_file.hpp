@@ -4,15 +4,18 @@
 #include <cstdint>
 #include <string>
 
-#include <sbora/io/mapped_file.hpp>
+#include <sbora/io/file_access.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
 /// A file that is there as a whole, or as it was before.
 ///
 /// Effect      bytes go to a temporary file beside the target; commit() puts that on disk (fsync), renames it over
-///             the target, and puts the directory on disk. Without commit() the destructor removes it. The new
-///             file has the permissions of the one it replaces. A symbolic link is replaced, not what it names.
+///             the target, and puts the directory on disk. Without commit() the destructor removes it. A symbolic
+///             link is replaced, not what it names; the other names of a hard link keep the old file.
+///             The new file has owner, group, permissions and access list of the one it replaces, as far as the
+///             system lets us, and from its first moment nobody may read it who may not read that one. Where there
+///             is none, it has those of `like`, which it is made of, or without that those of any new file.
 /// Requires    a target that no mapped_file of this program has open, checked when this is made and at commit():
 ///             weights that are in use would lose their file.
 /// Cost        write() is the system's: give it large pieces.
@@ -23,13 +26,16 @@ namespace sbora::inline SBORA_ABI {
 ///             process leaves the temporary file, ".NAME.PID-N.tmp", which nobody takes for the target.
 class atomic_file {
  public:
-  explicit atomic_file(std::filesystem::path path) : path_(std::move(path)) {
+  explicit atomic_file(std::filesystem::path path, const std::filesystem::path& like = {}) : path_(std::move(path)) {
     struct stat old;
     const bool replaces = ::stat(path_.c_str(), &old) == 0;
     if (replaces && !S_ISREG(old.st_mode)) throw file_error(doing, path_, S_ISDIR(old.st_mode) ? EISDIR : EINVAL);
     refuse_mapped();
-    create();
-    if (replaces && ::fchmod(file_.get(), old.st_mode & 07777) != 0) fail();
+    if (!replaces && !like.empty() && ::stat(like.c_str(), &old) != 0) throw file_error("looking at", like, errno);
+    const bool any = !replaces && like.empty();
+    create(any ? 0666 : 0600);
+    const mode_t mode = replaces ? old.st_mode & 07777 : (old.st_mode & 0666) | 0600;  // one that we made, we may write
+    if (!any && !detail::give_access(file_.get(), replaces ? path_ : like, old, mode)) fail();
   }
 
   atomic_file(atomic_file&& other) noexcept
@@ -85,20 +91,13 @@ class atomic_file {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     temporary_.clear();
     file_ = detail::file_descriptor();
-    const detail::file_descriptor directory(::open(directory_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    // One that we may write to but not read can't be synced, and some file systems don't know how (EINVAL).
-    if (directory.get() >= 0 && ::fsync(directory.get()) != 0 && errno != EINVAL) {
-      throw file_error("syncing the directory of", path_, errno);
-    }
+    if (detail::sync_directory(detail::directory_of(path_))) return;
+    throw file_error("syncing the directory of", path_, errno);
   }
 
  private:
   static constexpr const char* doing = "writing";
   static constexpr std::size_t most_at_once = std::size_t{1} << 30;
-
-  static std::filesystem::path directory_of(const std::filesystem::path& path) {
-    return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  }
 
   void refuse_mapped() const {
     struct stat status;
@@ -108,13 +107,13 @@ class atomic_file {
                      "this program has it open, mapped into memory; close it first, or write another file");
   }
 
-  void create() {
+  void create(mode_t mode) {
     static std::atomic<unsigned> count = 0;
     // The longest name that file systems take has 255 bytes.
     const std::string start = "." + path_.filename().string().substr(0, 200) + "." + std::to_string(::getpid()) + "-";
     for (int tries = 0; tries < 1000; ++tries) {
-      temporary_ = directory_of(path_) / (start + std::to_string(count++) + ".tmp");
-      file_ = detail::file_descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      temporary_ = detail::directory_of(path_) / (start + std::to_string(count++) + ".tmp");
+      file_ = detail::file_descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
       if (file_.get() >= 0) return;
       if (errno != EEXIST) break;  // else one of a process that was killed, with our number
     }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <unordered_set>
 
 #include <sbora/io/model_adapter.hpp>
 #include <sbora/io/target_rules.hpp>
@@ -43,14 +44,16 @@ std::vector<module_pattern<Value>> patterns_for(std::vector<described_part> part
   std::stable_sort(parts.begin(), parts.end(), [](const described_part& a, const described_part& b) {
     return a.module.size() > b.module.size();
   });
+  std::unordered_set<std::string_view> names;
+  for (const described_part& part : parts) names.insert(part.module);
   std::vector<module_pattern<Value>> patterns;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
+  for (const described_part& part : parts) {
     // Those with the usual value need a key where a shorter name's would match them.
-    const auto next = parts.begin() + static_cast<std::ptrdiff_t>(i) + 1;
-    const bool is_suffixed = std::any_of(next, parts.end(), [&](const described_part& shorter) {
-      return is_name_or_suffix(parts[i].module, shorter.module);
+    bool is_suffixed = false;
+    for_name_suffixes(part.module, [&](std::string_view suffix) {
+      is_suffixed = is_suffixed || (suffix.size() < part.module.size() && names.contains(suffix));
     });
-    if (!usual(parts[i]) || is_suffixed) patterns.emplace_back(escaped_regex(parts[i].module), of(parts[i]));
+    if (!usual(part) || is_suffixed) patterns.emplace_back(escaped_regex(part.module), of(part));
   }
   return patterns;
 }

@@ -9,8 +9,6 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-using ordered_json = nlohmann::ordered_json;
-
 /// Reads the keys of one JSON object, each at most once and with its type checked; null is as if it weren't there.
 /// What is asked for and wrong becomes a problem, what is never asked for can be listed at the end.
 class json_fields {

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,11 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include <sbora/io/errors.hpp>
+#include <sbora/io/limits.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
-
-/// Deeper JSON is refused: what sbora reads has a few levels, and other parsers' stacks end somewhere.
-inline constexpr int deepest_json = 128;
 
 /// Where text stops being UTF-8, or npos: no overlong forms, no surrogates, nothing above U+10FFFF.
 inline std::size_t first_non_utf8(std::string_view text) noexcept {
@@ -57,32 +56,107 @@ inline std::string no_json(std::string_view text) {
   return zero == std::string_view::npos ? std::string() : "a NUL at byte " + std::to_string(zero);
 }
 
-/// The JSON of a small file, such as a config or an index. Json: nlohmann::json, or ordered_json to keep the
-/// order of keys, which takes time quadratic in their number.
-/// Errors: format_error (invalid_json) where it isn't JSON, is deeper than deepest_json, or repeats a key.
-template <class Json = nlohmann::json>
-Json parse_json(std::string_view text, const std::filesystem::path& path) {
-  const auto refuse = [&](const std::string& what) {
-    throw format_error(safetensors_fault::invalid_json, path, what);
+/// JSON whose objects keep the order of their keys.
+using ordered_json = nlohmann::ordered_json;
+
+/// A member of an object that has none of that name yet. (ordered_json itself looks a name up among all the others, so
+/// that filling one takes time quadratic in their number.)
+inline void add_member(ordered_json& object, std::string name, ordered_json value) {
+  using members = ordered_json::object_t::Container;
+  static_cast<members&>(object.get_ref<ordered_json::object_t&>()).emplace_back(std::move(name), std::move(value));
+}
+
+/// Makes a document as nlohmann_json's parser goes over the text (its SAX interface), in time linear in it.
+class json_builder {
+ public:
+  explicit json_builder(const std::filesystem::path& path) : path_(path) {}
+
+  ordered_json build(std::string_view text) {
+    ordered_json::sax_parse(text.begin(), text.end(), this);
+    return std::move(document_);
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw format_error(safetensors_fault::invalid_json, path_, what);
+  }
+
+  // What the parser calls. True: go on.
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(std::int64_t value) { return put(value); }
+  bool number_unsigned(std::uint64_t value) { return put(value); }
+  bool number_float(double value, const std::string&) { return put(value); }
+  bool string(std::string& value) { return put(std::move(value)); }
+  bool binary(ordered_json::binary_t&) { return false; }  // text has none
+  bool start_object(std::size_t) { return open(ordered_json::object()); }
+  bool start_array(std::size_t) { return open(ordered_json::array()); }
+  bool end_array() { return close(); }
+  bool end_object() {
+    refuse_repeated(open_.back().value);
+    return close();
+  }
+  bool key(std::string& name) {
+    open_.back().key = std::move(name);
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& problem) {
+    refuse(shortened(problem.what(), 300));
+  }
+
+ private:
+  /// An array or object that isn't complete, and the name of its next member.
+  struct level {
+    ordered_json value;
+    std::string key;
   };
-  if (const std::string found = no_json(text); !found.empty()) refuse(found);
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto watch = [&](int depth, typename Json::parse_event_t event, Json& parsed) {
-    if (depth > deepest_json) refuse("deeper than " + std::to_string(deepest_json) + " levels");
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key) {
-      const auto& key = parsed.template get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) refuse("key '" + key + "' twice");
+
+  bool put(ordered_json value) {
+    if (open_.empty()) {
+      document_ = std::move(value);
+    } else if (level& in = open_.back(); in.value.is_array()) {
+      in.value.push_back(std::move(value));
+    } else {
+      add_member(in.value, std::move(in.key), std::move(value));
     }
     return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), watch);
-  } catch (const nlohmann::json::exception& problem) {
-    refuse(problem.what());
   }
-  return {};  // not reached
+
+  bool open(ordered_json empty) {
+    if (open_.size() == deepest_json) refuse("deeper than " + std::to_string(deepest_json) + " levels");
+    open_.push_back({std::move(empty), {}});
+    return true;
+  }
+
+  bool close() {
+    ordered_json value = std::move(open_.back().value);
+    open_.pop_back();
+    return put(std::move(value));
+  }
+
+  void refuse_repeated(const ordered_json& object) {
+    keys_.clear();
+    for (const auto& member : object.get_ref<const ordered_json::object_t&>()) keys_.push_back(member.first);
+    std::sort(keys_.begin(), keys_.end());
+    const auto twice = std::adjacent_find(keys_.begin(), keys_.end());
+    if (twice != keys_.end()) refuse("key '" + shortened(*twice) + "' twice");
+  }
+
+  const std::filesystem::path& path_;
+  ordered_json document_;
+  std::vector<level> open_;
+  std::vector<std::string_view> keys_;
+};
+
+/// The JSON of a small file, such as a config or an index, of up to `most` bytes. Time and memory linear in the text.
+/// Errors: format_error (invalid_json) where it is larger, isn't JSON, is deeper than deepest_json, or repeats a key.
+inline ordered_json parse_json(std::string_view text, const std::filesystem::path& path,
+                               std::size_t most = largest_config) {
+  json_builder builder(path);
+  if (text.size() > most) {
+    builder.refuse(std::to_string(text.size()) + " bytes, expected up to " + std::to_string(most));
+  }
+  if (const std::string found = no_json(text); !found.empty()) builder.refuse(found);
+  return builder.build(text);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

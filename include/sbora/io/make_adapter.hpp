@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <span>
+#include <unordered_set>
 
 #include <sbora/io/model_adapter.hpp>
 #include <sbora/io/target_rules.hpp>
@@ -25,11 +26,13 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// Names of target_modules that no module has: asked for and silently left out otherwise.
 inline std::vector<std::string> unmatched_targets(const adapter_config& config, std::span<const model_module> modules) {
+  std::unordered_set<std::string_view> suffixes;
+  for (const model_module& module : modules) {
+    for_name_suffixes(module.name, [&](std::string_view suffix) { suffixes.insert(suffix); });
+  }
   std::vector<std::string> unmatched;
   for (const std::string& key : config.target_modules.names) {
-    const bool found = std::any_of(modules.begin(), modules.end(),
-                                   [&](const model_module& module) { return is_name_or_suffix(module.name, key); });
-    if (!found) unmatched.push_back(key);
+    if (!suffixes.contains(key)) unmatched.push_back(key);
   }
   return unmatched;
 }
@@ -39,14 +42,21 @@ inline std::vector<std::string> unmatched_targets(const adapter_config& config, 
 namespace sbora::inline SBORA_ABI {
 
 /// How many parameters make_adapter's adapter trains, without making it. Errors: config_error: no kind,
-/// and those of target_rules.
+/// and those of target_rules; shape_error for more than can be counted.
 inline index_t trainable_parameters(const adapter_config& config, std::span<const model_module> modules) {
   if (!config.kind) throw config_error("sbora::trainable_parameters: the config doesn't say FA or FB (kind)");
   const target_rules rules(config);
   index_t count = 0;
   for (const model_module& module : modules) {
     if (!rules.matches(module.name)) continue;
-    count += rules.rank_of(module.name) * (config.kind == adapter_kind::fa ? module.d_out : module.d_in);
+    const index_t rank = rules.rank_of(module.name);
+    const std::optional<index_t> own =
+        detail::size_product({rank, config.kind == adapter_kind::fa ? module.d_out : module.d_in});
+    if (!own || __builtin_add_overflow(count, *own, &count)) {
+      throw shape_error("sbora::trainable_parameters: module '" + module.name + "' of " +
+                        detail::shape_text(module.d_out, module.d_in) + " and rank " + std::to_string(rank) +
+                        ": more than can be counted");
+    }
   }
   return count;
 }

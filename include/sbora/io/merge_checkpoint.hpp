@@ -31,12 +31,6 @@ class progress_counter {
   std::uint64_t total_;
 };
 
-inline void make_directories(const std::filesystem::path& path) {
-  std::error_code failed;
-  std::filesystem::create_directories(path, failed);
-  if (failed) throw file_error("making the directory", path, failed.value());
-}
-
 /// Bytes of a file go to put() a few MiB at a time, and their pages are let go.
 template <class Put>
 void copy_bytes(const safetensors_file& from, std::span<const std::byte> bytes, progress_counter& progress, Put&& put) {
@@ -98,7 +92,7 @@ inline void write_merged_tensors(const checkpoint& from, const weight_changes& c
     tensors.push_back(from.at(name));
     total += tensors.back().data.size();
   }
-  safetensors_stream_writer file(to, tensors, metadata);
+  safetensors_stream_writer file(to, tensors, metadata, from.files().front().path());
   detail::progress_counter counter(progress, total);
   for (const tensor_view& tensor : file.tensors()) {
     const auto put = [&](std::span<const std::byte> bytes) { file.write(tensor.name, bytes); };
@@ -124,7 +118,8 @@ inline void write_merged_checkpoint(const checkpoint& from, const weight_changes
                                     const std::filesystem::path& to, const progress_callback& progress = {}) {
   detail::check_changes(from, changes);
   const bool sharded = !from.index().empty();
-  if (sharded) detail::make_directories(to);
+  detail::made_directories made;  // before the files: those are gone first
+  if (sharded) made.make(to);
   std::uint64_t total = 0;
   for (const safetensors_file& shard : from.files()) total += shard.bytes().size();
   detail::progress_counter counter(progress, total);
@@ -133,18 +128,19 @@ inline void write_merged_checkpoint(const checkpoint& from, const weight_changes
     std::filesystem::path target = to;
     if (sharded) {
       target /= shard.path().lexically_relative(from.index().parent_path());
-      detail::make_directories(target.parent_path());
+      made.make(target.parent_path());
     } else if (std::error_code ignored; std::filesystem::is_directory(to, ignored)) {
       target /= shard.path().filename();
     }
-    files.emplace_back(target).reserve(shard.bytes().size());
+    files.emplace_back(target, shard.path()).reserve(shard.bytes().size());
     detail::copy_merged_file(shard, changes, files.back(), counter);
   }
   if (sharded) {
     const mapped_file index(from.index());
-    files.emplace_back(to / from.index().filename()).write(index.bytes());
+    files.emplace_back(to / from.index().filename(), from.index()).write(index.bytes());
   }
   for (atomic_file& file : files) file.prepare();
+  made.keep();
   for (atomic_file& file : files) file.commit();
 }
 

@@ -33,15 +33,19 @@ inline std::vector<merge_target> targets_of(const checkpoint& model, const weigh
     std::vector<tensor_merge> merges;
     for (const tensor_view& tensor : file.tensors()) {
       const auto change = changes.find(tensor.name);
-      if (change != changes.end()) merges.emplace_back(tensor, change->second);
+      if (change == changes.end()) continue;
+      merges.emplace_back(tensor, change->second);
+      if (merges.back().empty()) merges.pop_back();  // all disabled: nothing to merge, and nothing to keep
     }
     if (merges.empty()) continue;
+    patched_file patched(file);  // locks it
+    patched.require_one_name();
     if (has_originals(file.path())) {
       throw merge_error("sbora: " + file.path().string() +
                         " is merged in place already: unmerge_in_place restores it, removing " +
                         originals_of(file.path()).string() + " makes it permanent");
     }
-    targets.push_back({patched_file(file), std::move(merges)});
+    targets.push_back({std::move(patched), std::move(merges)});
   }
   return targets;
 }
@@ -54,10 +58,13 @@ namespace sbora::inline SBORA_ABI {
 ///
 /// Effect      the touched rows of the changed tensors are written, or all of their rows where columns are touched;
 ///             no other byte is. To make it permanent, remove the .originals.
-/// Requires    nobody else reads the files as weights meanwhile; the .originals stay with the file that they are of.
+///             Nothing happens where all deltas are disabled. The .originals can be read by whoever may read the file.
+/// Requires    nobody else reads the files as weights meanwhile; the .originals stay with the file that they are of;
+///             a file has one name: checked. Symbolic links are followed.
 /// Cost        reads the changed tensors twice, a few MiB of memory; .originals of the regions' size.
 /// Numerics    see weight_change: the bits of merging in memory.
-/// Errors      as write_merged_checkpoint, and merge_error where a file has .originals already. After an error the
+/// Errors      as write_merged_checkpoint, and merge_error where a file has .originals already or
+///             several names (hard links); file_error where another process merges into it. After an error the
 ///             files are as before. Not so where the process is killed or the machine stops: then a file can be
 ///             part old, part new. Its .originals are on disk before its first byte changes, and unmerge_in_place
 ///             makes it the old one from whatever state; it does too where putting back after an error failed.

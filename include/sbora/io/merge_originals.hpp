@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/file.h>
+
 #include <sbora/io/merge_checkpoint.hpp>
 
 /// What merging into a file overwrites, kept beside it as a safetensors file: of tensor NAME the rows that are
@@ -34,6 +36,20 @@ class patched_file {
                        "this program has it open, mapped into memory; close it first");
     }
     if (mapped < 1) throw file_error("merging into", file.path(), ESTALE, "another file was put there meanwhile");
+    // As long as this object is there. Where the file system has no locks, there is none.
+    if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      throw file_error("merging into", file.path(), EBUSY, "somebody else is merging into it or restoring it");
+    }
+    names_ = status.st_nlink;
+  }
+
+  /// Errors: merge_error where the file has several names. The originals are beside one, and nobody who comes by
+  /// another would see that it is merged.
+  void require_one_name() const {
+    if (names_ == 1) return;
+    throw merge_error("sbora: " + file_->path().string() + " has " + std::to_string(names_) +
+                      " names (hard links), and merging in place would change the weights under all of them; copy it, "
+                      "or write a merged copy");
   }
 
   const safetensors_file& file() const noexcept { return *file_; }
@@ -59,6 +75,7 @@ class patched_file {
 
   const safetensors_file* file_;
   file_descriptor descriptor_;
+  nlink_t names_;
 };
 
 inline std::size_t bytes_of_row(const tensor_view& tensor) {
@@ -103,7 +120,7 @@ inline void write_originals(const safetensors_file& file, const std::vector<tens
       announce(merge, ".column_originals", tensor.type, {tensor.shape[0], columns});
     }
   }
-  safetensors_stream_writer out(originals_of(file.path()), kept, {{"format", "sbora originals"}});
+  safetensors_stream_writer out(originals_of(file.path()), kept, {{"format", "sbora originals"}}, file.path());
   for (const tensor_view& part : out.tensors()) {
     const tensor_merge& merge = *of_name.at(part.name);
     const tensor_view& tensor = merge.tensor();
@@ -212,7 +229,7 @@ inline void restore_files(std::span<patched_file* const> files) {
   }
   for (const patched_file* to : files) {
     const std::filesystem::path path = originals_of(to->file().path());
-    if (::unlink(path.c_str()) != 0) throw file_error("removing", path, errno);
+    if (::unlink(path.c_str()) != 0 || !sync_directory(directory_of(path))) throw file_error("removing", path, errno);
   }
 }
 

@@ -61,7 +61,7 @@ class model_adapter {
       : kind_(kind), config_(std::move(config)) {
     if (parts.empty()) throw config_error("sbora::model_adapter: no modules");
     config_.kind = kind;
-    index_t count = 0;
+    index_t bytes = 0;  // of parameters and gradients
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const adapter_part& part = parts[i];
       if (!positions_.emplace(part.module, i).second) {
@@ -71,10 +71,16 @@ class model_adapter {
         throw shape_error("sbora::model_adapter: module '" + part.module + "' is " +
                           detail::shape_text(part.d_out, part.d_in) + ", both must be at least 1");
       }
-      count += part.target.rank() * (kind == adapter_kind::fa ? part.d_out : part.d_in);
+      const std::optional<index_t> own =
+          detail::size_product({2 * sizeof(T), part.target.rank(), kind == adapter_kind::fa ? part.d_out : part.d_in});
+      if (!own || __builtin_add_overflow(bytes, *own, &bytes)) {
+        throw shape_error("sbora::model_adapter: up to module '" + part.module +
+                          "' there are more parameters than can be counted");
+      }
       modules_.push_back(part.module);
       fingerprints_.push_back(part.base_fingerprint);
     }
+    const auto count = bytes / static_cast<index_t>(2 * sizeof(T));
     memory_ = detail::make_aligned_array<T>(2 * count);
     std::fill_n(memory_.get(), 2 * count, T{0});
     parameters_.value = {memory_.get(), static_cast<std::size_t>(count)};

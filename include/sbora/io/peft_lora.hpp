@@ -152,24 +152,95 @@ class peft_lora_reader {
   bool left_out_ = false;
 };
 
-/// Both halves of every module, the one-hot half written out.
+/// The tensors of a LoRA: both halves of every module. The one-hot halves are made piece by piece as they are written,
+/// since one can be larger than all that is in memory.
 template <class T>
-tensor_pool peft_lora_tensors(const model_adapter<T>& adapter) {
-  tensor_pool pool;
-  adapter.for_each([&](const std::string& module, const auto& part) {
+class peft_lora_tensors {
+ public:
+  /// Lifetime: refers to the adapter. Errors: config_error where the one-hot halves are too large.
+  explicit peft_lora_tensors(const model_adapter<T>& adapter) {
     const bool fa = adapter.kind() == adapter_kind::fa;
-    const index_t rank = part.rank(), length = part.target().dim();
-    std::vector<T> one_hot(static_cast<std::size_t>(rank * length), T{0});
-    for (index_t j = 0; j < rank; ++j) {
-      const index_t k = part.target().indices()[static_cast<std::size_t>(j)];
-      one_hot[static_cast<std::size_t>(fa ? j * length + k : k * rank + j)] = T{1};
+    index_t left = largest_one_hot_bytes;
+    adapter.for_each([&](const std::string& module, const auto& part) {
+      const index_t rank = part.rank(), length = part.target().dim();
+      const std::optional<index_t> bytes = size_product({rank, length, sizeof(T)});
+      if (!bytes || (left -= *bytes) < 0) {
+        throw config_error("sbora::save_peft_lora: a LoRA's one-hot halves up to module '" + module + "' (rank " +
+                           std::to_string(rank) + " of " + std::to_string(length) + ") take more than " +
+                           std::to_string(largest_one_hot_bytes) + " bytes; save_sbora keeps indices instead");
+      }
+      add(adapter_key(module, fa ? ".lora_A.weight" : ".lora_B.weight"),
+          fa ? std::vector{rank, length} : std::vector{length, rank}, {&part.target(), {}, fa});
+      add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {part.matrix().rows(), part.matrix().cols()},
+          {nullptr, part.parameters(), fa});
+    });
+  }
+
+  /// Without data.
+  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+
+  /// A tensor's bytes, in pieces, to put.
+  template <class Put>
+  void write(std::string_view name, Put&& put) const {
+    const half& of = halves_.find(name)->second;
+    of.target == nullptr ? put(std::as_bytes(of.trained)) : write_one_hot(*of.target, of.fa, put);
+  }
+
+ private:
+  struct half {
+    const region* target;  ///< of the one-hot one
+    std::span<const T> trained;
+    bool fa;
+  };
+
+  void add(std::string name, std::vector<index_t> shape, half of) {
+    halves_.emplace(name, of);
+    tensors_.push_back({std::move(name), dtype_of<T>, std::move(shape), {}});
+  }
+
+  template <class Put>
+  static void write_one_hot(const region& target, bool fa, Put&& put) {
+    const index_t rank = target.rank(), length = target.dim(), size = rank * length;
+    std::vector<index_t> ones;  // where the 1s are, ascending: rank × length, or length × rank
+    for (index_t i = 0; i < rank; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ones.push_back(fa ? i * length + target.indices()[at] : target.sorted()[at] * rank + target.order()[at]);
     }
-    const std::vector<index_t> shape = fa ? std::vector{rank, length} : std::vector{length, rank};
-    pool.add_owned(adapter_key(module, fa ? ".lora_A.weight" : ".lora_B.weight"), shape, std::move(one_hot));
-    pool.add<T>(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"),
-                {part.matrix().rows(), part.matrix().cols()}, part.parameters());
+    std::vector<T> piece(static_cast<std::size_t>(std::min<index_t>(size, index_t{1} << 18)));
+    auto next = ones.begin();
+    for (index_t begin = 0; begin < size; begin += static_cast<index_t>(piece.size())) {
+      std::fill(piece.begin(), piece.end(), T{0});
+      const index_t end = std::min(size, begin + static_cast<index_t>(piece.size()));
+      for (; next != ones.end() && *next < end; ++next) piece[static_cast<std::size_t>(*next - begin)] = T{1};
+      put(std::as_bytes(std::span(piece).first(static_cast<std::size_t>(end - begin))));
+    }
+  }
+
+  std::vector<tensor_view> tensors_;
+  std::map<std::string, half, std::less<>> halves_;
+};
+
+template <class T>
+adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
+  adapter_config config = adapter.config();
+  config.use_rslora = config.use_rslora && !fold;
+  config = describing(std::move(config), parts_of(adapter, fold));
+  config.peft_type = "LORA";
+  config.kind.reset();
+  config.sbora.reset();
+  config.inference_mode = true;
+  return config;
+}
+
+/// An SBoRA adapter where a tensor of indices is there, a LoRA otherwise.
+template <class T>
+loaded_adapter<T> read_any_adapter(adapter_files files, std::span<const model_module> modules, strictness mode) {
+  const auto tensors = files.tensors.tensors();
+  const bool indices = std::any_of(tensors.begin(), tensors.end(), [](const tensor_view& tensor) {
+    return tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B");
   });
-  return pool;
+  return indices ? read_adapter<sbora_tensor_reader<T>, T>(std::move(files), modules, mode)
+                 : read_adapter<peft_lora_reader<T>, T>(std::move(files), modules, mode);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail
@@ -185,21 +256,16 @@ enum class rslora_export { folded, flag };
 /// Effect      lora_A and lora_B of every module in the adapter's scalar, of which one is the region's one-hot
 ///             vectors; ranks and alphas that differ as rank_pattern and alpha_pattern; no DoRA, no bias. An old
 ///             adapter there is replaced: interrupted, there is the old one, the new one, or none, but no mixture.
-/// Cost        rank·(d_out + d_in) numbers a module on disk, the one-hot ones in memory.
+/// Cost        rank·(d_out + d_in) numbers a module on disk; 1 MiB of memory.
 /// Numerics    alpha/rank is the adapter's scale to the last bit (of float, where alpha can't be exact in double).
-/// Errors      file_error; config_error where a name isn't UTF-8.
+/// Errors      file_error; config_error where a name isn't UTF-8, or the one-hot halves would take more than 64 GiB.
 template <class T>
 void save_peft_lora(const model_adapter<T>& adapter, const std::filesystem::path& folder,
                     rslora_export rslora = rslora_export::folded) {
-  const bool fold = rslora == rslora_export::folded;
-  adapter_config config = adapter.config();
-  config.use_rslora = config.use_rslora && !fold;
-  config = detail::describing(std::move(config), detail::parts_of(adapter, fold));
-  config.peft_type = "LORA";
-  config.kind.reset();
-  config.sbora.reset();
-  config.inference_mode = true;
-  detail::write_adapter(folder, adapter_config_text(config), detail::peft_lora_tensors(adapter).tensors(), false);
+  const detail::peft_lora_tensors<T> tensors(adapter);
+  const std::string config = adapter_config_text(detail::peft_lora_config(adapter, rslora == rslora_export::folded));
+  detail::write_adapter(folder, config, tensors.tensors(), false,
+                        [&](std::string_view name, auto&& put) { tensors.write(name, put); });
 }
 
 /// A PEFT LoRA as an SBoRA adapter: FA where all rows of every lora_A, FB where all columns of every lora_B are
@@ -220,12 +286,7 @@ loaded_adapter<T> load_peft_lora(const std::filesystem::path& path, std::span<co
 template <class T = float>
 loaded_adapter<T> load_adapter(const std::filesystem::path& path, std::span<const model_module> modules = {},
                                strictness mode = strictness::strict) {
-  detail::adapter_files files = detail::open_adapter(path, mode);
-  for (const tensor_view& tensor : files.tensors.tensors()) {
-    if (!tensor.name.ends_with(".lora_A") && !tensor.name.ends_with(".lora_B")) continue;
-    return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(std::move(files), modules, mode);
-  }
-  return detail::read_adapter<detail::peft_lora_reader<T>, T>(std::move(files), modules, mode);
+  return detail::read_any_adapter<T>(detail::open_adapter(path, mode), modules, mode);
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -66,7 +66,7 @@ inline std::optional<quant_state> parse_quant_state(std::string_view text, four_
   quant_state state{.type = type};
   ordered_json parsed;
   try {
-    parsed = parse_json<ordered_json>(text, {});
+    parsed = parse_json(text, {}, largest_quant_state);
   } catch (const format_error& error) {
     problems.add(where + error.what());
     return std::nullopt;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -107,7 +106,7 @@ class safetensors_file {
     const auto twice = std::adjacent_find(by_name_.begin(), by_name_.end(), [&](std::size_t a, std::size_t b) {
       return entries[a].name == entries[b].name;
     });
-    if (twice != by_name_.end()) refuse(fault::duplicate_name, "'" + entries[*twice].name + "'");
+    if (twice != by_name_.end()) refuse(fault::duplicate_name, "'" + detail::shortened(entries[*twice].name) + "'");
 
     std::uint64_t end = 0;
     for (const detail::tensor_entry& entry : entries) {
@@ -127,21 +126,16 @@ class safetensors_file {
 
   void check(const detail::tensor_entry& entry, std::uint64_t previous_end) const {
     const auto refuse_it = [&](fault kind, const std::string& what) {
-      refuse(kind, "tensor '" + entry.name + "': " + what);
+      refuse(kind, "tensor '" + detail::shortened(entry.name) + "': " + what);
     };
     const auto offsets = [&] { return "[" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]"; };
     if (entry.begin != previous_end || entry.end < entry.begin) {
       refuse_it(fault::invalid_offset,
                 "data_offsets " + offsets() + ", expected to begin at " + std::to_string(previous_end));
     }
-    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index_t>::max());
-    std::uint64_t bits = 1;
-    bool fits = true;
-    for (const std::uint64_t size : entry.shape) {
-      fits = fits && size <= most && !__builtin_mul_overflow(bits, size, &bits);
-    }
-    fits = fits && !__builtin_mul_overflow(bits, static_cast<std::uint64_t>(bits_of(entry.type)), &bits);
+    const std::optional<std::uint64_t> fits = detail::bits_of_shape(entry.shape, entry.type);
     if (!fits) refuse_it(fault::validation_overflow, "its shape is too large");
+    const std::uint64_t bits = *fits;
     if (bits % 8 != 0) refuse_it(fault::misaligned_slice, std::to_string(bits) + " bits, expected whole bytes");
     if (bits / 8 != entry.end - entry.begin) {
       refuse_it(fault::tensor_invalid_info,

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,9 +11,6 @@
 #include <sbora/io/tensor.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
-
-/// More is refused by readers, so writers don't write it.
-inline constexpr std::size_t largest_header = 100'000'000;
 
 /// A tensor as its header describes it, before anything is believed.
 struct tensor_entry {
@@ -21,6 +20,20 @@ struct tensor_entry {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 };
+
+/// Bits of a tensor by its shape and dtype, by the reference implementation's rule; nothing where that calls it too
+/// large or an index_t doesn't hold a dimension. Readers and writers refuse the same.
+template <class Size>
+std::optional<std::uint64_t> bits_of_shape(const std::vector<Size>& shape, dtype type) noexcept {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<index_t>::max());
+  std::uint64_t bits = 1;
+  for (const Size size : shape) {  // a negative size is above `most`
+    const auto factor = static_cast<std::uint64_t>(size);
+    if (factor > most || __builtin_mul_overflow(bits, factor, &bits)) return std::nullopt;
+  }
+  if (__builtin_mul_overflow(bits, static_cast<std::uint64_t>(bits_of(type)), &bits)) return std::nullopt;
+  return bits;
+}
 
 /// Reads the JSON of a header as its parser goes over it, so that nothing but its tensors and its metadata is
 /// ever built: nlohmann_json's SAX interface.
@@ -67,7 +80,7 @@ class header_parser {
     }
     if (state_ != state::dtype_value) return value("a string");
     const auto type = parse_dtype(text);
-    if (!type) refuse(of_tensor() + ": no dtype is called '" + text + "'");
+    if (!type) refuse(of_tensor() + ": no dtype is called '" + shortened(text) + "'");
     tensors.back().type = *type;
     state_ = state::field;
     return true;
@@ -175,19 +188,19 @@ class header_parser {
   };
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw format_error(safetensors_fault::invalid_header_deserialization, path_, what);
+    throw format_error(safetensors_fault::invalid_header_deserialization, path_, shortened(what, 400));
   }
 
   format_error twice(const std::string& name) const {
-    return {safetensors_fault::duplicate_name, path_, "'" + name + "'"};
+    return {safetensors_fault::duplicate_name, path_, "'" + shortened(name) + "'"};
   }
 
-  std::string of_tensor() const { return "tensor '" + tensors.back().name + "'"; }
+  std::string of_tensor() const { return "tensor '" + shortened(tensors.back().name) + "'"; }
 
   std::string expected() const {
     switch (state_) {
       case state::metadata_value: return "__metadata__ has to be an object";
-      case state::metadata_string: return "__metadata__: '" + metadata_key_->first + "' has to be a string";
+      case state::metadata_string: return "__metadata__: '" + shortened(metadata_key_->first) + "' has to be a string";
       case state::tensor_value: return of_tensor() + " has to be an object";
       case state::dtype_value: return of_tensor() + ": dtype has to be a string";
       case state::shape_value: return of_tensor() + ": shape has to be an array";

@@ -21,13 +21,12 @@ inline std::uint64_t size_of(const tensor_view& tensor, const std::filesystem::p
   const auto refuse = [&](safetensors_fault kind, const std::string& what) {
     throw format_error(kind, path, "tensor '" + tensor.name + "' of shape " + shape_text(tensor.shape) + ": " + what);
   };
-  auto bits = static_cast<std::uint64_t>(bits_of(tensor.type));
-  for (const index_t size : tensor.shape) {
-    if (size < 0) refuse(safetensors_fault::tensor_invalid_info, "a dimension is negative");
-    if (__builtin_mul_overflow(bits, static_cast<std::uint64_t>(size), &bits)) {
-      refuse(safetensors_fault::validation_overflow, "too large");
-    }
+  if (std::any_of(tensor.shape.begin(), tensor.shape.end(), [](index_t size) { return size < 0; })) {
+    refuse(safetensors_fault::tensor_invalid_info, "a dimension is negative");
   }
+  const std::optional<std::uint64_t> fits = bits_of_shape(tensor.shape, tensor.type);
+  if (!fits) refuse(safetensors_fault::validation_overflow, "too large");
+  const std::uint64_t bits = *fits;
   if (bits % 8 != 0) {
     refuse(safetensors_fault::misaligned_slice, std::to_string(bits) + " bits, expected whole bytes");
   }
@@ -107,6 +106,7 @@ inline std::string safetensors_header(std::span<const tensor_view> tensors,
 ///
 /// Effect      what write_safetensors writes, by an atomic_file: the header when it is made, from names, types and
 ///             shapes; then pieces of tensors()[0], tensors()[1], ... each as many bytes as it has; then commit().
+///             `like`: what it is made of, see atomic_file.
 /// Cost        memory for the header only.
 /// Thread      one call at a time.
 /// Errors      file_error; format_error of safetensors_header, of a piece that isn't next or is too long, and of a
@@ -114,8 +114,9 @@ inline std::string safetensors_header(std::span<const tensor_view> tensors,
 class safetensors_stream_writer {
  public:
   safetensors_stream_writer(const std::filesystem::path& path, std::span<const tensor_view> tensors,
-                            const std::map<std::string, std::string>& metadata = {})
-      : safetensors_stream_writer(path, detail::lay_out(tensors, metadata, path)) {}
+                            const std::map<std::string, std::string>& metadata = {},
+                            const std::filesystem::path& like = {})
+      : safetensors_stream_writer(path, detail::lay_out(tensors, metadata, path), like) {}
 
   /// In the order in which their bytes are to come; without data.
   std::span<const tensor_view> tensors() const noexcept { return tensors_; }
@@ -154,8 +155,9 @@ class safetensors_stream_writer {
     }
   }
 
-  safetensors_stream_writer(const std::filesystem::path& path, detail::file_layout layout)
-      : file_(path), left_(std::move(layout.sizes)) {
+  safetensors_stream_writer(const std::filesystem::path& path, detail::file_layout layout,
+                            const std::filesystem::path& like)
+      : file_(path, like), left_(std::move(layout.sizes)) {
     for (const tensor_view* const tensor : layout.order) {
       tensors_.push_back({tensor->name, tensor->type, tensor->shape, {}});
     }

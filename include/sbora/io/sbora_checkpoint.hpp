@@ -56,6 +56,29 @@ loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const 
   return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(detail::open_adapter(path, mode), modules, mode);
 }
 
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class T>
+adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout) {
+  const bool native = layout == sbora_layout::native;
+  adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
+  config.peft_type = "SBORA";
+  config.kind = adapter.kind();
+  config.inference_mode = true;
+  config.sbora.reset();
+  if (native) {
+    config.sbora = record_of(adapter);
+    config.sbora->save = fnv1a(adapter_config_text(config));
+  }
+  return config;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
 /// Writes an adapter's folder, made if it isn't there.
 ///
 /// Effect      Both files or none are replaced; if it is interrupted, the old adapter or the new one can be loaded
@@ -65,18 +88,12 @@ loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const 
 template <class T>
 void save_sbora(const model_adapter<T>& adapter, const std::filesystem::path& folder,
                 sbora_layout layout = sbora_layout::native) {
-  const bool native = layout == sbora_layout::native;
-  adapter_config config = detail::describing(adapter.config(), detail::parts_of(adapter));
-  if (!native) config = detail::official_config(adapter);
-  config.peft_type = "SBORA";
-  config.kind = adapter.kind();
-  config.inference_mode = true;
-  config.sbora.reset();
-  if (native) {
-    config.sbora = detail::record_of(adapter);
-    config.sbora->save = detail::fnv1a(adapter_config_text(config));
-  }
-  detail::write_adapter(folder, adapter_config_text(config), detail::sbora_tensors(adapter).tensors(), native);
+  const adapter_config config = detail::sbora_config(adapter, layout);
+  const detail::tensor_pool tensors = detail::sbora_tensors(adapter);
+  std::map<std::string_view, std::span<const std::byte>> data;
+  for (const tensor_view& tensor : tensors.tensors()) data.emplace(tensor.name, tensor.data);
+  detail::write_adapter(folder, adapter_config_text(config), tensors.tensors(), layout == sbora_layout::native,
+                        [&](std::string_view name, auto&& put) { put(data.at(name)); });
 }
 
 }  // namespace sbora::inline SBORA_ABI

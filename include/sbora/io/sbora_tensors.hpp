@@ -11,8 +11,8 @@ class sbora_tensor_reader {
  public:
   sbora_tensor_reader(std::span<const tensor_view> tensors, adapter_config config,
                       std::span<const model_module> modules, problem_list& problems)
-      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), problems_(problems), found_(tensors_by_module(tensors, problems)),
-        kind_(kind_of_tensors()) {
+      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), endings_(config_.target_modules.names),
+        problems_(problems), found_(tensors_by_module(tensors, problems)), kind_(kind_of_tensors()) {
     list_expected(modules);
   }
 
@@ -54,9 +54,7 @@ class sbora_tensor_reader {
 
   /// The official code takes any name that ends like this, with a dot before it or not.
   bool ends_like_a_target(std::string_view module) const {
-    const auto& names = config_.target_modules.names;
-    return config_.layers_to_transform.empty() && config_.exclude_modules.empty() &&
-           std::any_of(names.begin(), names.end(), [&](const std::string& name) { return module.ends_with(name); });
+    return config_.layers_to_transform.empty() && config_.exclude_modules.empty() && endings_.of(module);
   }
 
   void list_expected(std::span<const model_module> modules) {
@@ -157,6 +155,7 @@ class sbora_tensor_reader {
 
   adapter_config config_;
   target_rules rules_;
+  text_endings endings_;  ///< of target_modules
   problem_list& problems_;
   std::map<std::string, module_tensors> found_;
   adapter_kind kind_;

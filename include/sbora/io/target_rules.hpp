@@ -4,9 +4,12 @@
 #include <limits>
 #include <regex>
 #include <string_view>
+#include <unordered_map>
 
 #include <sbora/config/errors.hpp>
 #include <sbora/io/adapter_config.hpp>
+#include <sbora/io/limits.hpp>
+#include <sbora/io/name_lists.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -99,9 +102,66 @@ class name_regex {
   std::regex regex_;
 };
 
-inline bool is_name_or_suffix(std::string_view name, std::string_view key) {
-  return name == key || (name.size() > key.size() && name.ends_with(key) && name[name.size() - key.size() - 1] == '.');
-}
+/// Patterns over names and what they set, of which the first that matches counts. A plain name with its special
+/// characters escaped, as sbora writes them, takes no regular expression: there may be one for each of many modules.
+template <class Value>
+class name_patterns {
+ public:
+  /// Errors: config_error for one that can't be used, or too many that aren't plain names.
+  name_patterns(const char* key, const std::vector<module_pattern<Value>>& patterns) {
+    for (std::size_t i = 0; i < patterns.size(); ++i) {
+      const auto& [text, value] = patterns[i];
+      if (std::optional<std::string> plain = plain_name(text)) {
+        plain_.emplace(std::move(*plain), std::pair(i, value));
+        continue;
+      }
+      if (regexes_.size() == most_patterns) {
+        throw config_error("sbora: " + std::string(key) + " has more than " + std::to_string(most_patterns) +
+                           " regular expressions that aren't names (with '\\.' for a dot)");
+      }
+      regexes_.push_back({name_regex(key, text, "(?:.*\\.)?(?:", ")"), i, value});
+    }
+  }
+
+  Value first_match(std::string_view name, Value otherwise) const {
+    std::size_t first = std::string_view::npos;
+    if (!plain_.empty()) {
+      for_name_suffixes(name, [&](std::string_view suffix) {
+        const auto found = plain_.find(std::string(suffix));
+        if (found == plain_.end() || found->second.first >= first) return;
+        std::tie(first, otherwise) = found->second;
+      });
+    }
+    for (const auto& [regex, i, value] : regexes_) {
+      if (i >= first) break;
+      if (regex.matches_all_of(name)) return value;
+    }
+    return otherwise;
+  }
+
+ private:
+  struct numbered_regex {
+    name_regex regex;
+    std::size_t number;
+    Value value;
+  };
+
+  /// Nothing where it says more than one name.
+  static std::optional<std::string> plain_name(std::string_view text) {
+    constexpr std::string_view special = R"(\^$.|?*+()[]{})";
+    std::string name;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const bool escaped = text[i] == '\\';
+      if (escaped && (++i == text.size() || special.find(text[i]) == special.npos)) return std::nullopt;
+      if (!escaped && special.find(text[i]) != special.npos) return std::nullopt;
+      name += text[i];
+    }
+    return name;
+  }
+
+  std::unordered_map<std::string, std::pair<std::size_t, Value>> plain_;  // the first of equal ones
+  std::vector<numbered_regex> regexes_;
+};
 
 /// The number that `digits` are; nothing where it doesn't fit.
 inline std::optional<index_t> layer_number(std::string_view digits) {
@@ -141,22 +201,22 @@ namespace sbora::inline SBORA_ABI {
 ///             module that it is asked about. The layer number is the first part of only digits with two parts
 ///             before it and one after, or what follows the first match of layers_pattern. rank_pattern and
 ///             alpha_pattern: the first key that matches the name from its start or from after a dot.
-/// Cost        compiles the regular expressions once; a name costs a few matches.
+/// Cost        compiles the regular expressions once; a name costs a match of each, and a look-up among all that are
+///             plain names.
 /// Errors      config_error that names a regular expression that can't be used.
 /// Source      PEFT's tuners_utils.py and get_pattern_key.
 class target_rules {
  public:
   explicit target_rules(const adapter_config& config)
       : target_(config.target_modules, "target_modules"), exclude_(config.exclude_modules, "exclude_modules"),
-        layers_(config.layers_to_transform), r_(config.r), lora_alpha_(config.lora_alpha) {
+        layers_(config.layers_to_transform), ranks_("rank_pattern", config.rank_pattern),
+        alphas_("alpha_pattern", config.alpha_pattern), r_(config.r), lora_alpha_(config.lora_alpha) {
+    std::sort(layers_.begin(), layers_.end());
+    if (config.layers_pattern.size() > detail::most_patterns) {
+      throw config_error("sbora: layers_pattern has more than " + std::to_string(detail::most_patterns) + " patterns");
+    }
     for (const std::string& pattern : config.layers_pattern) {
       layer_patterns_.emplace_back("layers_pattern", pattern, "^.*?\\.(?:", ")\\.([0-9]+)\\.");
-    }
-    for (const auto& [key, rank] : config.rank_pattern) {
-      ranks_.emplace_back(detail::name_regex("rank_pattern", key, "(?:.*\\.)?(?:", ")"), rank);
-    }
-    for (const auto& [key, alpha] : config.alpha_pattern) {
-      alphas_.emplace_back(detail::name_regex("alpha_pattern", key, "(?:.*\\.)?(?:", ")"), alpha);
     }
   }
 
@@ -170,27 +230,26 @@ class target_rules {
     return target_.has_suffix(module) && (layers_.empty() || has_layer(module));
   }
 
-  index_t rank_of(std::string_view module) const { return first_match(ranks_, module, r_); }
-  double alpha_of(std::string_view module) const { return first_match(alphas_, module, lora_alpha_); }
+  index_t rank_of(std::string_view module) const { return ranks_.first_match(module, r_); }
+  double alpha_of(std::string_view module) const { return alphas_.first_match(module, lora_alpha_); }
 
  private:
   struct filter {
-    filter(const module_filter& from, const char* key) : names(from.names) {
+    filter(const module_filter& from, const char* key) : names(from.names), suffixes(from.names) {
+      std::sort(names.begin(), names.end());
       if (!from.regex) return;
       all = *from.regex == "all-linear";
       regex.emplace(key, *from.regex);
     }
 
-    bool has(std::string_view module) const { return std::find(names.begin(), names.end(), module) != names.end(); }
-    bool has_suffix(std::string_view module) const {
-      return std::any_of(names.begin(), names.end(),
-                         [&](const std::string& key) { return detail::is_name_or_suffix(module, key); });
-    }
+    bool has(std::string_view module) const { return std::binary_search(names.begin(), names.end(), module); }
+    bool has_suffix(std::string_view module) const { return suffixes.of(module); }
     bool matches(std::string_view module) const {
       return regex ? regex->matches_all_of(module) : has_suffix(module);
     }
 
-    std::vector<std::string> names;
+    std::vector<std::string> names;  // ascending
+    detail::name_suffixes suffixes;
     std::optional<detail::name_regex> regex;
     bool all = false;
   };
@@ -204,24 +263,15 @@ class target_rules {
       layer = detail::layer_number({found[found.size() - 1].first, found[found.size() - 1].second});
       break;
     }
-    return layer && std::find(layers_.begin(), layers_.end(), *layer) != layers_.end();
-  }
-
-  template <class Value>
-  static Value first_match(const std::vector<std::pair<detail::name_regex, Value>>& patterns, std::string_view module,
-                           Value otherwise) {
-    for (const auto& [pattern, value] : patterns) {
-      if (pattern.matches_all_of(module)) return value;
-    }
-    return otherwise;
+    return layer && std::binary_search(layers_.begin(), layers_.end(), *layer);
   }
 
   filter target_;
   filter exclude_;
-  std::vector<index_t> layers_;
+  std::vector<index_t> layers_;  // ascending
   std::vector<detail::name_regex> layer_patterns_;
-  std::vector<std::pair<detail::name_regex, index_t>> ranks_;
-  std::vector<std::pair<detail::name_regex, double>> alphas_;
+  detail::name_patterns<index_t> ranks_;
+  detail::name_patterns<double> alphas_;
   index_t r_;
   double lora_alpha_;
 };

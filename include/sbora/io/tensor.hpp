@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <sbora/config/checked_size.hpp>
 #include <sbora/io/dtype.hpp>
 #include <sbora/io/errors.hpp>
 #include <sbora/weights/weight_view.hpp>
@@ -38,10 +39,11 @@ struct tensor_view {
   std::vector<index_t> shape;  ///< empty for a scalar
   std::span<const std::byte> data;
 
-  index_t elements() const noexcept {
-    index_t count = 1;
-    for (const index_t size : shape) count *= size;
-    return count;
+  /// Errors: shape_error for a shape that no tensor of a file has.
+  index_t elements() const {
+    if (const std::optional<index_t> count = detail::size_product(shape)) return *count;
+    throw shape_error("sbora::tensor_view: tensor '" + name + "' has shape " + detail::shape_text(shape) +
+                      ", which no memory can have");
   }
 
   /// Whether values() can show the elements in place.

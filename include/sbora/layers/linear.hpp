@@ -173,9 +173,10 @@ class linear {
   }
 
   /// Workspace that forward and backward of this many tokens need at most, with these adapters; with
-  /// Result = Eigen::bfloat16 where y or dx are that.
+  /// Result = Eigen::bfloat16 where y or dx are that. Errors: shape_error for tokens that no memory can have.
   template <class Result = scalar>
   std::size_t workspace_bytes(index_t tokens, std::span<const delta_type> deltas = {}) const {
+    detail::require_product("sbora::linear: scratch", {tokens, std::max(d_in(), d_out()), 256});  // more than any path
     const std::span<const delta_type> merged = overlay();
     std::size_t bytes = detail::frame_bytes<detail::panel_update<scalar>>(
                             static_cast<index_t>(merged.size() + deltas.size())) +

@@ -80,8 +80,7 @@ inline float greatest_magnitude(std::span<const float> values) {
 
 /// d_out·d_in of a quantised weight.
 inline index_t checked_element_count(const char* who, index_t d_out, index_t d_in) {
-  constexpr index_t most = std::numeric_limits<index_t>::max() / 64;
-  if (d_out < 1 || d_in < 1 || d_out > most / d_in) {
+  if (d_out < 1 || d_in < 1 || !size_product({64, d_out, d_in})) {  // room for what is reckoned with it
     throw shape_error(std::string(who) + ": a weight of " + shape_text(d_out, d_in) +
                       ", both must be at least 1 and their product must fit");
   }

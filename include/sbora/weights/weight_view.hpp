@@ -3,7 +3,7 @@
 #include <string>
 #include <type_traits>
 
-#include <sbora/config/errors.hpp>
+#include <sbora/config/checked_size.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/scalar_types.hpp>
 
@@ -90,6 +90,8 @@ class weight_view {
       throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) +
                         " is below the contiguous size " + std::to_string(contiguous));
     }
+    const index_t lines = order == storage::out_by_in ? d_out : d_in;
+    detail::require_product("sbora::weight_view", {lines, stride_, sizeof(Scalar)});
   }
 
   /// Of an Eigen matrix, Map, Ref or Block, taken as d_out × d_in in its own storage order.

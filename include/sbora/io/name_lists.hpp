@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sbora/config/abi.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+inline bool is_name_or_suffix(std::string_view name, std::string_view key) {
+  return name == key || (name.size() > key.size() && name.ends_with(key) && name[name.size() - key.size() - 1] == '.');
+}
+
+/// Whether a text ends with one of many others, in the time of a binary search: files can name many.
+class text_endings {
+ public:
+  explicit text_endings(std::vector<std::string> endings) : backwards_(std::move(endings)) {
+    for (std::string& ending : backwards_) std::reverse(ending.begin(), ending.end());
+    std::sort(backwards_.begin(), backwards_.end());
+    // Of those that begin alike the shortest is enough; then only the last one before a text can begin it.
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < backwards_.size(); ++i) {
+      if (kept > 0 && backwards_[i].starts_with(backwards_[kept - 1])) continue;
+      if (kept != i) backwards_[kept] = std::move(backwards_[i]);
+      ++kept;
+    }
+    backwards_.resize(kept);
+  }
+
+  bool of(std::string_view text) const {
+    const std::string reversed(text.rbegin(), text.rend());
+    const auto after = std::upper_bound(backwards_.begin(), backwards_.end(), reversed);
+    return after != backwards_.begin() && std::string_view(reversed).starts_with(*std::prev(after));
+  }
+
+ private:
+  std::vector<std::string> backwards_;
+};
+
+/// Whether a name is one of many, or ends with one after a dot: is_name_or_suffix of any of them.
+class name_suffixes {
+ public:
+  explicit name_suffixes(const std::vector<std::string>& names) : endings_(dotted(names)) {}
+  bool of(std::string_view name) const { return endings_.of("." + std::string(name)); }
+
+ private:
+  static std::vector<std::string> dotted(const std::vector<std::string>& names) {
+    std::vector<std::string> all;
+    for (const std::string& name : names) all.push_back("." + name);
+    return all;
+  }
+
+  text_endings endings_;
+};
+
+/// f(ending) for a name and for what follows each of its dots.
+template <class Function>
+void for_name_suffixes(std::string_view name, Function&& f) {
+  for (std::size_t begin = 0;;) {
+    f(name.substr(begin));
+    begin = name.find('.', begin);
+    if (begin == name.npos) return;
+    ++begin;
+  }
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
