@@ -31,8 +31,8 @@ for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
         # shellcheck disable=SC2086
         "$compiler" -std=c++20 -fsyntax-only -Werror $warnings -I "$source/include" $others "$@" || failed=1
     }
-    check -UNDEBUG "$scratch/all.cpp"
-    check -DNDEBUG "$scratch/all.cpp"
+    check -UNDEBUG -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
+    check -DNDEBUG -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
     for program in "$scratch"/[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
 done
 exit $failed

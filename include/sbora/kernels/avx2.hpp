@@ -10,7 +10,7 @@
 #if defined(SBORA_HAS_AVX2)
 
 SBORA_AVX2_BEGIN
-namespace sbora::inline SBORA_ABI::detail::avx2 {
+namespace sbora::detail::avx2 {
 
 // 12 of 16 registers are sums, 2 hold the panel, 1 the broadcast.
 inline constexpr int tile_rows = 6;
@@ -31,7 +31,7 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 
 #include <sbora/kernels/body/all.inl>
 
-}  // namespace sbora::inline SBORA_ABI::detail::avx2
+}  // namespace sbora::detail::avx2
 SBORA_AVX2_END
 
 #endif  // SBORA_HAS_AVX2

@@ -10,7 +10,7 @@
 #if defined(SBORA_HAS_AVX512)
 
 SBORA_AVX512_BEGIN
-namespace sbora::inline SBORA_ABI::detail::avx512 {
+namespace sbora::detail::avx512 {
 
 // 24 of 32 registers are sums, 2 hold the panel; broadcasts are memory operands.
 inline constexpr int tile_rows = 12;
@@ -37,7 +37,7 @@ struct table<code_kernels<T>> {
       .arrange = &arrange_for_codes<T>, .stream = &stream_codes<T>, .group = code_group};
 };
 
-}  // namespace sbora::inline SBORA_ABI::detail::avx512
+}  // namespace sbora::detail::avx512
 SBORA_AVX512_END
 
 #endif  // SBORA_HAS_AVX512

@@ -7,7 +7,7 @@
 #if defined(SBORA_HAS_AVX512_BF16)
 
 SBORA_AVX512_BF16_BEGIN
-namespace sbora::inline SBORA_ABI::detail::avx512_bf16 {
+namespace sbora::detail::avx512_bf16 {
 
 using namespace avx512;
 
@@ -22,7 +22,7 @@ struct table<pair_kernels<Storage>> {
   static constexpr pair_kernels<Storage> entries = {.pack = &pack_pairs, .product = &product_pairs<Storage>};
 };
 
-}  // namespace sbora::inline SBORA_ABI::detail::avx512_bf16
+}  // namespace sbora::detail::avx512_bf16
 SBORA_AVX512_BF16_END
 
 #endif  // SBORA_HAS_AVX512_BF16

@@ -6,6 +6,8 @@
 /// are force-inlined; entry points take pointers and integers. A library's inline function would be compiled for the
 /// baseline there, or for the region and then be the copy that the linker keeps for everybody.
 /// Feature lists only add to the command line's, so a region is always a superset of the baseline.
+/// GCC's pragma defines the macros of its features, and SBORA_ABI (abi.hpp) would be another name: a region opens its
+/// namespace as sbora::detail::LEVEL, without it, and so extends the one inside.
 ///
 /// SBORA_SINGLE_TARGET compiles the baseline's own level alone, without regions: for units built with
 /// -march=native, shorter compile times, or a compiler that mishandles the pragmas.

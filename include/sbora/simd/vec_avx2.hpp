@@ -9,7 +9,7 @@
 #if defined(SBORA_HAS_AVX2)
 
 SBORA_AVX2_BEGIN
-namespace sbora::inline SBORA_ABI::detail::avx2 {
+namespace sbora::detail::avx2 {
 
 template <class T>
 struct vec;
@@ -311,7 +311,7 @@ SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
   return fused(a, b, c);
 }
 
-}  // namespace sbora::inline SBORA_ABI::detail::avx2
+}  // namespace sbora::detail::avx2
 SBORA_AVX2_END
 
 #endif  // SBORA_HAS_AVX2

@@ -9,7 +9,7 @@
 #if defined(SBORA_HAS_AVX512)
 
 SBORA_AVX512_BEGIN
-namespace sbora::inline SBORA_ABI::detail::avx512 {
+namespace sbora::detail::avx512 {
 
 template <class T>
 struct vec;
@@ -292,7 +292,7 @@ SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {
   return fused(a, b, c);
 }
 
-}  // namespace sbora::inline SBORA_ABI::detail::avx512
+}  // namespace sbora::detail::avx512
 SBORA_AVX512_END
 
 #endif  // SBORA_HAS_AVX512
