@@ -8,13 +8,13 @@
 
 int check_level() {
   const char* const forced = std::getenv("SBORA_FORCE_ISA");
-  if (forced != nullptr && !sbora::is_supported(sbora::isa_from_string(forced))) {
+  if (forced != nullptr && *forced != '\0' && !sbora::is_supported(sbora::isa_from_string(forced))) {
     std::cout << "skipped: this machine has no " << forced << '\n';
     return 77;
   }
   const std::string_view active = sbora::to_string(sbora::active_isa());
   std::cout << "kernels: " << active << '\n';
-  if (forced != nullptr && active != forced) {
+  if (forced != nullptr && *forced != '\0' && active != forced) {
     std::cout << "SBORA_FORCE_ISA=" << forced << " had no effect\n";
     return 1;
   }

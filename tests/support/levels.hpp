@@ -11,7 +11,8 @@ namespace sbora_tests {
 /// Levels with kernels of their own that this build has and this machine runs; with SBORA_FORCE_ISA,
 /// that one alone.
 inline std::vector<sbora::isa> tested_levels() {
-  if (const char* forced = std::getenv("SBORA_FORCE_ISA")) return {sbora::isa_from_string(forced)};
+  if (const char* forced = std::getenv("SBORA_FORCE_ISA"); forced != nullptr && *forced != '\0')
+    return {sbora::isa_from_string(forced)};
   std::vector<sbora::isa> levels;
   for (const sbora::isa level : sbora::all_levels) {
     // avx512_bf16 shares most kernels with avx512; its own have tests that ask for them.

@@ -72,7 +72,7 @@ class adapter_config_reader {
     if (type == nullptr) {
       problems_.refuse_or_skip("peft_type is missing, expected LORA or SBORA");
     } else if (*type == "LORA" || *type == "SBORA") {
-      config_.peft_type = *type;
+      config_.peft_type = type->get<std::string>();
     } else {
       problems_.add("peft_type: expected LORA or SBORA, got " + json_fields::excerpt(*type));
     }

@@ -27,14 +27,14 @@ class json_fields {
     problems_.add(where_ + key + ": expected " + expected + ", got " + excerpt(value));
   }
 
-  void read(const char* key, bool& into) { read_if(&ordered_json::is_boolean, "true or false", key, into); }
-  void read(const char* key, std::string& into) { read_if(&ordered_json::is_string, "a string", key, into); }
+  void read(const char* key, bool& into) { read_if<bool>(&ordered_json::is_boolean, "true or false", key, into); }
+  void read(const char* key, std::string& into) { read_if<std::string>(&ordered_json::is_string, "a string", key, into); }
   void read(const char* key, std::optional<std::string>& into) {
-    read_if(&ordered_json::is_string, "a string", key, into);
+    read_if<std::string>(&ordered_json::is_string, "a string", key, into);
   }
   /// In [0, 2^64).
   void read(const char* key, std::optional<std::uint64_t>& into) {
-    read_if(&ordered_json::is_number_unsigned, "an integer of 0 or more", key, into);
+    read_if<std::uint64_t>(&ordered_json::is_number_unsigned, "an integer of 0 or more", key, into);
   }
 
   static std::optional<index_t> positive_integer(const ordered_json& value) {
@@ -76,11 +76,11 @@ class json_fields {
   }
 
  private:
-  template <class Value>
+  template <class Read, class Value>
   void read_if(bool (ordered_json::*fits)() const noexcept, const char* expected, const char* key, Value& into) {
     const ordered_json* value = find(key);
     if (value == nullptr) return;
-    (value->*fits)() ? void(into = *value) : wrong(key, expected, *value);
+    (value->*fits)() ? void(into = value->get<Read>()) : wrong(key, expected, *value);
   }
 
   const ordered_json& object_;

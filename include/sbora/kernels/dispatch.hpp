@@ -48,14 +48,14 @@ inline isa choose_level(isa level) {
 
 namespace sbora::inline SBORA_ABI {
 
-/// The level in use: the best that this machine has, unless the environment variable SBORA_FORCE_ISA
+/// The level in use: the best that this machine has, unless the environment variable SBORA_FORCE_ISA, if not empty$
 /// (read at first use) or force_isa names another.
 /// Errors      config_error where SBORA_FORCE_ISA is unknown or not supported here.
 inline isa active_isa() {
   const int level = detail::active_level.load(std::memory_order_relaxed);
   if (level != 0) return static_cast<isa>(level - 1);
-  const char* forced = std::getenv("SBORA_FORCE_ISA");
-  return detail::choose_level(forced != nullptr ? isa_from_string(forced) : detail::best_isa());
+  const char* const forced = std::getenv("SBORA_FORCE_ISA");
+  return detail::choose_level(forced != nullptr && *forced != '\0' ? isa_from_string(forced) : detail::best_isa());
 }
 
 /// Uses the kernels of `level` from now on, for tests and for equal results on different machines.

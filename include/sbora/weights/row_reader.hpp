@@ -15,6 +15,9 @@ inline constexpr index_t export_piece = 1024;
 /// The elements of a weight of any kind as floats, whatever its storage.
 template <class Weight>
 class row_reader {
+  static_assert(std::is_same_v<typename Weight::compute_scalar, float>,
+                "sbora: a weight is read row by row as floats (dequantize, export_merged, base_fingerprint, quantising): it "
+                "has to be of float, bfloat16, half, 4-bit codes or int8, not of double");
   using storage_scalar = typename Weight::storage_scalar;
 
  public:
