@@ -33,6 +33,15 @@ for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
     }
     check -UNDEBUG -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
     check -DNDEBUG -DJSON_USE_IMPLICIT_CONVERSIONS=0 -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
+    cat >"$scratch/int.cpp" <<'END'
+#include <Eigen/Core>
+#include <sbora/sbora.hpp>
+long elements(sbora::fa_adapter<float>& adapter, const sbora::fa_adapter<float>& other) {
+  return adapter.matrix().size() + adapter.gradient_matrix().size() + other.matrix().size() + other.gradient_matrix().size();
+}
+END
+    check -Wno-missing-declarations -Wno-missing-prototypes -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS \
+        "$scratch/int.cpp"
     for program in "$scratch"/[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
 done
 exit $failed

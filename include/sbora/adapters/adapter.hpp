@@ -101,10 +101,14 @@ class basic_adapter {
   void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
   /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
-  matrix_map matrix() noexcept { return {parameters_.value.data(), rows(), cols()}; }
-  const_matrix_map matrix() const noexcept { return {parameters_.value.data(), rows(), cols()}; }
-  matrix_map gradient_matrix() noexcept { return {gradient_.value.data(), rows(), cols()}; }
-  const_matrix_map gradient_matrix() const noexcept { return {gradient_.value.data(), rows(), cols()}; }
+  matrix_map matrix() noexcept { return {parameters_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())}; }
+  const_matrix_map matrix() const noexcept {
+    return {parameters_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())};
+  }
+  matrix_map gradient_matrix() noexcept { return {gradient_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())}; }
+  const_matrix_map gradient_matrix() const noexcept {
+    return {gradient_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())};
+  }
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
   double scale() const noexcept {
