@@ -36,11 +36,11 @@ for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
     cat >"$scratch/int.cpp" <<'END'
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
-long elements(sbora::fa_adapter<float>& adapter, const sbora::fa_adapter<float>& other) {
+inline long elements(sbora::fa_adapter<float>& adapter, const sbora::fa_adapter<float>& other) {
   return adapter.matrix().size() + adapter.gradient_matrix().size() + other.matrix().size() + other.gradient_matrix().size();
 }
 END
-    check -Wno-missing-declarations -Wno-missing-prototypes -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS \
+    check -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS \
         "$scratch/int.cpp"
     for program in "$scratch"/[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
 done
