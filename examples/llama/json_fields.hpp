@@ -1,6 +1,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -52,6 +53,10 @@ class json_fields {
     if (!value) return otherwise;
     if (!value->is_boolean()) fail(std::string(name) + " = " + value->dump() + ", expected true or false");
     return value->get<bool>();
+  }
+
+  std::optional<bool> optional_flag(const char* name) {
+    return find(name) ? std::optional(flag(name, false)) : std::nullopt;
   }
 
   std::string text(const char* name) { return text_of(name, at(name)); }

@@ -45,6 +45,13 @@ void compare_with_vectors(const std::string& name) {
   }
 }
 
+std::string notes_of(const scratch_directory& directory) {
+  const auto tokenizer = make_tokenizer(directory.path());
+  std::string lines;
+  for (const std::string& note : tokenizer->notes()) lines += note + "\n";
+  return lines;
+}
+
 /// How a tokenizer.json is refused after `change`.
 std::string refusal_of(const std::function<void(json&)>& change, const char* config = "{}") {
   const scratch_directory directory;
@@ -76,6 +83,26 @@ TEST_CASE("a tokenizer.json with regular expressions is refused without ICU") {
 #ifdef LLAMA_HAS_SENTENCEPIECE
 TEST_CASE("tokenizer.model gives the ids of sentencepiece") { compare_with_vectors("sentencepiece"); }
 
+TEST_CASE("special and added tokens have the ids of transformers 4, whatever file they come from") {
+  const auto cases = llama::read_json(data / "transformers_4.json");
+  REQUIRE(cases.size() >= 16);
+  for (const auto& described : cases) {
+    const std::filesystem::path source = data / described.at("source").get<std::string>();
+    const scratch_directory directory;
+    std::filesystem::copy_file(source, directory.path() / source.filename());
+    for (const auto& [name, content] : described.at("files").items()) directory.write(name, content.dump());
+    INFO(source.filename() << " with " << described.at("files").dump());
+    const auto tokenizer = make_tokenizer(directory.path());
+    CHECK(json(tokenizer->eos().value_or(-1)) == (described.at("eos").is_null() ? json(-1) : described.at("eos")));
+    for (const auto& vector : described.at("vectors")) {
+      INFO(vector.at("text").dump());
+      const auto text = vector.at("text").get<std::string>();
+      CHECK(tokenizer->encode(text, false) == vector.at("ids").get<token_ids>());
+      CHECK(tokenizer->encode(text, true) == vector.at("with_special").get<token_ids>());
+    }
+  }
+}
+
 TEST_CASE("tokenizer_config.json says what SentencePiece adds") {
   const scratch_directory directory;
   std::filesystem::copy_file(data / "sentencepiece/tokenizer.model", directory.path() / "tokenizer.model");
@@ -89,11 +116,46 @@ TEST_CASE("tokenizer_config.json says what SentencePiece adds") {
   ids.push_back(2);
   CHECK(tokenizer->encode("so that", true) == ids);
   CHECK(tokenizer->decode(ids) == "so that");
+  CHECK(tokenizer->notes().empty());
 
   directory.write("tokenizer_config.json", R"({"eos_token": "<end>"})");
-  CHECK(mentions(refusal([&] { make_tokenizer(directory.path()); }), "eos_token = \"<end>\" is no token"));
+  CHECK(make_tokenizer(directory.path())->eos() == 560);
+  CHECK(mentions(notes_of(directory), "eos_token \"<end>\" is in no vocabulary; it becomes the new token 560"));
   directory.write("tokenizer.model", "no protocol buffer");
   CHECK(mentions(refusal([&] { make_tokenizer(directory.path()); }), "tokenizer.model: not a SentencePiece model"));
+}
+
+TEST_CASE("a file that isn't what its name says is passed over beside a good one, with a word") {
+  const scratch_directory directory;
+  const struct {
+    const char* content;
+    const char* what;
+  } others[] = {{"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 2\n", "is a Git LFS pointer"},
+                {"IQ== 0\nIg== 1\n", "is a tiktoken file"},
+                {" \n", "is empty; download it again"},
+                {"<!DOCTYPE html>", "is a web page"}};
+  for (const auto& [content, what] : others) {
+    INFO(what);
+    for (const char* name : {"tokenizer.model", "tokenizer.json"}) {
+      const scratch_directory alone;
+      alone.write(name, content);
+      const std::string message = refusal([&] { make_tokenizer(alone.path()); });
+      CHECK(mentions(message, what));
+      CHECK(mentions(message, name));
+    }
+    llama::byte_tokenizer().save(directory.path());
+    directory.write("tokenizer.model", content);
+    CHECK(mentions(notes_of(directory), what));
+    CHECK(make_tokenizer(directory.path())->encode("a", true) == token_ids{256, 97});
+
+    const scratch_directory other;
+    std::filesystem::copy_file(data / "sentencepiece/tokenizer.model", other.path() / "tokenizer.model");
+    other.write("tokenizer.json", content);
+    CHECK(mentions(notes_of(other), what));
+  }
+  const scratch_directory directory_of_json;
+  directory_of_json.write("tokenizer.model", "{}");
+  CHECK(mentions(refusal([&] { make_tokenizer(directory_of_json.path()); }), "is JSON, not a SentencePiece model"));
 }
 #else
 TEST_CASE("a tokenizer.model is refused without SentencePiece") {
@@ -156,6 +218,53 @@ TEST_CASE("merges are taken in the order they were learned, the leftmost first")
   CHECK(tokenizer->encode("aabaab", false) == token_ids{302, 302});
 }
 
+TEST_CASE("added tokens take white space along, keep to words, and are found in normalised text, as they say") {
+  const scratch_directory directory;
+  llama::byte_tokenizer().save(directory.path());
+  json file = llama::read_json(directory.path() / "tokenizer.json");
+  const auto add = [&](int id, const char* content, const json& flags) {
+    json token = {{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
+                  {"normalized", false}, {"special", false}};
+    token.update(flags);
+    file["added_tokens"].push_back(token);
+  };
+  add(258, "<l>", {{"lstrip", true}});
+  add(259, "<r>", {{"rstrip", true}});
+  add(260, "<l><r>", json::object());
+  add(261, "_b", {{"normalized", true}});
+  file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "_"}};
+  directory.write("tokenizer.json", file.dump());
+  const auto tokenizer = make_tokenizer(directory.path());
+  CHECK(tokenizer->encode("a <l> a", false) == token_ids{97, 258, '_', 97});
+  CHECK(tokenizer->encode("a <r> \t\u3000a", false) == token_ids{97, '_', 259, 97});
+  CHECK(tokenizer->encode("<l><r>", false) == token_ids{260});  // the longest of two at one place
+  CHECK(tokenizer->encode("<r> <l>", false) == token_ids{259, 258});
+  CHECK(tokenizer->encode("a b_b", false) == token_ids{97, 261, 261});
+  CHECK(tokenizer->decode(token_ids{97, 261, 256, 98}) == "a_bb");
+  directory.write("tokenizer_config.json", R"({"split_special_tokens": true})");
+  CHECK(make_tokenizer(directory.path())->encode("</s>", false) == token_ids{'<', '/', 's', '>'});
+#ifdef LLAMA_HAS_ICU
+  add(262, "word", {{"single_word", true}});
+  directory.write("tokenizer.json", file.dump());
+  const auto words = make_tokenizer(directory.path());
+  CHECK(words->encode("word", false) == token_ids{262});
+  CHECK(words->encode("-word!", false) == token_ids{'-', 262, '!'});
+  CHECK(words->encode("words", false) == token_ids{'w', 'o', 'r', 'd', 's'});
+#endif
+}
+
+TEST_CASE("a word of a megabyte takes no more than n log n") {
+  const scratch_directory directory;
+  llama::byte_tokenizer().save(directory.path());
+  json file = llama::read_json(directory.path() / "tokenizer.json");
+  file["model"]["vocab"]["aa"] = 300;
+  file["model"]["vocab"]["aaaa"] = 301;
+  file["model"]["merges"] = {"a a", json::array({"aa", "aa"})};
+  directory.write("tokenizer.json", file.dump());
+  const token_ids ids = make_tokenizer(directory.path())->encode(std::string(1 << 20, 'a'), false);
+  CHECK(ids == token_ids(1 << 18, 301));
+}
+
 TEST_CASE("what a tokenizer.json has that isn't supported is refused by name") {
   const auto refused = [](const std::function<void(json&)>& change, const char* part) {
     const std::string message = refusal_of(change);
@@ -164,47 +273,72 @@ TEST_CASE("what a tokenizer.json has that isn't supported is refused by name") {
     CHECK(mentions(message, part));
   };
   CHECK(refusal_of([](json&) {}) == "nothing was refused");
-  refused([](json& t) { t["model"]["type"] = "Unigram"; }, "type = \"Unigram\" is not supported");
-  refused([](json& t) { t["model"]["byte_fallback"] = true; }, "byte_fallback = true is not supported");
+  refused([](json& t) { t["model"]["type"] = "WordPiece"; }, "type = \"WordPiece\" is not supported");
+  refused([](json& t) { t["model"]["type"] = "Unigram"; }, "vocab isn't a list");
+  refused([](json& t) {
+    t["model"] = {{"type", "Unigram"}, {"vocab", json::array({json::array({"a"})})}};
+  }, "the entry [\"a\"]");
+  refused([](json& t) { t["model"] = {{"type", "Unigram"}, {"vocab", json::array()}}; }, "unk_id is missing");
+  refused([](json& t) { t["model"] = {{"type", "Unigram"}, {"vocab", json::array()}, {"unk_id", 0}}; }, "unk_id = 0");
   refused([](json& t) { t["model"]["dropout"] = 0.1; }, "dropout");
-  refused([](json& t) { t["model"]["end_of_word_suffix"] = "</w>"; }, "end_of_word_suffix");
-  refused([](json& t) { t["model"]["continuing_subword_prefix"] = "##"; }, "continuing_subword_prefix");
   refused([](json& t) { t["model"]["surprise"] = 1; }, "unknown field surprise");
   refused([](json& t) { t["surprise"] = 1; }, "unknown field surprise");
   refused([](json& t) { t["model"].erase("vocab"); }, "vocab is missing");
+  refused([](json& t) { t["model"]["vocab"] = 7; }, "vocab isn't an object");
   refused([](json& t) { t["model"]["vocab"]["a"] = "97"; }, "the id of \"a\"");
   refused([](json& t) { t["model"]["vocab"]["a"] = -5; }, "no token can have the id -5");
+  refused([](json& t) { t["model"]["vocab"]["a"] = 1 << 24; }, "no token can have the id 16777216");
   refused([](json& t) { t["model"]["unk_token"] = "<unk>"; }, "unk_token \"<unk>\"");
+  refused([](json& t) { t["model"]["merges"] = 7; }, "merges isn't a list");
   refused([](json& t) { t["model"]["merges"] = {"ab"}; }, "the merge \"ab\" isn't two tokens");
+  refused([](json& t) { t["model"]["merges"] = {"a b c"}; }, "the merge \"a b c\" isn't two tokens");
   refused([](json& t) { t["model"]["merges"] = {7}; }, "the merge 7");
   refused([](json& t) { t["model"]["merges"] = {"a b"}; }, "merge 0");
-  refused([](json& t) { t["model"]["merges"] = {"\xE2\x96\x81 b"}; }, "byte-level alphabet");
-  refused([](json& t) { t["added_tokens"][0]["lstrip"] = true; }, "lstrip = true");
-  refused([](json& t) { t["added_tokens"][0]["single_word"] = true; }, "single_word = true");
-  refused([](json& t) { t["normalizer"] = {{"type", "Lowercase"}}; }, "normalizer: type Lowercase");
-  refused([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "pre_tokenizer: type Metaspace");
-  refused([](json& t) { t["pre_tokenizer"] = nullptr; }, "pre_tokenizer is missing");
-  refused([](json& t) { t["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", json::array()}}; },
-          "no ByteLevel");
-  refused([](json& t) { t["post_processor"] = {{"type", "BertProcessing"}}; }, "post_processor: type BertProcessing");
-  refused([](json& t) { t["post_processor"]["special_tokens"] = json::object(); }, "<s> is missing");
-  refused([](json& t) { t["decoder"] = {{"type", "WordPiece"}}; }, "decoder of type WordPiece");
-#ifdef LLAMA_HAS_ICU
-  const auto split = [](const char* regex, const char* behavior) {
-    return json{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", behavior}, {"invert", false}};
-  };
-  refused([&](json& t) { t["pre_tokenizer"] = split("(", "Isolated"); }, "the regular expression (");
-  refused([&](json& t) { t["pre_tokenizer"] = split(" ", "MergedWithNext"); }, "behavior MergedWithNext");
+  refused([](json& t) { t["model"]["merges"] = {"\xE2\x96\x81 b"}; }, "isn't in the vocabulary");
+  refused([](json& t) { t["model"]["continuing_subword_prefix"] = "##"; t["model"]["merges"] = {"a b"}; }, "merge 0");
+  refused([](json& t) { t["added_tokens"][0]["lstrip"] = 1; }, "lstrip = 1");
+  refused([](json& t) { t["added_tokens"][0]["surprise"] = true; }, "unknown field surprise");
+  refused([](json& t) { t["added_tokens"][0].erase("id"); }, "id is missing");
+  refused([](json& t) { t["added_tokens"] = 7; }, "added_tokens isn't a list");
+  for (const char* type : {"BertNormalizer", "Nmt", "Precompiled", "StripAccents"}) {
+    refused([&](json& t) { t["normalizer"] = {{"type", type}}; }, (std::string("normalizer: type ") + type).c_str());
+  }
+  for (const char* type : {"BertPreTokenizer", "UnicodeScripts", "FixedLength"}) {
+    refused([&](json& t) { t["pre_tokenizer"] = {{"type", type}}; },
+            (std::string("pre_tokenizer: type ") + type).c_str());
+  }
+  refused([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "replacement is missing");
+  refused([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "__"}}; }, "one character");
   refused([](json& t) {
-    t["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "Isolated"}};
-  }, "Regex is missing");
+    t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
+  }, "prepend_scheme = \"last\"");
+  for (const char* type : {"BertProcessing", "RobertaProcessing"}) {
+    refused([&](json& t) { t["post_processor"] = {{"type", type}}; },
+            (std::string("post_processor: type ") + type).c_str());
+  }
+  refused([](json& t) { t["post_processor"]["special_tokens"] = json::object(); }, "<s> is missing");
+  refused([](json& t) { t["post_processor"]["single"] = json::array(); }, "single has no text");
+  for (const char* type : {"WordPiece", "CTC"}) {
+    refused([&](json& t) { t["decoder"] = {{"type", type}}; }, (std::string("decoder: type ") + type).c_str());
+  }
+  const auto split = [](const json& pattern, const char* behavior) {
+    return json{{"type", "Split"}, {"pattern", pattern}, {"behavior", behavior}, {"invert", false}};
+  };
+  refused([&](json& t) { t["pre_tokenizer"] = split({{"String", " "}}, "Deleted"); }, "behavior Deleted");
+  refused([&](json& t) { t["pre_tokenizer"] = split({{"Glob", "*"}}, "Isolated"); }, "neither String nor Regex");
+#ifdef LLAMA_HAS_ICU
+  refused([&](json& t) { t["pre_tokenizer"] = split({{"Regex", "("}}, "Isolated"); }, "the regular expression (");
+  // What means something else for ICU than for Oniguruma.
+  for (const char* regex : {"\\h+", "\\bx", "(?m)a.b", "\\p{N}{1,3}+", "a\\Kb", "(?~ab)"}) {
+    refused([&](json& t) { t["pre_tokenizer"] = split({{"Regex", regex}}, "Isolated"); }, "is not supported");
+  }
 #endif
-  CHECK(mentions(refusal_of([](json&) {}, R"({"bos_token": "<none>"})"), "bos_token = \"<none>\" is no token"));
+  CHECK(mentions(refusal_of([](json&) {}, R"({"bos_token": 7})"), "bos_token = 7, expected a token's text"));
 }
 
 TEST_CASE("a directory without a tokenizer, and files that aren't JSON, are refused") {
   const scratch_directory directory;
-  CHECK(mentions(refusal([&] { make_tokenizer(directory.path()); }), "neither tokenizer.model nor tokenizer.json"));
+  CHECK(mentions(refusal([&] { make_tokenizer(directory.path()); }), "neither tokenizer.json nor tokenizer.model"));
   directory.write("tokenizer.json", "{\"model\": ");
   CHECK(mentions(refusal([&] { make_tokenizer(directory.path()); }), "tokenizer.json: is not JSON"));
 }

@@ -1,33 +1,75 @@
 #include "text/added_tokens.hpp"
 
+#include <algorithm>
 #include <utility>
+
+#include "text/unicode.hpp"
 
 namespace llama {
 
-void added_tokens::add(std::string content, token_id id) {
-  if (content.empty()) return;
-  auto& tokens = by_first_byte_[static_cast<unsigned char>(content.front())];
-  tokens.push_back({std::move(content), id});
+void added_token_finder::add(std::string pattern, const added_token& token, token_id id) {
+  if (pattern.empty()) return;
+  if (token.single_word) require_icu("an added token with single_word");
+  const auto place = std::ranges::lower_bound(entries_, pattern, {}, &entry::pattern);
+  entry made{std::move(pattern), token, id};
+  if (place != entries_.end() && place->pattern == made.pattern) {
+    *place = std::move(made);
+  } else {
+    entries_.insert(place, std::move(made));
+  }
 }
 
-std::vector<added_tokens::piece> added_tokens::find(std::string_view text) const {
+/// Narrows the sorted entries down byte by byte.
+const added_token_finder::entry* added_token_finder::longest(std::string_view text) const {
+  const entry* found = nullptr;
+  auto first = entries_.begin();
+  auto last = entries_.end();
+  for (std::size_t depth = 0; first != last; ++depth) {
+    if (first->pattern.size() == depth) {
+      if (depth > 0) found = &*first;
+      if (++first == last) break;
+    }
+    if (depth == text.size()) break;
+    const auto byte = [depth](const entry& e) { return static_cast<unsigned char>(e.pattern[depth]); };
+    const auto range = std::ranges::equal_range(first, last, static_cast<unsigned char>(text[depth]), {}, byte);
+    first = range.begin();
+    last = range.end();
+  }
+  return found;
+}
+
+std::vector<added_token_finder::piece> added_token_finder::find(std::string_view text) const {
   std::vector<piece> pieces;
   std::size_t done = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const token* longest = nullptr;
-    for (const token& candidate : by_first_byte_[static_cast<unsigned char>(text[at])]) {
-      const bool longer = !longest || candidate.content.size() > longest->content.size();
-      if (longer && text.substr(at).starts_with(candidate.content)) longest = &candidate;
-    }
-    if (!longest) {
+  for (std::size_t at = 0; at < text.size() && !entries_.empty();) {
+    const entry* const found = longest(text.substr(at));
+    if (!found) {
       ++at;
       continue;
     }
-    if (at > done) pieces.push_back({text.substr(done, at - done), std::nullopt});
-    pieces.push_back({text.substr(at, longest->content.size()), longest->id});
-    done = at += longest->content.size();
+    text_range range = {at, at + found->pattern.size()};
+    at = range.end;  // the search goes on here whatever becomes of this one
+    if (ignore_special_ && found->token.special) continue;
+    if (found->token.single_word) {
+      const bool word_before = range.begin > 0 && is_word_character(utf8_decode_back(text.substr(0, range.begin)).code);
+      const bool word_behind = at < text.size() && is_word_character(utf8_decode(text.substr(at)).code);
+      if (word_before || word_behind) continue;
+    }
+    while (found->token.lstrip && range.begin > done) {
+      const utf8_character c = utf8_decode_back(text.substr(0, range.begin));
+      if (!is_white_space(c.code)) break;
+      range.begin -= c.length;
+    }
+    while (found->token.rstrip && range.end < text.size()) {
+      const utf8_character c = utf8_decode(text.substr(range.end));
+      if (!is_white_space(c.code)) break;
+      range.end += c.length;
+    }
+    if (done < range.begin) pieces.push_back({{done, range.begin}, std::nullopt});
+    pieces.push_back({range, found->id});
+    done = range.end;
   }
-  if (done < text.size()) pieces.push_back({text.substr(done), std::nullopt});
+  if (done < text.size()) pieces.push_back({{done, text.size()}, std::nullopt});
   return pieces;
 }
 

@@ -27,6 +27,19 @@ inline std::string character(unsigned char byte) {
   return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
 }
 
+/// Bytes written in the alphabet.
+inline std::string from_bytes(std::string_view bytes) {
+  static const std::array<std::string, 256> characters = [] {
+    std::array<std::string, 256> result;
+    for (std::size_t byte = 0; byte < 256; ++byte) result[byte] = character(static_cast<unsigned char>(byte));
+    return result;
+  }();
+  std::string result;
+  result.reserve(bytes.size() * 3 / 2);
+  for (const char byte : bytes) result += characters[static_cast<unsigned char>(byte)];
+  return result;
+}
+
 /// The bytes that a token stands for; none if it has a character outside of the alphabet.
 inline std::optional<std::string> to_bytes(std::string_view token) {
   static const std::array<int, 0x200> byte_of = [] {

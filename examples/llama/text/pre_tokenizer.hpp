@@ -1,37 +1,39 @@
 #pragma once
 
-#include <optional>
+#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "text/unicode.hpp"
+#include "text/split.hpp"
 
 namespace llama {
 
-/// Cuts a text into the words that byte-pair encoding works on, as tokenizer.json's "pre_tokenizer" says.
+/// A piece of a text on its way to the model.
+struct word {
+  std::string text;
+  bool at_start;  ///< it begins where the whole text does
+};
+
+/// tokenizer.json's "pre_tokenizer": cuts a text into the words that the model works on.
 ///
-/// Errors      input_error that names what isn't supported. It has to be byte-level: types ByteLevel, and
-///             Split, Digits and Sequence before or around it.
+/// Errors      input_error that names a type that isn't supported.
 class pre_tokenizer {
  public:
-  pre_tokenizer(const nlohmann::json& description, const std::string& where);
+  pre_tokenizer() = default;  ///< the whole text is one word
+  pre_tokenizer(const nlohmann::json& description, const std::string& where) { add(description, where); }
 
-  std::vector<std::string> split(std::string_view text) const;
+  /// The words of a text, in order, none of them empty.
+  std::vector<word> split(word text) const;
 
  private:
-  struct step {
-    bool space_before = false;  ///< every piece that has none gets one
-    std::optional<unicode_pattern> pattern;
-    bool keep_gaps = true;  ///< what the pattern doesn't match stays as words of its own
-  };
-
+  using step = std::function<void(word& text, std::vector<word>& pieces)>;
+  using matcher = std::function<text_ranges(std::string_view text)>;
   void add(const nlohmann::json& description, const std::string& where);
+  void add_split(matcher match, delimiter behavior, bool inverted = false);
 
   std::vector<step> steps_;
-  bool byte_level_ = false;
 };
 
 }  // namespace llama

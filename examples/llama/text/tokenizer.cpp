@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "text/bpe_tokenizer.hpp"
-#include "input_error.hpp"
-#include "text/sentencepiece_tokenizer.hpp"
 #include "text/utf8.hpp"
 
 namespace llama {
@@ -21,7 +18,6 @@ token_ids tokenizer::encode(std::string_view text, bool add_special) const {
 std::string tokenizer::decode(std::span<const token_id> ids) const {
   std::string text;
   for (const token_id id : ids) text += bytes(id);
-  if (begins_with_space_ && text.starts_with(' ')) text.erase(0, 1);
   return valid_utf8(text);
 }
 
@@ -34,11 +30,5 @@ std::string stream_decoder::push(token_id id) {
 }
 
 std::string stream_decoder::finish() { return valid_utf8(std::exchange(pending_, {})); }
-
-std::unique_ptr<tokenizer> make_tokenizer(const std::filesystem::path& directory) {
-  if (exists(directory / "tokenizer.model")) return std::make_unique<sentencepiece_tokenizer>(directory);
-  if (exists(directory / "tokenizer.json")) return std::make_unique<bpe_tokenizer>(directory);
-  throw input_error(directory.string() + ": neither tokenizer.model nor tokenizer.json is there");
-}
 
 }  // namespace llama

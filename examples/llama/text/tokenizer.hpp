@@ -27,7 +27,7 @@ class tokenizer {
   token_ids encode(std::string_view text, bool add_special) const;
 
   /// The text of ids, special tokens left out; U+FFFD stands for bytes that aren't UTF-8.
-  std::string decode(std::span<const token_id> ids) const;
+  virtual std::string decode(std::span<const token_id> ids) const;
 
   /// What one token adds to a text, maybe only a part of a character. Empty for special and unknown ids.
   virtual std::string bytes(token_id id) const = 0;
@@ -40,13 +40,17 @@ class tokenizer {
   /// What add_special puts before and after a text.
   const token_ids& before() const { return before_; }
   const token_ids& after() const { return after_; }
+  /// What whoever uses it should be told: a line for each thing that the files leave open, or that isn't as they say.
+  const std::vector<std::string>& notes() const { return notes_; }
 
  protected:
   virtual token_ids encode_text(std::string_view text) const = 0;
 
   std::optional<token_id> bos_, eos_;
   token_ids before_, after_;
-  bool begins_with_space_ = false;  ///< encode_text() puts a space before the text, decode() takes it away
+  std::vector<std::string> notes_;
+
+  friend std::unique_ptr<tokenizer> make_tokenizer(const std::filesystem::path& directory);
 };
 
 /// Text as it is generated: a character comes out when all its bytes are in.
@@ -64,8 +68,9 @@ class stream_decoder {
   std::string pending_;
 };
 
-/// The tokenizer of a Hugging Face model directory: tokenizer.model (SentencePiece), else tokenizer.json
-/// (byte-level BPE). Errors: input_error that names what is missing or isn't supported.
+/// The tokenizer of a Hugging Face model directory: tokenizer.json, else tokenizer.model (SentencePiece); one that
+/// isn't what its name says is passed over where the other is good, which notes() says. README.md has what is
+/// supported and which file counts. Errors: input_error that names what is missing, wrong or not supported.
 std::unique_ptr<tokenizer> make_tokenizer(const std::filesystem::path& directory);
 
 }  // namespace llama

@@ -3,16 +3,29 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "text/split.hpp"
+
+/// What of Unicode tokenizers need. ICU knows it; without ICU everything here but is_white_space() is refused by an
+/// input_error that says so. ICU's version of Unicode may be another than the peer's: README.md.
 namespace llama {
 
-/// A regular expression over Unicode text: ICU's engine, which gives what tokenizer.json means (Oniguruma's
-/// matches) for the constructs that tokenizers use. Works on UTF-8 as it is.
+/// The property White_Space, as Rust and its regular expressions have it. Needs no ICU.
+bool is_white_space(char32_t code);
+/// Categories Nd, Nl and No.
+bool is_number(char32_t code);
+/// Categories P*, and ASCII's symbols.
+bool is_punctuation(char32_t code);
+/// What \w is for Rust's regular expressions.
+bool is_word_character(char32_t code);
+/// Refuses `what` where the program was built without ICU.
+void require_icu(const std::string& what);
+
+/// A regular expression as tokenizer.json has it, Oniguruma's, matched by ICU. Where the two differ it is adapted
+/// (lines end at \n only, ^ and $ are about lines, \w has no joiners), or refused by name.
 ///
 /// Thread      find() may be called at the same time.
-/// Errors      input_error for a pattern that ICU doesn't know, and for every pattern where the program was
-///             built without ICU.
+/// Errors      input_error for a pattern that ICU doesn't know, or that means something else there.
 class unicode_pattern {
  public:
   explicit unicode_pattern(const std::string& pattern);
@@ -20,13 +33,8 @@ class unicode_pattern {
   unicode_pattern(unicode_pattern&&) noexcept;
   unicode_pattern& operator=(unicode_pattern&&) noexcept;
 
-  /// A piece of a text: a match, or what lies between two.
-  struct piece {
-    std::string_view text;
-    bool matched;
-  };
-  /// The whole text in pieces, none of them empty.
-  std::vector<piece> find(std::string_view text) const;
+  /// The matches in a text, from the left, empty ones too, but not right behind another.
+  text_ranges find(std::string_view text) const;
 
  private:
   struct compiled;
@@ -35,7 +43,10 @@ class unicode_pattern {
 
 enum class normal_form { nfc, nfd, nfkc, nfkd };
 
-/// The text in a Unicode normal form. Errors: input_error without ICU.
+/// The text in a Unicode normal form.
 std::string normalise(std::string_view text, normal_form form);
+
+/// Every character in lower case by itself, whatever stands beside it.
+std::string lower_case(std::string_view text);
 
 }  // namespace llama

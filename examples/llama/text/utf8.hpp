@@ -35,6 +35,28 @@ inline utf8_step utf8_front(std::string_view text) {
   return {length, true, false};
 }
 
+struct utf8_character {
+  char32_t code;
+  std::size_t length;
+};
+
+/// The character at the front. Requires    valid UTF-8, not empty.
+inline utf8_character utf8_decode(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return char32_t{static_cast<unsigned char>(text[i])}; };
+  const char32_t lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  if (lead < 0xE0) return {(lead & 0x1F) << 6 | (byte(1) & 0x3F), 2};
+  if (lead < 0xF0) return {(lead & 0xF) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F), 3};
+  return {(lead & 7) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F), 4};
+}
+
+/// The character at the end. Requires    valid UTF-8, not empty.
+inline utf8_character utf8_decode_back(std::string_view text) {
+  std::size_t at = text.size() - 1;
+  while ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return utf8_decode(text.substr(at));
+}
+
 /// The text with U+FFFD for whatever isn't UTF-8.
 inline std::string valid_utf8(std::string_view text) {
   std::string result;

@@ -16,5 +16,6 @@ void add_safetensors_commands(command_table& table);
 void add_adapter_commands(command_table& table);
 void add_bitsandbytes_commands(command_table& table);
 void add_llama_commands(command_table& table);
+void add_tokenizer_commands(command_table& table);
 
 }  // namespace interop

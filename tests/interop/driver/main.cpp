@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   interop::add_adapter_commands(table);
   interop::add_bitsandbytes_commands(table);
   interop::add_llama_commands(table);
+  interop::add_tokenizer_commands(table);
   const std::vector<std::string> words(argv + 1, argv + argc);
   const auto found = words.empty() ? table.end() : table.find(words.front());
   if (found == table.end()) {
