@@ -38,7 +38,7 @@ inline bool give_access(int file, const std::filesystem::path& of, const struct 
   const bool owner = made.st_uid == old.st_uid || ::fchown(file, old.st_uid, static_cast<gid_t>(-1)) == 0;
   const bool group = made.st_gid == old.st_gid || ::fchown(file, static_cast<uid_t>(-1), old.st_gid) == 0;
   const bool list = set_acl(file, acl_of(of));
-  const auto of_others = static_cast<mode_t>((mode & S_IRWXO) << 3);
+  const mode_t of_others = (mode & S_IRWXO) << 3;
   if (!group || !list) mode &= static_cast<mode_t>(~S_IRWXG) | of_others;  // with a list, these bits are its mask
   if (!group) mode &= static_cast<mode_t>(~S_ISGID);
   if (!owner) mode &= static_cast<mode_t>(~S_ISUID);
