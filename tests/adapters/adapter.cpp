@@ -111,7 +111,8 @@ TEST_CASE("spans of the wrong size are rejected by both sizes") {
   CHECK_ERROR(shape_error, "20 parameters needed, the span given has 0", make(0, 20));
   CHECK_ERROR(shape_error, "20 gradients needed, the span given has 21", make(20, 21));
   CHECK_NOTHROW(make(20, 20));
-  CHECK(make(20, 0).gradient().empty());  // for inference
+  const auto for_inference = make(20, 0);
+  CHECK(for_inference.gradient().empty());
 }
 
 TEST_CASE("a clone is equal and apart") {

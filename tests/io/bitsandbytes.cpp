@@ -128,7 +128,8 @@ TEST_CASE("quantised weights are written and read in place, bit for bit") {
   CHECK(read.find_int8("weight") != nullptr);
   CHECK(read.find_int8("a.weight") == nullptr);
   CHECK(read.find_four_bit("a") == nullptr);
-  CHECK(sbora::bitsandbytes_weights({}).four_bit().empty());
+  const sbora::bitsandbytes_weights none({});
+  CHECK(none.four_bit().empty());
 }
 
 TEST_CASE("tensors have the names, types, shapes and JSON of bitsandbytes") {

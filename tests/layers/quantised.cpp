@@ -107,9 +107,11 @@ TEST_CASE("a layer over quantised weights is one over their values") {
   for (const layer_case& size : cases) {
     const layer_problem<adapter_kind::fa, float> p(size);
     const sbora::weight_view<const float> source(p.weight.data(), size.d_out, size.d_in, p.weight.stride());
-    check_weight(size, sbora::four_bit_weight(source).view());
-    check_weight(size, sbora::four_bit_weight(source, {sbora::four_bit_type::fp4, 32, true}).view());
-    check_weight(size, sbora::int8_weight(source).view());
+    const sbora::four_bit_weight nf4(source), nested_fp4(source, {sbora::four_bit_type::fp4, 32, true});
+    const sbora::int8_weight int8(source);
+    check_weight(size, nf4.view());
+    check_weight(size, nested_fp4.view());
+    check_weight(size, int8.view());
   }
 }
 

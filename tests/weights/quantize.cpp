@@ -89,8 +89,10 @@ TEST_CASE("quantising doesn't depend on where elements lie, or on how work is sh
   }
   const sbora::weight_view<bfloat16> a(rows.data(), 70, 45, rows.stride());
   const sbora::weight_view<bfloat16> b(columns.data(), 70, 45, 0, sbora::storage::in_by_out);
-  CHECK(values_of(sbora::four_bit_weight(a).view()) == values_of(sbora::four_bit_weight(b).view()));
-  CHECK(values_of(sbora::int8_weight(a).view()) == values_of(sbora::int8_weight(b).view()));
+  const sbora::four_bit_weight four_a(a), four_b(b);
+  CHECK(values_of(four_a.view()) == values_of(four_b.view()));
+  const sbora::int8_weight int8_a(a), int8_b(b);
+  CHECK(values_of(int8_a.view()) == values_of(int8_b.view()));
 }
 
 TEST_CASE("zero blocks, odd counts and sizes beside the blocks") {
@@ -100,7 +102,8 @@ TEST_CASE("zero blocks, odd counts and sizes beside the blocks") {
   CHECK(codes.view().scales().absmax[0] == 0);
   CHECK(codes.view().scales().absmax[1] == 1e-38F);  // the ragged one, as upstream keeps it
   CHECK(values_of(codes.view()) == zeros);
-  CHECK(values_of(sbora::int8_weight(sbora::weight_view<const float>(zeros.data(), 1, 67)).view()) == zeros);
+  const sbora::int8_weight int8(sbora::weight_view<const float>(zeros.data(), 1, 67));
+  CHECK(values_of(int8.view()) == zeros);
   for (const index_t d_in : {63, 64, 65, 127}) {  // as upstream: (7, blocksize - 1)
     const std::vector<float> weight = normal(7 * d_in, 5);
     const sbora::four_bit_weight some(sbora::weight_view<const float>(weight.data(), 7, d_in));

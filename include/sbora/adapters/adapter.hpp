@@ -5,6 +5,7 @@
 #include <span>
 
 #include <sbora/config/aligned_memory.hpp>
+#include <sbora/config/assert.hpp>
 #include <sbora/config/checked_size.hpp>
 #include <sbora/config/option.hpp>
 #include <sbora/layers/weight_delta.hpp>
@@ -86,29 +87,31 @@ class basic_adapter {
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
   index_t rank() const noexcept { return target_.rank(); }
-  const region& target() const noexcept { return target_; }
-  const adapter_options& options() const noexcept { return options_; }
+  const region& target() const& noexcept { return target_; }
+  region target() && noexcept { return std::move(target_); }
+  adapter_options options() const noexcept { return options_; }
 
   /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
   index_t parameter_count() const noexcept {
     return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_);
   }
 
-  std::span<T> parameters() noexcept { return parameters_.value; }
-  std::span<const T> parameters() const noexcept { return parameters_.value; }
-  std::span<T> gradient() noexcept { return gradient_.value; }
-  std::span<const T> gradient() const noexcept { return gradient_.value; }
+  /// These, the maps, view() and delta() refer to the adapter's memory: of a temporary they don't compile.
+  std::span<T> parameters() & noexcept { return parameters_.value; }
+  std::span<const T> parameters() const& noexcept { return parameters_.value; }
+  std::span<const T> parameters() const&& = delete;  // would dangle: name the adapter
+  std::span<T> gradient() & noexcept { return gradient_.value; }
+  std::span<const T> gradient() const& noexcept { return gradient_.value; }
+  std::span<const T> gradient() const&& = delete;  // would dangle: name the adapter
   void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
   /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
-  matrix_map matrix() noexcept { return {parameters_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())}; }
-  const_matrix_map matrix() const noexcept {
-    return {parameters_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())};
-  }
-  matrix_map gradient_matrix() noexcept { return {gradient_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())}; }
-  const_matrix_map gradient_matrix() const noexcept {
-    return {gradient_.value.data(), Eigen::Index(rows()), Eigen::Index(cols())};
-  }
+  matrix_map matrix() & noexcept { return map_of<matrix_map>(parameters_.value.data()); }
+  const_matrix_map matrix() const& noexcept { return map_of<const_matrix_map>(parameters_.value.data()); }
+  const_matrix_map matrix() const&& = delete;  // would dangle: name the adapter
+  matrix_map gradient_matrix() & noexcept { return map_of<matrix_map>(gradient_.value.data()); }
+  const_matrix_map gradient_matrix() const& noexcept { return map_of<const_matrix_map>(gradient_.value.data()); }
+  const_matrix_map gradient_matrix() const&& = delete;  // would dangle: name the adapter
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
   double scale() const noexcept {
@@ -137,13 +140,17 @@ class basic_adapter {
   void set_dropout_step(std::uint64_t step) noexcept { dropout_step_ = step; }
   std::uint64_t next_dropout_step() noexcept { return dropout_step_++; }
 
-  /// What layers and mergers take.
-  adapter_view<Kind, T> view() const noexcept {
-    return {&target_, parameters_.value.data(), gradient_.value.data(), d_out_,           d_in_,
-            static_cast<T>(scale()), enabled_, options_.dropout, options_.dropout_seed};
+  /// What layers and mergers take. Requires that the adapter wasn't moved from: SBORA_ASSERT.
+  adapter_view<Kind, T> view() const& {
+    SBORA_ASSERT(rank() > 0, "the adapter was moved from, and has no parameters any more");
+    T* const gradient = gradient_.value.empty() ? nullptr : gradient_.value.data();  // empty: maybe not null
+    return {&target_, parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()),
+            enabled_, options_.dropout, options_.dropout_seed};
   }
+  adapter_view<Kind, T> view() const&& = delete;  // would dangle: name the adapter
   /// What layers take several of, of both kinds.
-  weight_delta<T> delta() const noexcept { return view(); }
+  weight_delta<T> delta() const& { return view(); }
+  weight_delta<T> delta() const&& = delete;  // would dangle: name the adapter
 
  private:
   double scale_without_multiplier() const noexcept {
@@ -152,6 +159,10 @@ class basic_adapter {
   }
   index_t rows() const noexcept { return Kind == adapter_kind::fa ? d_out_ : rank(); }
   index_t cols() const noexcept { return Kind == adapter_kind::fa ? rank() : d_in_; }
+  template <class Map>
+  Map map_of(T* data) const noexcept {
+    return {data, Eigen::Index(rows()), Eigen::Index(cols())};
+  }
 
   struct checked {};
 

@@ -40,7 +40,7 @@ class merger {
  public:
   explicit merger(weight_view<Scalar> weight) : weight_(weight) {}
 
-  const weight_view<Scalar>& weight() const noexcept { return weight_; }
+  weight_view<Scalar> weight() const noexcept { return weight_; }
 
   /// Merges with the adapter's scale(), enabled or not.
   template <adapter_kind Kind, class T, class Executor = serial_executor>
@@ -310,6 +310,24 @@ class merger {
 template <class Scalar>
 merger(weight_view<Scalar>) -> merger<Scalar>;
 
+/// Of a matrix instead of a view of it: doesn't compile, and this says why.
+template <class Matrix>
+  requires detail::eigen_dense<Matrix>
+class merger<Matrix> {
+  static_assert(sizeof(Matrix) == 0, "sbora::merger: the weight is a view: sbora::merger{sbora::weight_view{w}}");
+
+ public:
+  template <class... Arguments>
+  explicit merger(Arguments&&...);
+  template <class... Arguments>
+  void merge(Arguments&&...);
+  template <class... Arguments>
+  void unmerge(Arguments&&...);
+};
+template <class Matrix>
+  requires detail::eigen_dense<Matrix>
+merger(Matrix&&) -> merger<std::remove_cvref_t<Matrix>>;
+
 /// Merges in its constructor and unmerges in its destructor, if still merged, on the calling thread.
 ///
 /// Lifetime    merger and adapter have to outlive it and stay where they are.
@@ -320,6 +338,7 @@ class [[nodiscard]] scoped_merge {
   scoped_merge(merger<Scalar>& into, const Adapter& adapter) : merger_(&into), adapter_(&adapter) {
     into.merge(adapter);
   }
+  scoped_merge(merger<Scalar>& into, const Adapter&& adapter) = delete;  // a temporary: it has to outlive the guard
   scoped_merge(const scoped_merge&) = delete;
   scoped_merge& operator=(const scoped_merge&) = delete;
   ~scoped_merge() {

@@ -79,7 +79,8 @@ class overlay {
   index_t merged_count() const noexcept { return static_cast<index_t>(entries_.size()); }
 
   /// What is merged, for linear::set_overlay and export_merged.
-  const delta_list<T>& deltas() const noexcept { return deltas_; }
+  const delta_list<T>& deltas() const& noexcept { return deltas_; }
+  const delta_list<T>& deltas() const&& = delete;  // would dangle: name the overlay
 
  private:
   static constexpr const char* name = "sbora::overlay";

@@ -63,6 +63,8 @@ struct reset_on_move {
   T value{};
 
   reset_on_move() = default;
+  reset_on_move(const reset_on_move&) = default;
+  reset_on_move& operator=(const reset_on_move&) = default;
   reset_on_move(T value_) noexcept : value(value_) {}
   reset_on_move(reset_on_move&& other) noexcept : value(std::exchange(other.value, T{})) {}
   reset_on_move& operator=(reset_on_move&& other) noexcept {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 
 #include <sbora/io/quant_state.hpp>
 #include <sbora/io/tensor.hpp>
@@ -16,7 +17,7 @@ using quantised_parts = std::map<std::string, const tensor_view*, std::less<>>;
 class part_reader {
  public:
   part_reader(const std::string& weight, const quantised_parts& parts, problem_list& problems,
-              std::vector<std::vector<float>>& copies)
+              std::vector<std::shared_ptr<const std::vector<float>>>& copies)
       : weight_(weight), parts_(parts), problems_(problems), copies_(copies) {}
 
   void wrong(const std::string& what) {
@@ -42,7 +43,7 @@ class part_reader {
     }
     if constexpr (std::is_same_v<Scalar, float>) {
       if (!tensor->is_aligned<float>()) {
-        return copies_.emplace_back(tensor->copy<float>());
+        return *copies_.emplace_back(std::make_shared<const std::vector<float>>(tensor->copy<float>()));
       }
     }
     return tensor->values<Scalar>();
@@ -52,7 +53,7 @@ class part_reader {
   const std::string& weight_;
   const quantised_parts& parts_;
   problem_list& problems_;
-  std::vector<std::vector<float>>& copies_;
+  std::vector<std::shared_ptr<const std::vector<float>>>& copies_;
   bool failed_ = false;
 };
 
@@ -72,7 +73,7 @@ namespace sbora::inline SBORA_ABI {
 /// Requires    every state whole and of one kind, sizes that fit, finite scales, and the code book that kernels have
 ///             (checkpoints bring one along); int8 by rows. Codes of 4 bits may be stored as any dtype
 ///             (quant_storage): their bytes count.
-/// Lifetime    views point to the tensors' memory, which has to outlive this.
+/// Lifetime    views point to the tensors' memory, which has to outlive them, and to this or a copy of it.
 /// Cost        one pass over names and scales. Copies nothing but scales that don't lie at a multiple of 4 bytes.
 /// Thread      immutable.
 /// Errors      checkpoint_error with everything that is wrong, of all weights.
@@ -116,12 +117,16 @@ class bitsandbytes_weights {
   }
 
   /// In the order of their names.
-  std::span<const four_bit_entry> four_bit() const noexcept { return four_bit_; }
-  std::span<const int8_entry> int8() const noexcept { return int8_; }
+  std::span<const four_bit_entry> four_bit() const& noexcept { return four_bit_; }
+  std::span<const four_bit_entry> four_bit() const&& = delete;  // would dangle: name the object
+  std::span<const int8_entry> int8() const& noexcept { return int8_; }
+  std::span<const int8_entry> int8() const&& = delete;  // would dangle: name the object
 
   /// Null where there is none of that name.
-  const four_bit_view* find_four_bit(std::string_view name) const noexcept { return find(four_bit_, name); }
-  const int8_view* find_int8(std::string_view name) const noexcept { return find(int8_, name); }
+  const four_bit_view* find_four_bit(std::string_view name) const& noexcept { return find(four_bit_, name); }
+  const four_bit_view* find_four_bit(std::string_view name) const&& = delete;  // would dangle: name the object
+  const int8_view* find_int8(std::string_view name) const& noexcept { return find(int8_, name); }
+  const int8_view* find_int8(std::string_view name) const&& = delete;  // would dangle: name the object
 
  private:
   static bool is_part(std::string_view name, std::string_view part) {
@@ -204,7 +209,7 @@ class bitsandbytes_weights {
 
   std::vector<four_bit_entry> four_bit_;
   std::vector<int8_entry> int8_;
-  std::vector<std::vector<float>> copies_;  // a move leaves their memory where it is
+  std::vector<std::shared_ptr<const std::vector<float>>> copies_;  // copies of this have the same views
 };
 
 }  // namespace sbora::inline SBORA_ABI

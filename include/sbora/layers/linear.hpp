@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include <sbora/config/lasting_span.hpp>
 #include <sbora/layers/delta_only.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -10,7 +11,7 @@ namespace sbora::inline SBORA_ABI {
 ///
 /// Shapes      x: tokens × d_in, y: tokens × d_out; how Eigen objects map to that: activation_view.
 ///             Over weights that compute in float, each of x, y, dy, dx may be bfloat16.
-/// Requires    shapes that fit: SBORA_ASSERT, before anything is written. Scalar types and contiguous
+/// Requires    shapes that fit: SBORA_ASSERT, in every build, before anything is written. Scalar types and contiguous
 ///             features: at compile time.
 /// Aliasing    results must not overlap inputs, weights or the workspace. Results are overwritten (never
 ///             read), gradients are added to: call adapter.zero_gradient() between steps.
@@ -33,8 +34,8 @@ class linear {
 
   explicit linear(Weight weight) : weight_(weight) {}
 
-  /// With a bias of d_out numbers. Errors: shape_error.
-  linear(Weight weight, std::span<const scalar> bias) : weight_(weight), bias_(bias) {
+  /// With a bias of d_out numbers, which is referred to. Errors: shape_error.
+  linear(Weight weight, lasting_span<scalar> bias) : weight_(weight), bias_(bias) {
     if (static_cast<index_t>(bias.size()) != d_out()) {
       throw shape_error("sbora::linear: bias has " + std::to_string(bias.size()) + " elements, d_out is " +
                         std::to_string(d_out()));
@@ -43,7 +44,7 @@ class linear {
 
   index_t d_out() const noexcept { return weight_.d_out(); }
   index_t d_in() const noexcept { return weight_.d_in(); }
-  const Weight& weight() const noexcept { return weight_; }
+  Weight weight() const noexcept { return weight_; }
 
   /// Has every product of this layer use W + the deltas of `list` for W, or W again for null. What an overlay
   /// merges (overlay.hpp). Lifetime: keeps the pointer; the list may change between calls.
@@ -64,6 +65,7 @@ class linear {
 
   /// y = x·Wᵀ + bias.
   template <class X, class Y, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>
   void forward(X&& x, Y&& y, workspace& memory, Executor&& pool = Executor{}) const {
     forward(x, y, std::span<const delta_type>(), memory, pool);
   }
@@ -71,36 +73,32 @@ class linear {
   /// y = x·(W + ΔW₁ + ΔW₂ + …)ᵀ + bias, eval mode: no dropout, nothing saved. Adapters of both kinds, on
   /// any regions, added in their order; disabled ones left out.
   template <class X, class Y, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>
   void forward(X&& x, Y&& y, std::span<const delta_type> deltas, workspace& memory,
                Executor&& pool = Executor{}) const {
-    detail::check_executor<Executor>();
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
-    check_shapes(in.tokens, in.features, out.tokens, out.features);
+    detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
     run(true, in, out, deltas, memory, pool);
   }
 
   /// The same with one adapter.
   template <class X, class Y, detail::adapter_like Adapter, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, const Adapter&, workspace&, Executor>
   void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory,
                Executor&& pool = Executor{}) const {
-    check_scalar<Adapter>();
     const delta_type delta = adapter.view();
     forward(x, y, std::span<const delta_type>(&delta, 1), memory, pool);
   }
 
   /// The same in training mode: dropout on the adapter's input; fills `saved` for the backward.
-  template <class X, class Y, detail::adapter_like Adapter, class Saved,
-            class Executor = serial_executor>
+  template <class X, class Y, detail::adapter_like Adapter, class Saved, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, Adapter&, Saved&, workspace&, Executor>
   void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory,
                Executor&& pool = Executor{}) const {
-    check_scalar<Adapter>();
-    detail::check_saved_input<Adapter, Saved, X>();
-    detail::check_input_lives<Adapter, X>();
-    detail::check_executor<Executor>();
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
-    check_shapes(in.tokens, in.features, out.tokens, out.features);
+    detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
     const auto a = adapter.view();
     const delta_type delta = a;
     check_delta(delta);
@@ -123,32 +121,32 @@ class linear {
 
   /// dx = dy·W, through the frozen layer alone.
   template <class Dy, class Dx, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::backward, scalar, Dy, Dx, workspace&, Executor>
   void backward(Dy&& dy, Dx&& dx, workspace& memory, Executor&& pool = Executor{}) const {
     backward(dy, dx, std::span<const delta_type>(), memory, pool);
   }
 
   /// dx = dy·(W + ΔW₁ + ΔW₂ + …), without gradients: those are delta_backward(adapter, dy, no_dx, …).
   template <class Dy, class Dx, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::backward, scalar, Dy, Dx, workspace&, Executor>
   void backward(Dy&& dy, Dx&& dx, std::span<const delta_type> deltas, workspace& memory,
                 Executor&& pool = Executor{}) const {
-    detail::check_executor<Executor>();
     const auto out = detail::as_stored_activation<const scalar>(dy);
     const auto in = detail::as_stored_activation<scalar>(dx);
-    check_shapes(in.tokens, in.features, out.tokens, out.features);
+    detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
     run(false, out, in, deltas, memory, pool);
   }
 
   /// gradient += the adapter's gradient; dx = dy·(W + s·B·A), or sbora::no_dx.
-  template <class Dy, class Dx, detail::adapter_like Adapter, class Saved,
-            class Executor = serial_executor>
+  template <class Dy, class Dx, detail::adapter_like Adapter, class Saved, class Executor = serial_executor>
+    requires detail::fits_call<detail::layer_call::backward, scalar, Dy, Dx, Adapter&, const Saved&, workspace&,
+                               Executor>
   void backward(Dy&& dy, Dx&& dx, Adapter& adapter, const Saved& saved, workspace& memory,
                 Executor&& pool = Executor{}) const {
-    check_scalar<Adapter>();
-    detail::check_saved<Adapter, Saved>();
-    detail::check_executor<Executor>();
     const auto a = adapter.view();
     const delta_type delta = a;
     const auto out = detail::as_stored_activation<const scalar>(dy);
+    detail::check_features({"dy", out}, "d_out", d_out());
     check_delta(delta);
     check_overlay();
     detail::check_backward(a, saved, out.tokens);
@@ -156,7 +154,7 @@ class linear {
       delta_backward(adapter, out, no_dx, saved, memory, pool);
     } else {
       const auto in = detail::as_stored_activation<scalar>(dx);
-      check_shapes(in.tokens, in.features, out.tokens, out.features);
+      detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
       detail::workspace_frame frame(memory, workspace_bytes<Dx>(out.tokens, adapter));
       if (out.tokens == 0) return;
       if (a.dropout == 0 && packs_deltas(out, false)) {
@@ -170,6 +168,20 @@ class linear {
       }
       if (a.enabled) detail::add_gradient(a, out, saved, frame, pool);
     }
+  }
+
+  /// Any other arguments don't compile, and these say why.
+  template <class... Arguments>
+    requires(!detail::fits_call<detail::layer_call::forward, scalar, Arguments...>)
+  void forward(Arguments&&...) const {
+    constexpr auto found = detail::mistake_of_call<detail::layer_call::forward, scalar, Arguments...>;
+#include <sbora/layers/call_mistakes.inl>
+  }
+  template <class... Arguments>
+    requires(!detail::fits_call<detail::layer_call::backward, scalar, Arguments...>)
+  void backward(Arguments&&...) const {
+    constexpr auto found = detail::mistake_of_call<detail::layer_call::backward, scalar, Arguments...>;
+#include <sbora/layers/call_mistakes.inl>
   }
 
   /// Workspace that forward and backward of this many tokens need at most, with these adapters; with
@@ -198,29 +210,9 @@ class linear {
   }
 
  private:
-  template <class Adapter>
-  static constexpr void check_scalar() {
-    static_assert(std::is_same_v<typename Adapter::scalar, scalar>,
-                  "sbora::linear: the adapter's scalar has to be what the weight computes in: float for "
-                  "float, bfloat16 and half weights, double for double weights");
-  }
-
-  void check_delta(const delta_type& delta) const {
-    SBORA_ASSERT(delta.d_out == d_out() && delta.d_in == d_in(),
-                 "the adapter was made for a weight of another shape");
-    static_cast<void>(delta);
-  }
+  void check_delta(const delta_type& delta) const { detail::check_delta(delta, d_out(), d_in()); }
   void check_overlay() const {
     for (const delta_type& delta : overlay()) check_delta(delta);
-  }
-
-  void check_shapes(index_t in_tokens, index_t in_features, index_t out_tokens,
-                    index_t out_features) const {
-    SBORA_ASSERT(in_features == d_in(), "the input side's features differ from d_in");
-    SBORA_ASSERT(out_features == d_out(), "the output side's features differ from d_out");
-    SBORA_ASSERT(in_tokens == out_tokens, "input and output have different numbers of tokens");
-    static_cast<void>(in_tokens), static_cast<void>(in_features);
-    static_cast<void>(out_tokens), static_cast<void>(out_features);
   }
 
   /// Whether a call on this left operand adds ΔW on pack; see delta_path.
@@ -332,5 +324,20 @@ class linear {
 
 template <class Weight>
 linear(Weight) -> linear<Weight>;
+
+/// Of a matrix instead of a view of it: doesn't compile, and this says why.
+template <class Matrix>
+  requires detail::eigen_dense<Matrix>
+class linear<Matrix> {
+  static_assert(sizeof(Matrix) == 0, "sbora::linear: the weight is a view: sbora::linear{sbora::weight_view{w}}");
+
+ public:
+  template <class... Arguments>
+  explicit linear(Arguments&&...);
+  template <class... Arguments>
+  void forward(Arguments&&...) const;
+  template <class... Arguments>
+  void backward(Arguments&&...) const;
+};
 
 }  // namespace sbora::inline SBORA_ABI

@@ -26,7 +26,8 @@ class fa_saved {
 
   index_t tokens() const noexcept { return tokens_.value; }
   index_t rank() const noexcept { return rank_; }
-  matrix_map gathered() const noexcept { return matrix_map(memory_.value.data(), tokens(), rank_); }
+  matrix_map gathered() const& noexcept { return matrix_map(memory_.value.data(), tokens(), rank_); }
+  matrix_map gathered() const&& = delete;  // would dangle: name what was saved
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }
 
@@ -69,7 +70,7 @@ class fb_saved {
   using input_view = activation_view<const detail::stored_as<Input>>;
 
   index_t tokens() const noexcept { return input_.tokens; }
-  const input_view& input() const noexcept { return input_; }
+  input_view input() const noexcept { return input_; }
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }
 

@@ -6,13 +6,14 @@
 #include <utility>
 #include <vector>
 
+#include <sbora/config/aligned_memory.hpp>
 #include <sbora/config/errors.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
 /// Which columns (FA) or rows (FB) of a weight an adapter touches: `rank` distinct indices in [0, dim).
 ///
-/// Effect      A value: copy, compare, move. Keeps the order that was given, since column j of the
+/// Effect      A value: copy, compare, move (what was moved from has dim 0, and fits nothing). Keeps the order that was given, since column j of the
 ///             trained half belongs to indices()[j]; sorted() is the same set ascending.
 /// Cost        O(rank·log rank) to make, 3·rank indices of memory.
 /// Thread      immutable.
@@ -22,17 +23,17 @@ namespace sbora::inline SBORA_ABI {
 class region {
  public:
   region(index_t dim, std::vector<index_t> indices) : dim_(dim), indices_(std::move(indices)) {
-    if (dim_ < 1) throw region_error("sbora::region: dim must be at least 1, got " + std::to_string(dim_));
+    if (dim < 1) throw region_error("sbora::region: dim must be at least 1, got " + std::to_string(dim));
     const index_t count = rank();
-    if (count < 1 || count > dim_) {
-      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim_) +
+    if (count < 1 || count > dim) {
+      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim) +
                          "], got " + std::to_string(count));
     }
     order_.resize(indices_.size());
     for (std::size_t j = 0; j < order_.size(); ++j) {
-      if (indices_[j] < 0 || indices_[j] >= dim_) {
+      if (indices_[j] < 0 || indices_[j] >= dim) {
         throw region_error("sbora::region: index " + std::to_string(indices_[j]) + " at position " +
-                           std::to_string(j) + " is outside [0, " + std::to_string(dim_) + ")");
+                           std::to_string(j) + " is outside [0, " + std::to_string(dim) + ")");
       }
       order_[j] = static_cast<index_t>(j);
     }
@@ -49,15 +50,18 @@ class region {
     }
   }
 
-  index_t dim() const noexcept { return dim_; }
+  index_t dim() const noexcept { return dim_.value; }
   index_t rank() const noexcept { return static_cast<index_t>(indices_.size()); }
 
-  /// In the order given.
-  std::span<const index_t> indices() const noexcept { return indices_; }
+  /// In the order given. Of a temporary region these three are values, which live on.
+  std::span<const index_t> indices() const& noexcept { return indices_; }
+  std::vector<index_t> indices() && noexcept { return std::move(region(std::move(*this)).indices_); }
   /// Ascending.
-  std::span<const index_t> sorted() const noexcept { return sorted_; }
+  std::span<const index_t> sorted() const& noexcept { return sorted_; }
+  std::vector<index_t> sorted() && noexcept { return std::move(region(std::move(*this)).sorted_); }
   /// Where they came from: sorted()[i] == indices()[order()[i]].
-  std::span<const index_t> order() const noexcept { return order_; }
+  std::span<const index_t> order() const& noexcept { return order_; }
+  std::vector<index_t> order() && noexcept { return std::move(region(std::move(*this)).order_); }
 
   bool contains(index_t index) const noexcept {
     return std::binary_search(sorted_.begin(), sorted_.end(), index);
@@ -65,13 +69,13 @@ class region {
 
   /// Same dim, same indices in the same order.
   friend bool operator==(const region& a, const region& b) noexcept {
-    return a.dim_ == b.dim_ && a.indices_ == b.indices_;
+    return a.dim() == b.dim() && a.indices_ == b.indices_;
   }
 
  private:
   index_t at(index_t position) const { return indices_[static_cast<std::size_t>(position)]; }
 
-  index_t dim_;
+  detail::reset_on_move<index_t> dim_;
   std::vector<index_t> indices_;
   std::vector<index_t> order_;
   std::vector<index_t> sorted_;

@@ -10,6 +10,7 @@
 #include <sbora/config/errors.hpp>
 #include <sbora/config/executor.hpp>
 #include <sbora/config/finite.hpp>
+#include <sbora/config/lasting_span.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/codebooks.hpp>
 #include <sbora/weights/weight_view.hpp>
@@ -28,10 +29,10 @@ constexpr const char* to_string(four_bit_type type) noexcept {
 /// memory that somebody else owns.
 struct four_bit_scales {
   index_t blocksize = 64;
-  std::span<const float> absmax = {};
-  std::span<const std::uint8_t> absmax_codes = {};
-  std::span<const float> nested_absmax = {};
-  std::span<const float> nested_table = {};  ///< 256
+  lasting_span<float> absmax = {};
+  lasting_span<std::uint8_t> absmax_codes = {};
+  lasting_span<float> nested_absmax = {};
+  lasting_span<float> nested_table = {};  ///< 256
   float nested_offset = 0;
 
   bool nested() const noexcept { return !absmax_codes.empty(); }
@@ -110,7 +111,7 @@ class four_bit_view {
   using compute_scalar = float;
   static constexpr bool writable = false;
 
-  four_bit_view(four_bit_type type, std::span<const std::uint8_t> codes, index_t d_out, index_t d_in,
+  four_bit_view(four_bit_type type, lasting_span<std::uint8_t> codes, index_t d_out, index_t d_in,
                 const four_bit_scales& scales)
       : type_(type), codes_(codes), d_out_(d_out), d_in_(d_in), scales_(scales) {
     constexpr const char* who = "sbora::four_bit_view";
@@ -143,7 +144,7 @@ class four_bit_view {
   index_t blocksize() const noexcept { return scales_.blocksize; }
   storage order() const noexcept { return storage::out_by_in; }
   std::span<const std::uint8_t> codes() const noexcept { return codes_; }
-  const four_bit_scales& scales() const noexcept { return scales_; }
+  four_bit_scales scales() const noexcept { return scales_; }
 
   /// Bytes of codes and scales, the nested table included.
   std::size_t bytes() const noexcept {

@@ -20,7 +20,7 @@ class int8_view {
   using compute_scalar = float;
   static constexpr bool writable = false;
 
-  int8_view(std::span<const std::int8_t> codes, std::span<const float> absmax, index_t d_out, index_t d_in)
+  int8_view(lasting_span<std::int8_t> codes, lasting_span<float> absmax, index_t d_out, index_t d_in)
       : codes_(codes), absmax_(absmax), d_out_(d_out), d_in_(d_in) {
     constexpr const char* who = "sbora::int8_view";
     detail::check_count(who, "codes", codes.size(), detail::checked_element_count(who, d_out, d_in));

@@ -100,8 +100,9 @@ class four_bit_weight {
   index_t d_in() const noexcept { return d_in_; }
   index_t blocksize() const noexcept { return blocksize_; }
 
-  /// What layers take. Lifetime: this object's, where it is.
-  four_bit_view view() const {
+  /// What layers take. Lifetime: this object's, where it is; of a temporary it doesn't compile.
+  four_bit_view view() const&& = delete;  // would dangle: name the weight
+  four_bit_view view() const& {
     four_bit_scales scales = {blocksize_, absmax_};
     if (!nested_.codes.empty()) {
       scales.absmax_codes = nested_.codes;
@@ -220,8 +221,9 @@ class int8_weight {
 
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
-  /// What layers take. Lifetime: this object's, where it is.
-  int8_view view() const { return {codes_, absmax_, d_out_, d_in_}; }
+  /// What layers take. Lifetime: this object's, where it is; of a temporary it doesn't compile.
+  int8_view view() const&& = delete;  // would dangle: name the weight
+  int8_view view() const& { return {codes_, absmax_, d_out_, d_in_}; }
 
  private:
   template <class Reader>

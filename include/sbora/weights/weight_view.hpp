@@ -38,6 +38,18 @@ template <class Derived>
 inline constexpr bool is_lvalue =
     (Eigen::internal::traits<Derived>::Flags & Eigen::LvalueBit) != 0;
 
+/// Eigen objects that may have memory of their own, as rvalues: what is kept of one would dangle. (A Ref of const
+/// copies what it can't refer to.)
+template <class Argument>
+inline constexpr bool is_owning_temporary = false;
+template <class Object>
+  requires std::is_base_of_v<Eigen::PlainObjectBase<std::remove_const_t<Object>>, std::remove_const_t<Object>>
+inline constexpr bool is_owning_temporary<Object&&> = true;
+template <class Plain, int Options, class Stride>
+inline constexpr bool is_owning_temporary<Eigen::Ref<const Plain, Options, Stride>&&> = true;
+template <class Plain, int Options, class Stride>
+inline constexpr bool is_owning_temporary<const Eigen::Ref<const Plain, Options, Stride>&&> = true;
+
 /// const Scalar where the Eigen object (Derived as deduced: maybe const) is read-only.
 template <class Derived, class Object = std::remove_reference_t<Derived>>
 using element_of = std::conditional_t<std::is_const_v<Object> || !is_lvalue<std::remove_const_t<Object>>,
@@ -72,33 +84,18 @@ class weight_view {
   using compute_scalar = typename detail::storage_type<value_type>::compute;
   static constexpr bool writable = !std::is_const_v<Scalar>;
 
+  /// stride 0: without gaps.
   weight_view(Scalar* data, index_t d_out, index_t d_in, index_t stride = 0,
               storage order = storage::out_by_in)
-      : data_(data), d_out_(d_out), d_in_(d_in), stride_(stride), order_(order) {
-    const index_t contiguous = order == storage::out_by_in ? d_in : d_out;
-    if (d_out < 1 || d_in < 1) {
-      throw shape_error("sbora::weight_view: a weight of " + detail::shape_text(d_out, d_in) +
-                        ", both must be at least 1");
-    }
-    if (data == nullptr) throw shape_error("sbora::weight_view: data is null");
-    if (reinterpret_cast<std::uintptr_t>(data) % alignof(value_type) != 0) {
-      throw shape_error("sbora::weight_view: data is not aligned to its element of " +
-                        std::to_string(alignof(value_type)) + " bytes");
-    }
-    if (stride_ == 0) stride_ = contiguous;
-    if (stride_ < contiguous) {
-      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) +
-                        " is below the contiguous size " + std::to_string(contiguous));
-    }
-    const index_t lines = order == storage::out_by_in ? d_out : d_in;
-    detail::require_product("sbora::weight_view", {lines, stride_, sizeof(Scalar)});
-  }
+      : weight_view(exact{}, data, d_out, d_in,
+                    stride != 0 ? stride : order == storage::out_by_in ? d_in : d_out, order) {}
 
   /// Of an Eigen matrix, Map, Ref or Block, taken as d_out × d_in in its own storage order.
   template <class Derived>
     requires detail::eigen_dense<Derived>
   explicit weight_view(Derived& weight)
-      : weight_view(weight.data(), weight.rows(), weight.cols(), weight.outerStride(),
+      : weight_view(exact{}, weight.data(), weight.rows(), weight.cols(),
+                    weight.outerSize() == 1 ? weight.innerSize() : weight.outerStride(),
                     bool(Derived::IsRowMajor) ? storage::out_by_in : storage::in_by_out) {
     static_assert(detail::is_direct<std::remove_const_t<Derived>>,
                   "sbora::weight_view: the weight must lie in memory with an inner stride of 1");
@@ -134,6 +131,28 @@ class weight_view {
   detail::dense_source<storage_scalar> source() const noexcept { return {storage_data(), stride_}; }
 
  private:
+  /// That stride, where 0 says that all lines are one: Eigen's Map can say so, a weight can't be that.
+  struct exact {};
+  weight_view(exact, Scalar* data, index_t d_out, index_t d_in, index_t stride, storage order)
+      : data_(data), d_out_(d_out), d_in_(d_in), stride_(stride), order_(order) {
+    const index_t contiguous = order == storage::out_by_in ? d_in : d_out;
+    if (d_out < 1 || d_in < 1) {
+      throw shape_error("sbora::weight_view: a weight of " + detail::shape_text(d_out, d_in) +
+                        ", both must be at least 1");
+    }
+    if (data == nullptr) throw shape_error("sbora::weight_view: data is null");
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(value_type) != 0) {
+      throw shape_error("sbora::weight_view: data is not aligned to its element of " +
+                        std::to_string(alignof(value_type)) + " bytes");
+    }
+    if (stride_ < contiguous) {
+      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) +
+                        " is below the contiguous size " + std::to_string(contiguous));
+    }
+    const index_t lines = order == storage::out_by_in ? d_out : d_in;
+    detail::require_product("sbora::weight_view", {lines, stride_, sizeof(Scalar)});
+  }
+
   Scalar* data_;
   index_t d_out_;
   index_t d_in_;
@@ -153,10 +172,9 @@ weight_view(Derived&&) -> weight_view<detail::element_of<Derived>>;
 template <class Derived>
   requires detail::eigen_dense<Derived>
 auto fan_in_fan_out(Derived& weight) {
-  static_assert(detail::is_direct<std::remove_const_t<Derived>>,
-                "sbora::fan_in_fan_out: the weight must lie in memory with an inner stride of 1");
+  const weight_view<detail::element_of<Derived>> rows(weight);
   return weight_view<detail::element_of<Derived>>(
-      weight.data(), weight.cols(), weight.rows(), weight.outerStride(),
+      rows.data(), rows.d_in(), rows.d_out(), rows.stride(),
       bool(Derived::IsRowMajor) ? storage::in_by_out : storage::out_by_in);
 }
 template <class Derived>

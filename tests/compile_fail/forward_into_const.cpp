@@ -1,0 +1,15 @@
+// expect: a result has to be writable
+#include <Eigen/Core>
+#include <sbora/sbora.hpp>
+
+using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+void test(matrix& weight, const matrix& x, matrix& y, sbora::fa_adapter<float>& adapter, sbora::fa_saved<float>& saved,
+          sbora::workspace& memory) {
+  sbora::linear layer{sbora::weight_view{weight}};
+#if defined(SBORA_COMPILE_FAIL)
+  layer.forward(x, std::as_const(y), memory);
+#else
+  layer.forward(x, y, memory);
+#endif
+}

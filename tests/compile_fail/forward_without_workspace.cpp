@@ -1,0 +1,16 @@
+// expect: the call lacks its workspace
+// Calls allocate nothing, so they borrow their scratch.
+#include <Eigen/Core>
+#include <sbora/sbora.hpp>
+
+using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+void test(matrix& weight, const matrix& x, matrix& y, sbora::fa_adapter<float>& adapter, sbora::fa_saved<float>& saved,
+          sbora::workspace& memory) {
+  sbora::linear layer{sbora::weight_view{weight}};
+#if defined(SBORA_COMPILE_FAIL)
+  layer.forward(x, y, adapter, saved);
+#else
+  layer.forward(x, y, adapter, saved, memory);
+#endif
+}
