@@ -1,6 +1,7 @@
 // The adapter as a value: memory, scale, options, copies.
 
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/adapters/merger.hpp>
 #include <sbora/regions/sample.hpp>
 
 #include <limits>
@@ -234,4 +235,24 @@ TEST_CASE("an adapter of a size that no memory has is refused, not wrapped aroun
   const sbora::region all = sbora::sample_region(8, 8, 1);
   CHECK_THROWS_AS(sbora::fa_adapter<float>(index_t{1} << 58, 8, all), std::bad_alloc);
   CHECK_THROWS_AS(sbora::fa_adapter<float>(index_t{1} << 62, 8, all), sbora::shape_error);
+}
+
+template <class Object>
+concept refers_to_itself = requires(Object&& object) { static_cast<Object&&>(object).parameters(); } ||
+                           requires(Object&& object) { static_cast<Object&&>(object).gradient(); } ||
+                           requires(Object&& object) { static_cast<Object&&>(object).matrix(); } ||
+                           requires(Object&& object) { static_cast<Object&&>(object).gradient_matrix(); } ||
+                           requires(Object&& object) { static_cast<Object&&>(object).view(); } ||
+                           requires(Object&& object) { static_cast<Object&&>(object).delta(); };
+
+TEST_CASE("nothing that refers to an adapter can be had of a temporary") {
+  STATIC_REQUIRE_FALSE(refers_to_itself<fa_adapter<float>&&>);
+  STATIC_REQUIRE_FALSE(refers_to_itself<const fb_adapter<double>&&>);
+  STATIC_REQUIRE(refers_to_itself<fa_adapter<float>&>);
+  const region target = fa_adapter<double>(8, 10, region(10, {3, 9, 0})).target();
+  CHECK(target.rank() == 3);
+  STATIC_REQUIRE(std::is_same_v<decltype(std::declval<fa_adapter<float>>().target()), region>);
+  using merge = sbora::scoped_merge<float, fa_adapter<float>>;
+  STATIC_REQUIRE(std::is_constructible_v<merge, sbora::merger<float>&, const fa_adapter<float>&>);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<merge, sbora::merger<float>&, fa_adapter<float>>);
 }

@@ -181,6 +181,13 @@ TEST_CASE("codes may be stored in wider types, old files lack a format, and scal
   const sbora::bitsandbytes_weights again = std::move(read);  // copies move along
   CHECK(values_of(*again.find_four_bit("a.weight")) == values_of(made.nf4.view()));
   CHECK(values_of(*again.find_int8("c.weight")) == values_of(made.int8.view()));
+  auto first = std::make_unique<sbora::bitsandbytes_weights>(made.read());
+  const sbora::bitsandbytes_weights copy = *first;
+  const float* const scales = copy.find_four_bit("a.weight")->scales().absmax.data();
+  first.reset();
+  std::vector<std::vector<float>> others(8, std::vector<float>(9, 7.0F));  // would take the memory that was freed
+  CHECK(copy.find_four_bit("a.weight")->scales().absmax.data() == scales);
+  CHECK(values_of(*copy.find_four_bit("a.weight")) == values_of(made.nf4.view()));
 }
 
 TEST_CASE("every inconsistency is refused, by its name") {

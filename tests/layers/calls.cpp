@@ -143,19 +143,19 @@ void check_empty_batch() {
   CHECK(same_bits(y.memory(), before.memory()));
   CHECK(same_bits(dx.memory(), p.empty_dx().memory()));
   CHECK(p.adapter.gradient_matrix().isZero(0));
-  CHECK(layer.workspace_bytes(0, p.adapter) == layer.workspace_bytes(0, p.adapter));
+  CHECK(layer.workspace_bytes(0, p.adapter) < layer.workspace_bytes(1, p.adapter));
 }
 
 /// Runs everything in a span of exactly `missing` bytes less than asked for, between canaries. True if
 /// it was enough.
 template <adapter_kind Kind>
-bool fits(const layer_case& size, std::size_t missing) {
+bool fits(const layer_case& size, std::size_t missing, std::size_t offset = 0) {
   layer_problem<Kind, float> p(size);
   const auto layer = p.layer();
   const std::size_t bytes = layer.workspace_bytes(size.tokens, p.adapter) - missing;
   std::vector<std::byte> memory(bytes + 1024, std::byte{0xCD});
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  const std::size_t begin = 256 + (64 - address % 64) % 64;
+  const std::size_t begin = 256 + (64 - address % 64) % 64 + offset;
   sbora::workspace scratch(std::span<std::byte>(memory).subspan(begin, bytes));
   typename decltype(p)::adapter_type::saved_type saved;
   auto y = p.empty_y();
@@ -202,6 +202,11 @@ TEST_CASE("workspace_bytes is enough, and nothing is written beyond") {
         CHECK(fits<adapter_kind::fb>(size, 0));
         CHECK_FALSE(fits<adapter_kind::fa>(size, 64));
         CHECK_FALSE(fits<adapter_kind::fb>(size, 64));
+        for (const std::size_t offset : {1U, 8U, 63U}) {  // wherever the span starts
+          CAPTURE(offset);
+          CHECK(fits<adapter_kind::fa>(size, 0, offset));
+          CHECK(fits<adapter_kind::fb>(size, 0, offset));
+        }
       }
     }
   }
@@ -264,4 +269,26 @@ TEST_CASE("a bias of the wrong size is rejected") {
   using layer_type = decltype(p)::layer_type;
   CHECK_ERROR(sbora::shape_error, "bias has 20 elements, d_out is 21",
               layer_type(p.layer().weight(), bias));
+}
+
+TEST_CASE("delta_workspace_bytes is enough for a span that starts anywhere") {
+  const auto check = [](auto kind) {
+    for (const double dropout : {0.0, 0.5}) {
+      layer_case size = usual;
+      size.dropout = dropout;
+      layer_problem<kind(), float> p(size);
+      const std::size_t bytes = sbora::delta_workspace_bytes(p.adapter, size.tokens);
+      std::vector<std::byte> memory(bytes + 64);
+      for (const std::size_t offset : {0U, 1U, 8U, 63U}) {
+        sbora::workspace scratch(std::span<std::byte>(memory).subspan(offset, bytes));
+        typename decltype(p)::adapter_type::saved_type saved;
+        auto y = p.empty_y();
+        auto dx = p.empty_dx();
+        CHECK_NOTHROW(delta_forward(p.adapter, activation(p.x), activation(y), saved, scratch));
+        CHECK_NOTHROW(delta_backward(p.adapter, activation(p.dy), activation(dx), saved, scratch));
+      }
+    }
+  };
+  check(std::integral_constant<adapter_kind, adapter_kind::fa>());
+  check(std::integral_constant<adapter_kind, adapter_kind::fb>());
 }

@@ -1,6 +1,7 @@
 // The optimisers as objects: state, resuming, sizes around tasks, decoupled decay, errors.
 
 #include <sbora/optimisers/adamw.hpp>
+#include <sbora/optimisers/adamw_8bit.hpp>
 #include <sbora/optimisers/sgd.hpp>
 
 #include <limits>
@@ -202,4 +203,20 @@ TEST_CASE("sgd rejects options by their values") {
 
 TEST_CASE("sizes that no memory has are refused, not wrapped around") {
   CHECK_THROWS_AS(sbora::adamw<float>(index_t{1} << 61), std::bad_alloc);
+}
+
+TEST_CASE("a step takes a learning rate as it is") {
+  const auto check = [](auto named, auto plain, auto with_pool) {
+    std::vector<float> a(8, 1.0F), b = a, c = a;
+    const std::vector<float> gradient(8, 0.5F);
+    named.step(a, gradient, {.learning_rate = 0.25});
+    plain.step(b, gradient, 0.25);
+    with_pool.step(c, gradient, 0.25F, sbora::serial_executor{});
+    CHECK(a == b);
+    CHECK(a == c);
+    CHECK(a[0] < 1);
+  };
+  check(sbora::adamw<float>(8), sbora::adamw<float>(8), sbora::adamw<float>(8));
+  check(sbora::sgd<float>(8), sbora::sgd<float>(8), sbora::sgd<float>(8));
+  check(sbora::adamw_8bit<float>(8), sbora::adamw_8bit<float>(8), sbora::adamw_8bit<float>(8));
 }

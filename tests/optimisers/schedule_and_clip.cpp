@@ -82,6 +82,12 @@ TEMPLATE_TEST_CASE("the norm is that of all spans together", "", float, double) 
   CHECK(gradient_norm({a_span, b_span}) == 13);
   CHECK(gradient_norm(no_span) == 0);
   CHECK(sbora::sum_of_squares(a_span) + sbora::sum_of_squares(b_span) == 169);
+  std::vector<TestType> writable = a;
+  const std::span<TestType> gradient(writable);  // as adapter.gradient() is
+  CHECK(gradient_norm(gradient) == 5);
+  CHECK(gradient_norm(a) == 5);
+  CHECK(gradient_norm({gradient, b_span}) == 13);
+  CHECK(sbora::sum_of_squares(gradient) + sbora::sum_of_squares(b) == 169);
   for (const index_t size : {1, 2, 3, 4, 5, 1000, 1003}) {
     const std::vector<TestType> g = random_vector<TestType>(size, 7);
     long double exact = 0;

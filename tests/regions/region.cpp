@@ -2,7 +2,10 @@
 
 #include <sbora/regions/region.hpp>
 
+#include <array>
 #include <limits>
+
+#include <Eigen/Core>
 
 #include "support/message.hpp"
 
@@ -79,4 +82,48 @@ TEST_CASE("a region rejects an index out of range by value and position") {
 TEST_CASE("a region rejects a duplicate by value and position") {
   CHECK_ERROR(region_error, "index 3 comes twice, again at position 2", region(5, {3, 1, 3}));
   CHECK_ERROR(region_error, "index 0 comes twice, again at position 1", region(5, {0, 0, 0}));
+}
+
+TEST_CASE("a region is made of any integers") {
+  const region expected(10, indices{7, 0, 9});
+  CHECK(region(10, {7, 0, 9}) == expected);
+  CHECK(region(10, {7U, 0U, 9U}) == expected);
+  CHECK(region(10, {std::size_t{7}, std::size_t{0}, std::size_t{9}}) == expected);
+  CHECK(region(10, std::vector<int>{7, 0, 9}) == expected);
+  CHECK(region(10, std::array<std::uint8_t, 3>{7, 0, 9}) == expected);
+  CHECK(region(10, std::span<const index_t>(expected.indices())) == expected);
+  const short array[] = {7, 0, 9};
+  CHECK(region(10, array) == expected);
+  CHECK(region(10, Eigen::Vector3i(7, 0, 9)) == expected);
+  CHECK_ERROR(region_error, "index -1 at position 1", region(10, std::vector<int>{7, -1}));
+  CHECK_ERROR(region_error, "index 18446744073709551615 at position 1",
+              region(10, {std::uint64_t{7}, std::numeric_limits<std::uint64_t>::max()}));
+  CHECK_ERROR(region_error, "rank must be in [1, dim = 10], got 0", region(10, std::vector<int>{}));
+  CHECK_ERROR(region_error, "got 0", region(10, {}));
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<region, index_t, std::vector<double>>);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<region, index_t, std::vector<bool>>);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<region, index_t, std::string>);
+}
+
+TEST_CASE("the indices of a temporary region are values") {
+  const auto made = [] { return region(10, {7, 0, 9}); };
+  indices seen;
+  for (const index_t index : made().indices()) seen.push_back(index);
+  for (const index_t index : made().sorted()) seen.push_back(index);
+  for (const index_t index : made().order()) seen.push_back(index);
+  CHECK(seen == indices{7, 0, 9, 0, 7, 9, 1, 0, 2});
+  STATIC_REQUIRE(std::is_same_v<decltype(made().indices()), indices>);
+  STATIC_REQUIRE(std::is_same_v<decltype(std::declval<const region&>().indices()), std::span<const index_t>>);
+}
+
+TEST_CASE("a region that was moved from fits nothing") {
+  region gone(10, {7, 0, 9});
+  const region r = std::move(gone);
+  CHECK(gone.dim() == 0);
+  CHECK(gone.rank() == 0);
+  CHECK(gone.indices().empty());
+  CHECK_FALSE(gone == r);
+  region other(10, {1});
+  static_cast<void>(std::move(other).sorted());
+  CHECK(other.dim() == 0);
 }

@@ -3,6 +3,7 @@
 #include <sbora/regions/select.hpp>
 #include <sbora/regions/set_operations.hpp>
 
+#include <array>
 #include <limits>
 #include <set>
 
@@ -114,4 +115,22 @@ TEST_CASE("set operations reject different dims by their values") {
   CHECK_ERROR(region_error, "different dims, 10 and 12", shared_indices(a, b));
   CHECK_ERROR(region_error, "different dims, 10 and 12", overlaps(a, b));
   CHECK_ERROR(region_error, "different dims, 12 and 10", region_union(b, a));
+}
+
+TEST_CASE("scores and ranks come in any container") {
+  const std::vector<float> scores = {1, 5, 3, 4};
+  const std::vector<double> doubles(scores.begin(), scores.end());
+  const sbora::region expected(4, {1, 3});
+  CHECK(top_region(scores, 2) == expected);
+  CHECK(top_region(doubles, 2) == expected);
+  CHECK(top_region(std::vector<float>{1, 5, 3, 4}, 2) == expected);
+  CHECK(top_region(std::array<double, 4>{1, 5, 3, 4}, 2) == expected);
+  std::vector<float> writable = scores;
+  CHECK(top_region(std::span(writable), 2) == expected);
+  const std::vector<index_t> ranks = {3, 2};
+  const auto regions = partition_regions(10, std::span(ranks), 1);
+  CHECK(partition_regions(10, ranks, 1) == regions);
+  CHECK(partition_regions(10, {3, 2}, 1) == regions);
+  CHECK(partition_regions(10, std::vector<int>{3, 2}, 1) == regions);
+  CHECK(partition_regions(10, std::array<unsigned, 2>{3, 2}, 1) == regions);
 }

@@ -142,3 +142,16 @@ TEST_CASE("a stride below the contiguous size is rejected") {
   CHECK_ERROR(shape_error, "stride = -7 is below", weight_view(memory, 5, 7, -7));
   CHECK_NOTHROW(weight_view(memory, 5, 7, 5, storage::in_by_out));
 }
+
+// Eigen's maps may have an outer stride of 0: all rows are one. No weight is that, and it isn't "without gaps".
+TEST_CASE("a map whose lines are one is no weight") {
+  float memory[7];
+  using stride = Eigen::OuterStride<>;
+  Eigen::Map<row_major<float>, 0, stride> rows(memory, 5, 7, stride(0));
+  CHECK_ERROR(shape_error, "stride = 0 is below the contiguous size 7", weight_view{rows});
+  CHECK_ERROR(shape_error, "stride = 0 is below the contiguous size 7", fan_in_fan_out(rows));
+  Eigen::Map<column_major<float>, 0, stride> columns(memory, 7, 5, stride(0));
+  CHECK_ERROR(shape_error, "stride = 0 is below the contiguous size 7", weight_view{columns});
+  Eigen::Map<row_major<float>, 0, stride> one(memory, 1, 7, stride(0));
+  CHECK(is(weight_view(one), memory, 1, 7, 7, storage::out_by_in));
+}

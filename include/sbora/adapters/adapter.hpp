@@ -89,7 +89,8 @@ class basic_adapter {
   index_t rank() const noexcept { return target_.rank(); }
   const region& target() const& noexcept { return target_; }
   region target() && noexcept { return std::move(target_); }
-  adapter_options options() const noexcept { return options_; }
+  const adapter_options& options() const& noexcept { return options_; }
+  adapter_options options() && noexcept { return options_; }
 
   /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
   index_t parameter_count() const noexcept {

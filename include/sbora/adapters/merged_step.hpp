@@ -36,4 +36,12 @@ void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimise
   }
 }
 
+/// The same with that learning rate.
+template <class Scalar, adapter_kind Kind, class T, class Optimiser, class Rate, class Executor = serial_executor>
+  requires std::is_arithmetic_v<Rate>
+void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimiser& optimiser, Rate learning_rate,
+                 Executor&& pool = Executor{}) {
+  merged_step(into, adapter, optimiser, step_options{static_cast<double>(learning_rate)}, pool);
+}
+
 }  // namespace sbora::inline SBORA_ABI

@@ -23,13 +23,17 @@ class workspace {
   workspace() = default;
   explicit workspace(std::span<std::byte> memory) noexcept : memory_(memory), external_(true) {}
 
-  /// Makes room for `bytes`, as a layer's workspace_bytes() states them.
+  /// Makes room for `bytes` from the first cache line on. A layer's workspace_bytes() is enough, and counts what a
+  /// span that starts elsewhere loses before that line.
   void reserve(std::size_t bytes) {
-    const std::size_t needed = bytes + alignment_slack();
+    const std::size_t slack = alignment_slack();
+    const std::size_t needed = bytes + slack;
     if (needed <= memory_.value.size()) return;
     if (external_) {
-      throw workspace_error("sbora::workspace: " + std::to_string(needed) +
-                            " bytes needed, the span given has " + std::to_string(memory_.value.size()));
+      throw workspace_error("sbora::workspace: " + std::to_string(needed) + " bytes needed, the span given has " +
+                            std::to_string(memory_.value.size()) +
+                            (slack == 0 ? "" : "; " + std::to_string(slack) +
+                                                   " of them because it doesn't start on a cache line of 64 bytes"));
     }
     owned_.reset();
     memory_.value = {};
@@ -65,6 +69,9 @@ template <class T>
 constexpr std::size_t frame_bytes(index_t count) {
   return round_to_cache_line(static_cast<std::size_t>(count) * sizeof(T));
 }
+
+/// What a span of any alignment needs for a frame of that many.
+constexpr std::size_t span_bytes(std::size_t frame) { return frame == 0 ? 0 : frame + cache_line - 1; }
 
 /// One call's pieces of a workspace, handed out in order.
 class workspace_frame {

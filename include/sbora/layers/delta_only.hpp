@@ -163,6 +163,14 @@ void delta_backward(Adapter& adapter, Dy&& dy, Dx&& dx, const Saved& saved, work
   }
 }
 
+/// Workspace that delta_forward and delta_backward of this many tokens need at most. Enough for a span of any alignment.
+template <detail::adapter_like Adapter>
+std::size_t delta_workspace_bytes(const Adapter& adapter, index_t tokens) {
+  const auto a = adapter.view();
+  return detail::span_bytes(
+      std::max(detail::delta_forward_bytes(a, tokens), detail::delta_backward_bytes(a, tokens)));
+}
+
 /// Any other arguments don't compile, and this says why.
 template <class... Arguments>
   requires(!detail::fits_delta_call<detail::layer_call::delta_forward, Arguments...>)

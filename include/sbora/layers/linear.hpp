@@ -103,7 +103,7 @@ class linear {
     const delta_type delta = a;
     check_delta(delta);
     check_overlay();
-    detail::workspace_frame frame(memory, workspace_bytes<Y>(in.tokens, adapter));
+    detail::workspace_frame frame(memory, frame_bytes<Y>(in.tokens, adapter));
     if constexpr (Adapter::kind == adapter_kind::fa) {  // may throw, so before y is written
       saved.prepare(a.enabled ? in.tokens : 0, a.rank(), adapter.dropout_step());
     }
@@ -155,7 +155,7 @@ class linear {
     } else {
       const auto in = detail::as_stored_activation<scalar>(dx);
       detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
-      detail::workspace_frame frame(memory, workspace_bytes<Dx>(out.tokens, adapter));
+      detail::workspace_frame frame(memory, frame_bytes<Dx>(out.tokens, adapter));
       if (out.tokens == 0) return;
       if (a.dropout == 0 && packs_deltas(out, false)) {
         apply(false, out, in, {&delta, 1}, frame, pool);
@@ -185,9 +185,22 @@ class linear {
   }
 
   /// Workspace that forward and backward of this many tokens need at most, with these adapters; with
-  /// Result = Eigen::bfloat16 where y or dx are that. Errors: shape_error for tokens that no memory can have.
+  /// Result = Eigen::bfloat16 where y or dx are that. Enough for a span of any alignment. Errors:
+  /// shape_error for tokens that no memory can have.
   template <class Result = scalar>
   std::size_t workspace_bytes(index_t tokens, std::span<const delta_type> deltas = {}) const {
+    return detail::span_bytes(frame_bytes<Result>(tokens, deltas));
+  }
+  /// And with this adapter in training mode.
+  template <class Result = scalar, detail::adapter_like Adapter>
+  std::size_t workspace_bytes(index_t tokens, const Adapter& adapter) const {
+    return detail::span_bytes(frame_bytes<Result>(tokens, adapter));
+  }
+
+ private:
+  /// What the calls take of a workspace.
+  template <class Result>
+  std::size_t frame_bytes(index_t tokens, std::span<const delta_type> deltas) const {
     detail::require_product("sbora::linear: scratch", {tokens, std::max(d_in(), d_out()), 256});  // more than any path
     const std::span<const delta_type> merged = overlay();
     std::size_t bytes = detail::frame_bytes<detail::panel_update<scalar>>(
@@ -199,17 +212,15 @@ class linear {
     }
     return bytes + sum_bytes<Result>(tokens);
   }
-  /// And with this adapter in training mode.
-  template <class Result = scalar, detail::adapter_like Adapter>
-  std::size_t workspace_bytes(index_t tokens, const Adapter& adapter) const {
+  template <class Result, detail::adapter_like Adapter>
+  std::size_t frame_bytes(index_t tokens, const Adapter& adapter) const {
     const auto a = adapter.view();
     const delta_type delta = a;
-    return std::max({workspace_bytes<Result>(tokens, {&delta, 1}),
+    return std::max({frame_bytes<Result>(tokens, {&delta, 1}),
                      detail::delta_forward_bytes(a, tokens) + sum_bytes<Result>(tokens),
                      detail::delta_backward_bytes(a, tokens) + sum_bytes<Result>(tokens)});
   }
 
- private:
   void check_delta(const delta_type& delta) const { detail::check_delta(delta, d_out(), d_in()); }
   void check_overlay() const {
     for (const delta_type& delta : overlay()) check_delta(delta);
@@ -267,7 +278,7 @@ class linear {
            std::span<const delta_type> deltas, workspace& memory, Executor& pool) const {
     for (const delta_type& delta : deltas) check_delta(delta);
     check_overlay();
-    detail::workspace_frame frame(memory, workspace_bytes<Out>(left.tokens, deltas));
+    detail::workspace_frame frame(memory, frame_bytes<Out>(left.tokens, deltas));
     if (left.tokens > 0) apply(forward, left, out, deltas, frame, pool);
   }
 

@@ -35,14 +35,20 @@ class adamw {
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }
 
+  /// With that learning rate, or the options'.
+  template <class Rate, class Executor = serial_executor>
+    requires std::is_arithmetic_v<Rate>
+  void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
+    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
+  }
   void step(std::span<T> parameters, std::span<const T> gradient) {
-    step(parameters, gradient, {options_.learning_rate});
+    step(parameters, gradient, step_options{options_.learning_rate});
   }
 
   /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
   detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters,
-                                                    std::span<const T> gradient, step_options now) {
+                                                    std::span<const T> gradient, step_options now) & {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().adamw;  // may throw
     const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
@@ -51,12 +57,13 @@ class adamw {
             kernel};
   }
 
-  const adamw_options& options() const noexcept { return options_; }
+  const adamw_options& options() const& noexcept { return options_; }
+  adamw_options options() && noexcept { return options_; }
   index_t steps() const noexcept { return steps_.value(); }
   /// For resuming: put the moments and the step count back. Errors: config_error where it is negative.
   void set_steps(index_t steps) { steps_.set(name, steps); }
-  std::span<T> first_moment() noexcept { return {moments_.get(), static_cast<std::size_t>(count_.value)}; }
-  std::span<T> second_moment() noexcept {
+  std::span<T> first_moment() & noexcept { return {moments_.get(), static_cast<std::size_t>(count_.value)}; }
+  std::span<T> second_moment() & noexcept {
     return {moments_.get() + count_.value, static_cast<std::size_t>(count_.value)};
   }
   std::size_t state_bytes() const noexcept { return 2 * static_cast<std::size_t>(count_.value) * sizeof(T); }

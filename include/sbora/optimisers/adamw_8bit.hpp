@@ -57,19 +57,26 @@ class adamw_8bit {
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }
 
+  /// With that learning rate, or the options'.
+  template <class Rate, class Executor = serial_executor>
+    requires std::is_arithmetic_v<Rate>
+  void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
+    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
+  }
   void step(std::span<T> parameters, std::span<const T> gradient) {
-    step(parameters, gradient, {options_.learning_rate});
+    step(parameters, gradient, step_options{options_.learning_rate});
   }
 
-  const adamw_options& options() const noexcept { return options_; }
+  const adamw_options& options() const& noexcept { return options_; }
+  adamw_options options() && noexcept { return options_; }
   index_t steps() const noexcept { return steps_.value(); }
   /// For resuming: put codes, scales and the step count back. Errors: config_error where it is negative.
   void set_steps(index_t steps) { steps_.set(name, steps); }
-  std::span<std::uint8_t> first_codes() noexcept { return {first_.code, static_cast<std::size_t>(count_.value)}; }
-  std::span<std::uint8_t> second_codes() noexcept { return {second_.code, static_cast<std::size_t>(count_.value)}; }
+  std::span<std::uint8_t> first_codes() & noexcept { return {first_.code, static_cast<std::size_t>(count_.value)}; }
+  std::span<std::uint8_t> second_codes() & noexcept { return {second_.code, static_cast<std::size_t>(count_.value)}; }
   /// One for every 256 parameters.
-  std::span<float> first_absmax() noexcept { return {first_.absmax, block_count()}; }
-  std::span<float> second_absmax() noexcept { return {second_.absmax, block_count()}; }
+  std::span<float> first_absmax() & noexcept { return {first_.absmax, block_count()}; }
+  std::span<float> second_absmax() & noexcept { return {second_.absmax, block_count()}; }
   std::size_t state_bytes() const noexcept {
     return 2 * (static_cast<std::size_t>(count_.value) + block_count() * sizeof(float));
   }

@@ -41,6 +41,18 @@ double gradient_norm(std::span<const T> gradient) noexcept {
   return std::sqrt(sum_of_squares(gradient));
 }
 
+/// The same of whatever is a span of float or double: adapter.gradient(), a vector, several of them in braces.
+inline double sum_of_squares(std::span<const float> gradient) noexcept { return sum_of_squares<float>(gradient); }
+inline double sum_of_squares(std::span<const double> gradient) noexcept { return sum_of_squares<double>(gradient); }
+inline double gradient_norm(std::span<const float> gradient) noexcept { return gradient_norm<float>(gradient); }
+inline double gradient_norm(std::span<const double> gradient) noexcept { return gradient_norm<double>(gradient); }
+inline double gradient_norm(std::initializer_list<std::span<const float>> gradients) noexcept {
+  return gradient_norm<float>(gradients);
+}
+inline double gradient_norm(std::initializer_list<std::span<const double>> gradients) noexcept {
+  return gradient_norm<double>(gradients);
+}
+
 /// What gradients of that norm have to be multiplied by so that it is at most max_norm:
 /// min(1, max_norm/(norm + 1e-6)). Pass it as step_options::gradient_scale; no pass of its own then.
 /// Errors      config_error where max_norm isn't positive; not_finite_error (row and col -1) where the norm

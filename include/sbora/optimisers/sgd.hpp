@@ -50,14 +50,20 @@ class sgd {
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
   }
 
+  /// With that learning rate, or the options'.
+  template <class Rate, class Executor = serial_executor>
+    requires std::is_arithmetic_v<Rate>
+  void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
+    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
+  }
   void step(std::span<T> parameters, std::span<const T> gradient) {
-    step(parameters, gradient, {options_.learning_rate});
+    step(parameters, gradient, step_options{options_.learning_rate});
   }
 
   /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
   detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
-                                                  std::span<const T> gradient, step_options now) {
+                                                  std::span<const T> gradient, step_options now) & {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().sgd;  // may throw
     const auto args = arguments(parameters, gradient, now);
@@ -65,12 +71,13 @@ class sgd {
     return {args, kernel};
   }
 
-  const sgd_options& options() const noexcept { return options_; }
+  const sgd_options& options() const& noexcept { return options_; }
+  sgd_options options() && noexcept { return options_; }
   index_t steps() const noexcept { return steps_.value(); }
   /// For resuming: put the velocity and the step count back. Errors: config_error where it is negative.
   void set_steps(index_t steps) { steps_.set(name, steps); }
   /// Empty without momentum.
-  std::span<T> velocity() noexcept {
+  std::span<T> velocity() & noexcept {
     return {velocity_.get(), velocity_ != nullptr ? static_cast<std::size_t>(count_.value) : 0};
   }
   std::size_t state_bytes() const noexcept {

@@ -1,13 +1,43 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
+#include <iterator>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <sbora/config/aligned_memory.hpp>
 #include <sbora/config/errors.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class T>
+concept integer = std::is_integral_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, char>;
+
+template <class Range>
+concept integer_range = requires(const Range& range) {
+  requires integer<std::remove_cvref_t<decltype(*std::begin(range))>>;
+  std::end(range);
+};
+
+/// Errors: region_error for a number above all index_t.
+template <class Range>
+std::vector<index_t> to_indices(const Range& range) {
+  std::vector<index_t> indices;
+  for (const auto value : range) {
+    if (!std::in_range<index_t>(value)) {
+      throw region_error("sbora: index " + std::to_string(value) + " at position " + std::to_string(indices.size()) +
+                         " is no index");
+    }
+    indices.push_back(static_cast<index_t>(value));
+  }
+  return indices;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
@@ -49,6 +79,13 @@ class region {
       sorted_.push_back(at(position));
     }
   }
+
+  /// Of any integers: a list, an array, a span, an Eigen vector. bool and char count as what they are, so don't.
+  template <detail::integer Integer>
+  region(index_t dim, std::initializer_list<Integer> indices) : region(dim, detail::to_indices(indices)) {}
+  template <class Range>
+    requires detail::integer_range<Range>
+  region(index_t dim, const Range& indices) : region(dim, detail::to_indices(indices)) {}
 
   index_t dim() const noexcept { return dim_.value; }
   index_t rank() const noexcept { return static_cast<index_t>(indices_.size()); }

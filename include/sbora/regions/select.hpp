@@ -36,6 +36,10 @@ region top_region(std::span<const Score> scores, index_t rank) {
   return region(dim, std::move(indices));
 }
 
+/// The same of a vector, an array or a span of them.
+inline region top_region(std::span<const float> scores, index_t rank) { return top_region<float>(scores, rank); }
+inline region top_region(std::span<const double> scores, index_t rank) { return top_region<double>(scores, rank); }
+
 /// Disjoint regions of [0, dim), one of each rank: tasks that can be trained apart and merged together
 /// in any order (Multi-SBoRA).
 ///
@@ -63,6 +67,17 @@ inline std::vector<region> partition_regions(index_t dim, std::span<const index_
     next += rank;
   }
   return regions;
+}
+
+/// The same with ranks of any integers: a list, an array, a vector.
+template <detail::integer Integer>
+std::vector<region> partition_regions(index_t dim, std::initializer_list<Integer> ranks, std::uint64_t seed) {
+  return partition_regions(dim, std::span<const index_t>(detail::to_indices(ranks)), seed);
+}
+template <class Range>
+  requires(detail::integer_range<Range> && !std::is_convertible_v<const Range&, std::span<const index_t>>)
+std::vector<region> partition_regions(index_t dim, const Range& ranks, std::uint64_t seed) {
+  return partition_regions(dim, std::span<const index_t>(detail::to_indices(ranks)), seed);
 }
 
 }  // namespace sbora::inline SBORA_ABI

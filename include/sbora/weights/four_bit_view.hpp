@@ -144,7 +144,8 @@ class four_bit_view {
   index_t blocksize() const noexcept { return scales_.blocksize; }
   storage order() const noexcept { return storage::out_by_in; }
   std::span<const std::uint8_t> codes() const noexcept { return codes_; }
-  four_bit_scales scales() const noexcept { return scales_; }
+  const four_bit_scales& scales() const& noexcept { return scales_; }
+  four_bit_scales scales() && noexcept { return scales_; }
 
   /// Bytes of codes and scales, the nested table included.
   std::size_t bytes() const noexcept {

@@ -95,6 +95,13 @@ class four_bit_weight {
     }
   }
 
+  /// Of a matrix instead of a view of it: doesn't compile, and this says why.
+  template <class Matrix, class... Rest>
+    requires detail::eigen_dense<Matrix>
+  explicit four_bit_weight(const Matrix&, Rest&&...) {
+    static_assert(sizeof(Matrix) == 0, "sbora::four_bit_weight: the weight is a view: sbora::weight_view{w}");
+  }
+
   four_bit_type type() const noexcept { return type_; }
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
@@ -217,6 +224,13 @@ class int8_weight {
       }
     });
     detail::throw_first_not_finite("sbora::int8_weight", faults, d_in_);
+  }
+
+  /// Of a matrix instead of a view of it: doesn't compile, and this says why.
+  template <class Matrix, class... Rest>
+    requires detail::eigen_dense<Matrix>
+  explicit int8_weight(const Matrix&, Rest&&...) {
+    static_assert(sizeof(Matrix) == 0, "sbora::int8_weight: the weight is a view: sbora::weight_view{w}");
   }
 
   index_t d_out() const noexcept { return d_out_; }
