@@ -43,8 +43,8 @@ class merger {
   weight_view<Scalar> weight() const noexcept { return weight_; }
 
   /// Merges with the adapter's scale(), enabled or not.
-  template <adapter_kind Kind, class T, class Executor = serial_executor>
-  void merge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
+  template <adapter_kind Kind, class Executor = serial_executor>
+  void merge(const basic_adapter<Kind, compute>& adapter, Executor&& pool = Executor{}) {
     check_adapter(adapter);
     detail::check_executor<Executor>();
     detail::check_region_free<entry>(name, entries_, nullptr, Kind, adapter.target());
@@ -64,6 +64,14 @@ class merger {
       throw;
     }
     entries_.push_back(std::move(added));
+  }
+
+  /// Of another scalar: doesn't compile, and this says why.
+  template <adapter_kind Kind, class T, class... Rest>
+    requires(!std::is_same_v<T, compute>)
+  void merge(const basic_adapter<Kind, T>&, Rest&&...) {
+    static_assert(sizeof(T) == 0, "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
+                                  "float, bfloat16 and half weights, double for double weights");
   }
 
   /// Writes the originals back. Errors: merge_error where this region isn't merged.

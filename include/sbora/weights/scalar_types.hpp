@@ -11,6 +11,8 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class Scalar>
 struct storage_type {
   static constexpr bool supported = false;
+  using type = float;  // so that what says so is the only error
+  using compute = float;
 };
 template <>
 struct storage_type<float> {

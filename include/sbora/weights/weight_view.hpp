@@ -92,20 +92,27 @@ class weight_view {
 
   /// Of an Eigen matrix, Map, Ref or Block, taken as d_out × d_in in its own storage order.
   template <class Derived>
-    requires detail::eigen_dense<Derived>
+    requires(detail::eigen_dense<Derived> && detail::is_direct<std::remove_const_t<Derived>>)
   explicit weight_view(Derived& weight)
       : weight_view(exact{}, weight.data(), weight.rows(), weight.cols(),
                     weight.outerSize() == 1 ? weight.innerSize() : weight.outerStride(),
-                    bool(Derived::IsRowMajor) ? storage::out_by_in : storage::in_by_out) {
-    static_assert(detail::is_direct<std::remove_const_t<Derived>>,
+                    bool(Derived::IsRowMajor) ? storage::out_by_in : storage::in_by_out) {}
+  template <class Derived>
+    requires(detail::eigen_dense<Derived> && !detail::is_direct<std::remove_const_t<Derived>>)
+  explicit weight_view(Derived&) {
+    static_assert(sizeof(Derived) == 0,
                   "sbora::weight_view: the weight must lie in memory with an inner stride of 1");
   }
 
   /// A temporary Map is fine; any other temporary would dangle.
   template <class Derived>
-    requires(detail::eigen_dense<Derived> && std::is_rvalue_reference_v<Derived &&>)
-  explicit weight_view(Derived&& weight) : weight_view(static_cast<Derived&>(weight)) {
-    static_assert(detail::is_eigen_map<std::remove_const_t<Derived>>::value,
+    requires(detail::is_eigen_map<std::remove_const_t<Derived>>::value && std::is_rvalue_reference_v<Derived &&>)
+  explicit weight_view(Derived&& weight) : weight_view(static_cast<Derived&>(weight)) {}
+  template <class Derived>
+    requires(detail::eigen_dense<Derived> && !detail::is_eigen_map<std::remove_const_t<Derived>>::value &&
+             std::is_rvalue_reference_v<Derived &&>)
+  explicit weight_view(Derived&&) {
+    static_assert(sizeof(Derived) == 0,
                   "sbora::weight_view: a view of a temporary would dangle; name the matrix first, or "
                   "pass an Eigen::Map of memory that stays");
   }
