@@ -76,10 +76,11 @@ TEST_CASE("adamw's state is two moments") {
 }
 
 TEST_CASE("sgd's state is a velocity, none without momentum") {
-  CHECK(sgd<float>(37, {.momentum = 0.9}).state_bytes() == 37 * 4);
-  CHECK(sgd<float>(37, {.momentum = 0.9}).velocity().size() == 37);
-  CHECK(sgd<float>(37).state_bytes() == 0);
-  CHECK(sgd<float>(37).velocity().empty());
+  sgd<float> with_momentum(37, {.momentum = 0.9}), without(37);
+  CHECK(with_momentum.state_bytes() == 37 * 4);
+  CHECK(with_momentum.velocity().size() == 37);
+  CHECK(without.state_bytes() == 0);
+  CHECK(without.velocity().empty());
 }
 
 TEST_CASE("adamw resumes from its moments and step count") {
