@@ -39,6 +39,7 @@ namespace sbora::inline SBORA_ABI {
 /// Thread      the executor's tasks write rows of their own.
 /// Errors      shape_error, before anything is written.
 template <class Weight, class Scalar, class Executor = serial_executor>
+  requires detail::is_read_by_rows<Weight>
 void export_merged(const Weight& weight, std::span<const weight_delta<float>> deltas,
                    const weight_view<Scalar>& out, Executor&& pool = Executor{}) {
   detail::check_executor<Executor>();
@@ -68,8 +69,23 @@ void export_merged(const Weight& weight, std::span<const weight_delta<float>> de
 
 /// The same without deltas: the weight's elements.
 template <class Weight, class Scalar, class Executor = serial_executor>
+  requires detail::is_read_by_rows<Weight>
 void dequantize(const Weight& weight, const weight_view<Scalar>& out, Executor&& pool = Executor{}) {
   export_merged(weight, {}, out, pool);
+}
+
+/// Of a double weight: don't compile, and these say why.
+template <class Weight, class... Rest>
+  requires(!detail::is_read_by_rows<Weight>)
+void export_merged(const Weight&, Rest&&...) {
+  static_assert(sizeof(Weight) == 0, "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
+                                     "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
+}
+template <class Weight, class... Rest>
+  requires(!detail::is_read_by_rows<Weight>)
+void dequantize(const Weight&, Rest&&...) {
+  static_assert(sizeof(Weight) == 0, "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
+                                     "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
 }
 
 }  // namespace sbora::inline SBORA_ABI

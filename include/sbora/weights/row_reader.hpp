@@ -12,10 +12,13 @@ namespace sbora::inline SBORA_ABI::detail {
 inline constexpr index_t export_rows = 16;
 inline constexpr index_t export_piece = 1024;
 
+template <class Weight>
+inline constexpr bool is_read_by_rows = std::is_same_v<typename Weight::compute_scalar, float>;
+
 /// The elements of a weight of any kind as floats, whatever its storage.
 template <class Weight>
 class row_reader {
-  static_assert(std::is_same_v<typename Weight::compute_scalar, float>,
+  static_assert(is_read_by_rows<Weight>,
                 "sbora: a weight is read row by row as floats (dequantize, export_merged, base_fingerprint, quantising): it "
                 "has to be of float, bfloat16, half, 4-bit codes or int8, not of double");
   using storage_scalar = typename Weight::storage_scalar;
