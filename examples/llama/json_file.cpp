@@ -48,6 +48,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& where) {
     return nlohmann::json::parse(text, watch);
   } catch (const nlohmann::json::exception& error) {
     std::string what = error.what();
+    if (what.starts_with("[json.exception.")) what.erase(0, what.find("] ") + 2);  // the parser's own name for it
     what.resize(std::min({what.size(), what.find('\n'), std::size_t{160}}));
     throw input_error(where + ": is not JSON: " + what);
   }

@@ -76,18 +76,9 @@ std::string checkpoint_tensors::place(const std::string& name) const {
 }
 
 std::vector<std::string> checkpoint_tensors::names() const {
-  std::set<std::string> parts;
-  for (const auto& entry : codes_.four_bit()) {
-    for (const char* const part : {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"}) parts.insert(entry.name + part);
-    parts.insert(entry.name + ".quant_state.bitsandbytes__" + to_string(entry.weight.type()));
-  }
-  for (const auto& entry : codes_.int8()) {
-    const std::string module = entry.name.substr(0, entry.name.rfind('.') + 1);
-    for (const char* const part : {"SCB", "weight_format"}) parts.insert(module + part);
-  }
   std::vector<std::string> names;
   for (const sbora::tensor_view& tensor : checkpoint_.tensors()) {
-    if (!parts.contains(tensor.name)) names.push_back(tensor.name);
+    if (!codes_.is_part_of_weight(tensor.name)) names.push_back(tensor.name);
   }
   return names;
 }

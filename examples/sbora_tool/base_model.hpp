@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,53 +29,52 @@ class base_model {
  public:
   /// An empty path: none.
   explicit base_model(const fs::path& path) {
-    if (!path.empty()) checkpoint_.emplace(sbora::checkpoint::open(path));
+    if (path.empty()) return;
+    checkpoint_.emplace(sbora::checkpoint::open(path));
+    for (const sbora::tensor_view& tensor : checkpoint_->tensors()) {
+      for (const char* const ending : {".qweight", ".weight_packed"}) {
+        if (!tensor.name.ends_with(ending)) continue;
+        const std::string weight = tensor.name.substr(0, tensor.name.rfind('.')) + ".weight";
+        const std::string codes = sbora::detail::quantised_as(*checkpoint_, weight);
+        throw usage_error(path.string() + ": '" + tensor.name + "' is " + codes +
+                          ", which sbora doesn't read; give the model that was quantised");
+      }
+    }
   }
 
   explicit operator bool() const { return checkpoint_.has_value(); }
   const sbora::checkpoint& checkpoint() const { return *checkpoint_; }
 
-  /// All two-dimensional weights of floats, as linear layers.
+  /// All linear layers, whatever their weights are stored as.
   std::vector<sbora::model_module> modules(bool fan_in_fan_out) const {
-    constexpr std::string_view ending = ".weight";
-    std::vector<sbora::model_module> found;
-    if (!checkpoint_) return found;
-    for (const sbora::tensor_view& tensor : checkpoint_->tensors()) {
-      const bool is_float = tensor.type == sbora::dtype::f32 || tensor.type == sbora::dtype::f16 ||
-                            tensor.type == sbora::dtype::bf16;
-      if (!is_float || tensor.shape.size() != 2 || !tensor.name.ends_with(ending)) continue;
-      found.push_back({tensor.name.substr(0, tensor.name.size() - ending.size()),
-                       tensor.shape[fan_in_fan_out ? 1 : 0], tensor.shape[fan_in_fan_out ? 0 : 1]});
+    if (!checkpoint_) return {};
+    return sbora::checkpoint_weights(*checkpoint_, fan_in_fan_out).modules();
+  }
+
+  /// Whether config.json beside it says that the head is the embedding.
+  bool is_tied() const {
+    const fs::path file = checkpoint_->index().empty() ? checkpoint_->shards().front() : checkpoint_->index();
+    const fs::path config = file.parent_path() / "config.json";
+    std::error_code ignored;
+    if (!fs::exists(config, ignored)) return false;
+    const auto said = sbora::detail::parse_json(sbora::detail::read_text(config), config);
+    return said.is_object() && said.contains("tie_word_embeddings") && said["tie_word_embeddings"] == true;
+  }
+
+  /// Of the region that an adapter touches, at every module that `wanted` says.
+  template <class Wanted>
+  std::map<std::string, std::uint64_t> fingerprints(const sbora::model_adapter<float>& adapter, Wanted&& wanted) const {
+    const sbora::checkpoint_weights weights(*checkpoint_, adapter.config().fan_in_fan_out);
+    std::map<std::string, std::uint64_t> found;
+    for (const std::string& module : adapter.modules()) {
+      if (!wanted(module)) continue;
+      found[module] = weights.visit(
+          module, [&](const auto& weight) { return sbora::base_fingerprint(weight, adapter, module); });
     }
     return found;
   }
 
-  /// Of the region that an adapter touches at a module.
-  std::uint64_t fingerprint(const sbora::model_adapter<float>& adapter, const std::string& module) const {
-    const sbora::tensor_view& tensor = checkpoint_->at(module + ".weight");
-    switch (tensor.type) {
-      case sbora::dtype::f32: return fingerprint_as<float>(tensor, adapter, module);
-      case sbora::dtype::f16: return fingerprint_as<Eigen::half>(tensor, adapter, module);
-      case sbora::dtype::bf16: return fingerprint_as<Eigen::bfloat16>(tensor, adapter, module);
-      default:
-        throw usage_error("tensor '" + tensor.name + "' is " + to_string(tensor.type) + ", expected F32, F16 or BF16");
-    }
-  }
-
  private:
-  template <class Scalar>
-  static std::uint64_t fingerprint_as(const sbora::tensor_view& tensor, const sbora::model_adapter<float>& adapter,
-                                      const std::string& module) {
-    const bool transposed = adapter.config().fan_in_fan_out;
-    std::vector<Scalar> copied;  // of what an old file has unaligned
-    const bool aligned = tensor.is_aligned<Scalar>();
-    if (!aligned) copied = tensor.copy<Scalar>();
-    const sbora::weight_view<const Scalar> weight(
-        aligned ? tensor.values<Scalar>().data() : copied.data(), tensor.shape[transposed ? 1 : 0],
-        tensor.shape[transposed ? 0 : 1], 0, transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in);
-    return sbora::base_fingerprint(weight, adapter, module);
-  }
-
   std::optional<sbora::checkpoint> checkpoint_;
 };
 

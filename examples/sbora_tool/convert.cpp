@@ -5,6 +5,18 @@
 
 namespace sbora_tool {
 
+namespace {
+
+void say_left_out(const std::vector<std::string>& what) {
+  constexpr std::size_t most = 19;
+  for (std::size_t i = 0; i < what.size() && i < most; ++i) {
+    std::fprintf(stderr, "left out: %s\n", sbora::detail::readable(what[i]).c_str());
+  }
+  if (what.size() > most) std::fprintf(stderr, "left out: %zu more\n", what.size() - most);
+}
+
+}  // namespace
+
 int convert(const convert_options& set) {
   std::error_code ignored;
   if (!set.force && fs::exists(set.output / "adapter_config.json", ignored)) {
@@ -13,11 +25,11 @@ int convert(const convert_options& set) {
   const base_model base(set.base);
   sbora::loaded_adapter<float> loaded =
       load(set.input, base, set.lenient ? sbora::strictness::lenient : sbora::strictness::strict);
-  for (const std::string& skipped : loaded.skipped) std::fprintf(stderr, "left out: %s\n", skipped.c_str());
+  say_left_out(loaded.skipped);
   sbora::model_adapter<float>& adapter = loaded.adapter;
   if (set.record_base) {
-    for (const std::string& module : adapter.modules()) {
-      adapter.set_base_fingerprint(module, base.fingerprint(adapter, module));
+    for (const auto& [module, fingerprint] : base.fingerprints(adapter, [](const std::string&) { return true; })) {
+      adapter.set_base_fingerprint(module, fingerprint);
     }
   }
   switch (set.to) {

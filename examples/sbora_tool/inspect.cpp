@@ -9,7 +9,15 @@ namespace sbora_tool {
 
 namespace {
 
-void line(const char* what, const std::string& value) { std::printf("%-22s%s\n", what, value.c_str()); }
+void line(const char* what, const std::string& value) {
+  std::printf("%-22s%s\n", what, sbora::detail::readable(value).c_str());
+}
+
+/// The first few, and how many more; all with --list.
+void lines(const char* what, const std::vector<std::string>& values, bool list, std::size_t few) {
+  for (std::size_t i = 0; i < values.size() && (i < few || list); ++i) line(what, values[i]);
+  if (!list && values.size() > few) line("", "and " + std::to_string(values.size() - few) + " more; --list");
+}
 
 std::string number(double value) {
   char text[32];
@@ -24,14 +32,14 @@ std::string range(const std::vector<Value>& values, Text&& text) {
   return *least == *most ? text(*least) : text(*least) + " to " + text(*most);
 }
 
-void print_config(const fs::path& path, const sbora::read_config& read) {
+void print_config(const fs::path& path, const sbora::read_config& read, bool list) {
   const sbora::adapter_config& config = read.config;
   line("folder", path.string());
   line("layout", config.sbora ? "native" : config.peft_type == "SBORA" ? "official" : "PEFT");
   if (config.base_model_name_or_path) line("base model", *config.base_model_name_or_path);
   if (config.fan_in_fan_out) line("weights", "d_in x d_out (fan_in_fan_out)");
   if (config.sbora && config.sbora->seed) line("seed", std::to_string(*config.sbora->seed));
-  for (const std::string& skipped : read.skipped) line("not honoured", skipped);
+  lines("not honoured", read.skipped, list, 8);
 }
 
 void print_tensors(std::span<const sbora::tensor_view> tensors) {
@@ -69,21 +77,20 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
 void inspect_adapter(const inspect_options& set) {
   const base_model base(set.base);
   const sbora::read_config config = sbora::load_adapter_config(set.path, sbora::strictness::lenient);
-  print_config(set.path, config);
+  print_config(set.path, config, set.list);
   try {
     const auto loaded = load(set.path, base, sbora::strictness::lenient);
-    for (const std::string& skipped : loaded.skipped) {
-      const auto& of_config = config.skipped;  // printed already
-      if (std::find(of_config.begin(), of_config.end(), skipped) == of_config.end()) line("left out", skipped);
-    }
+    std::vector<std::string> left_out = loaded.skipped;
+    std::erase_if(left_out, [&](const std::string& skipped) {  // printed already
+      return std::find(config.skipped.begin(), config.skipped.end(), skipped) != config.skipped.end();
+    });
+    lines("left out", left_out, set.list, 8);
     print_adapter(loaded.adapter, set.list);
   } catch (const sbora::checkpoint_error& error) {  // a LoRA of another kind, or an official file without --base
     line("rank", std::to_string(config.config.r));
     line("alpha", number(config.config.lora_alpha));
-    constexpr std::size_t few = 3;
-    const auto& problems = error.problems();
-    for (std::size_t i = 0; i < problems.size() && (i < few || set.list); ++i) line("can't be loaded", problems[i]);
-    if (!set.list && problems.size() > few) line("", "and " + std::to_string(problems.size() - few) + " more; --list");
+    if (!error.cause().empty()) line("can't be loaded", error.cause());
+    lines(error.cause().empty() ? "can't be loaded" : "", error.problems(), set.list, 3);
     if (!set.list) return;
     std::printf("\n");
     print_tensors(sbora::open_adapter_tensors(set.path).tensors());

@@ -20,11 +20,13 @@ int run(const sbora_tool::options& options) {
   return 0;
 }
 
-/// Not there, or in use by the command itself: another path helps.
-bool is_about_the_path(int code) { return code == ENOENT || code == ENOTDIR || code == EBUSY; }
+/// Not there, not a file, or in use by the command itself: another path helps.
+bool is_about_the_path(int code) {
+  return code == ENOENT || code == ENOTDIR || code == EISDIR || code == ELOOP || code == ENAMETOOLONG || code == EBUSY;
+}
 
 int complain(const char* message, int code) {
-  std::fprintf(stderr, "sbora_tool: %s\n", message);
+  std::fprintf(stderr, "sbora_tool: %s\n", sbora::detail::readable(message).c_str());
   return code;
 }
 

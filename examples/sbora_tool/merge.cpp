@@ -20,10 +20,23 @@ sbora::weight_changes changes_of(const sbora::model_adapter<float>& adapter) {
 
 /// Where the adapter says which weights it was trained on, these have to be the ones.
 void check_base(const base_model& base, const sbora::model_adapter<float>& adapter) {
-  bool recorded = false;
-  for (const std::string& module : adapter.modules()) recorded = recorded || adapter.base_fingerprint(module);
-  if (!recorded) return;
-  sbora::require_same_base(adapter, [&](const std::string& module) { return base.fingerprint(adapter, module); });
+  const auto recorded = base.fingerprints(
+      adapter, [&](const std::string& module) { return adapter.base_fingerprint(module).has_value(); });
+  if (recorded.empty()) return;
+  sbora::require_same_base(adapter, [&](const std::string& module) { return recorded.at(module); });
+}
+
+/// A merged head that some readers take the embedding for: transformers 5 takes the head where the two differ, and
+/// says so; transformers 4 drops it.
+void say_where_head_is_tied(const base_model& base, const sbora::model_adapter<float>& adapter) {
+  for (const std::string& module : adapter.modules()) {
+    if (module != "lm_head" && !module.ends_with(".lm_head")) continue;
+    if (!base.is_tied()) return;
+    std::fprintf(stderr,
+                 "sbora_tool: the base's config.json has tie_word_embeddings: true, and %s is merged alone: set it to "
+                 "false in the merged model's, or transformers 4 takes the embedding for the head\n",
+                 module.c_str());
+  }
 }
 
 /// The files that will be written.
@@ -62,6 +75,7 @@ int merge(const merge_options& set) {
   sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
   adapter.set_multiplier(set.multiplier);
   if (!set.any_base) check_base(base, adapter);
+  say_where_head_is_tied(base, adapter);
   const std::vector<fs::path> outputs = outputs_of(set, base.checkpoint());
   check_free(set, outputs);
   progress shown("merging");

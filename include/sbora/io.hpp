@@ -9,6 +9,7 @@
 #include <sbora/io/bitsandbytes.hpp>
 #include <sbora/io/bitsandbytes_writer.hpp>
 #include <sbora/io/checkpoint.hpp>
+#include <sbora/io/checkpoint_weights.hpp>
 #include <sbora/io/merge_in_place.hpp>
 #include <sbora/io/peft_lora.hpp>
 #include <sbora/io/safetensors_writer.hpp>

@@ -58,8 +58,10 @@ TEST_CASE("a string is a regular expression over the whole name") {
   CHECK(chosen(config).size() == 10);
   config.target_modules.regex = R"(.*layers\.(?:[02468]|10)\..*(?<!x)k_proj)";  // Python's look-behind
   CHECK_THROWS_AS(chosen(config), config_error);
-  config.target_modules.regex = "all-linear";
-  CHECK(chosen(config) == llama);
+  for (const char* all : {"all-linear", "All-Linear"}) {
+    config.target_modules.regex = all;
+    CHECK(chosen(config) == llama);
+  }
 }
 
 TEST_CASE("what is excluded goes first") {
@@ -104,10 +106,15 @@ TEST_CASE("layers_pattern says what comes before the layer number") {
   config.layers_to_transform = {3};
   config.layers_pattern = {"experts"};
   CHECK(chosen(config, {"m.layers.3.experts.7.up", "m.layers.7.experts.3.up", "experts.3.up", "m.layers.3.up"}) ==
-        lines{"m.layers.7.experts.3.up"});
-  config.layers_pattern = {"blocks", "h|layers"};
+        lines{"m.layers.7.experts.3.up", "experts.3.up"});
+  config.layers_pattern = {"blocks", "(?:h|layers)"};
   CHECK(chosen(config, {"m.h.3.up", "m.layers.3.up", "m.blocks.3.up", "m.other.3.up", "m.blocks.1.h.3.up"}) ==
         lines{"m.h.3.up", "m.layers.3.up", "m.blocks.3.up"});
+  config.layers_pattern = {"layers"};  // the first one, not the last
+  CHECK(chosen(config, {"layers.3.layers.7.up", "layers.7.layers.3.up", "m.layers.3.layers.7.up"}) ==
+        lines{"layers.3.layers.7.up", "m.layers.3.layers.7.up"});
+  config.layers_pattern = {"h|layers"};  // as PEFT has it: h with no number, or layers at the root
+  CHECK(chosen(config, {"m.h.3.up", "h.3.up", "m.layers.3.up", "layers.3.up"}) == lines{"layers.3.up"});
 }
 
 TEST_CASE("the first matching pattern gives rank and alpha") {
@@ -139,7 +146,7 @@ TEST_CASE("expressions that can't be used are refused by key and text") {
   const auto target = [](adapter_config& config, const std::string& text) { config.target_modules.regex = text; };
   for (const char* text : {"(", "*", "[", "a{", "(?P<x>a)", "\\", "[[:alpha:]]", R"((a)\1)",
                            R"(\\\22222222222222222222222)",
-                           R"(.*q_proj\Z)", R"(\Aq)", "[]a]", "[^]a]"}) {
+                           R"(.*q_proj\Z)", R"(\Aq)", "[]a]", "[^]a]", "a++", "a{2}*"}) {
     refused("target_modules", text, target);
   }
   refused("exclude_modules", "(", [](auto& config, const auto& text) { config.exclude_modules.regex = text; });

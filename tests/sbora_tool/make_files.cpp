@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include <sbora/io.hpp>
+#include <sbora/quantized.hpp>
 
 namespace {
 
@@ -59,6 +60,40 @@ void write_model(const fs::path& folder, std::uint64_t seed, bool sharded) {
       << "{\"metadata\": {\"total_size\": " << size << "}, \"weight_map\": {" << weight_map << "}}";
 }
 
+/// The linear layers in bitsandbytes' codes of 4 bits, or of 8.
+void write_quantised(const fs::path& folder, std::uint64_t seed, bool four_bits) {
+  fs::create_directories(folder);
+  sbora::detail::tensor_pool dense;
+  sbora::bitsandbytes_writer codes;
+  std::vector<sbora::four_bit_weight> of_four;
+  std::vector<sbora::int8_weight> of_eight;
+  of_four.reserve(8), of_eight.reserve(8);
+  for (const named_tensor& tensor : model()) {
+    const bool linear = tensor.name.find("proj") != std::string::npos;
+    const std::vector<float> wide = values(tensor.shape[0] * (tensor.shape.size() > 1 ? tensor.shape[1] : 1), seed++);
+    if (!linear) {
+      dense.add_owned(tensor.name, tensor.shape, wide);
+      continue;
+    }
+    const sbora::weight_view<const float> weight(wide.data(), tensor.shape[0], tensor.shape[1]);
+    if (four_bits) codes.add(tensor.name, of_four.emplace_back(weight).view(), sbora::dtype::f32);
+    else codes.add(tensor.name, of_eight.emplace_back(weight).view());
+  }
+  std::vector<sbora::tensor_view> all(dense.tensors().begin(), dense.tensors().end());
+  const auto of_codes = codes.tensors();
+  all.insert(all.end(), of_codes.begin(), of_codes.end());
+  write_safetensors(folder / "model.safetensors", all, {{"format", "pt"}});
+}
+
+/// The model's names with `prefix` before each, as wrappers leave them.
+void write_wrapped(const fs::path& from, const fs::path& folder, const std::string& file, const std::string& prefix) {
+  fs::create_directories(folder);
+  const auto opened = sbora::safetensors_file::open(from / file);
+  std::vector<sbora::tensor_view> tensors(opened.tensors().begin(), opened.tensors().end());
+  for (sbora::tensor_view& tensor : tensors) tensor.name = prefix + tensor.name;
+  write_safetensors(folder / file, tensors, {{"format", "pt"}});
+}
+
 sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed, bool rslora) {
   sbora::adapter_config config;
   config.kind = kind;
@@ -89,6 +124,24 @@ void write_dense_lora(const fs::path& folder) {
       << R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]})";
 }
 
+/// A head that is the embedding, in the file too.
+void write_tied(const fs::path& folder) {
+  fs::create_directories(folder);
+  sbora::detail::tensor_pool pool;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"})
+    pool.add_owned(name, {16, 10}, values(160, 1));
+  write_safetensors(folder / "model.safetensors", pool.tensors(), {{"format", "pt"}});
+  std::ofstream(folder / "config.json") << R"({"tie_word_embeddings": true})";
+}
+
+void write_head_lora(const fs::path& folder) {
+  sbora::adapter_config config;
+  config.kind = sbora::adapter_kind::fa;
+  config.r = 3;
+  config.target_modules.names = {"lm_head"};
+  save_peft_lora(sbora::make_adapter(config, std::vector<sbora::model_module>{{"lm_head", 16, 10}}, 9), folder);
+}
+
 void make(const fs::path& folder) {
   using sbora::adapter_kind;
   using sbora::sbora_layout;
@@ -101,7 +154,15 @@ void make(const fs::path& folder) {
   save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa");
   save_sbora(adapter(adapter_kind::fa, 7, false), folder / "fa_other");
   save_sbora(adapter(adapter_kind::fb, 6, true), folder / "fb_rslora");
+  save_peft_lora(adapter(adapter_kind::fb, 6, false), folder / "fb_peft");
   write_dense_lora(folder / "dense_lora");
+  write_quantised(folder / "base_nf4", 1, true);
+  write_quantised(folder / "base_int8", 1, false);
+  write_wrapped(folder / "base", folder / "base_compiled", "model.safetensors", "_orig_mod.");
+  write_wrapped(folder / "fb_peft", folder / "fb_parallel", "adapter_model.safetensors", "module.");
+  fs::copy(folder / "fb_peft/adapter_config.json", folder / "fb_parallel");
+  write_tied(folder / "tied");
+  write_head_lora(folder / "head");
   fs::copy(folder / "fa_official", folder / "dora");
   std::ifstream in(folder / "fa_official/adapter_config.json");
   std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -147,6 +147,32 @@ expect 2 'nowhere' merge fa --base base --output nowhere/out.safetensors && one_
 expect 2 'finite' merge fa --base base --output out.safetensors --multiplier 1e39 && one_line
 check [ ! -e out ]
 check [ ! -e out.safetensors ]
+
+# A base in bitsandbytes' codes has the layers' sizes, and says what can be done instead of merging
+for base in base_nf4 base_int8; do
+    expect 0 'kind +SBoRA-FA' inspect fa_official --base $base
+    expect 0 '' convert fa_official from_codes --to native --base $base --record-base --force
+    expect 0 'base recorded +of 4 modules' inspect from_codes
+    expect 2 'merge into the model that was quantised, and quantise the result; or keep the adapter apart' \
+        merge fa --base $base --output out.safetensors
+    expect 2 "is there as bitsandbytes' codes of [48] bits" merge from_codes --base $base --output out --whole
+    expect 2 "isn't the one that the adapter was trained on" merge from_codes --base base --output out.safetensors
+    check [ ! -e out.safetensors ]
+done
+
+# What torch.compile and DistributedDataParallel put into names
+expect 0 '^same: 4 modules$' diff fb_peft fb_parallel
+expect 0 '^same: 6 tensors$' diff base base_compiled
+expect 0 '4 tensors merged' merge fb_parallel --base base_compiled --output merged_compiled --whole
+expect 0 '' merge fb_peft --base base --output merged_plain --whole
+expect 0 '^same: 6 tensors$' diff merged_compiled merged_plain
+check grep -q '_orig_mod.model.norm.weight' merged_compiled/model.safetensors
+
+# A head that is the embedding
+expect 0 'tie_word_embeddings: true, and lm_head is merged alone: set it to false' merge head --base tied --output head.safetensors
+expect 0 '1 tensors merged' merge head --base tied --output head.safetensors --force
+expect 2 "is none of the model's, where the head is the embedding 'model.embed_tokens'" merge head --base base --output out.safetensors
+
 # Nothing half-written is left anywhere.
 check [ -z "$(find . -name '*.tmp')" ]
 

@@ -136,7 +136,7 @@ class adapter_config_reader {
     if (config_.target_modules.regex && !config_.layers_to_transform.empty()) {
       problems_.add("layers_to_transform can't be used where target_modules is a regular expression");
     }
-    if (!config_.layers_pattern.empty() && config_.layers_to_transform.empty()) {
+    if (!config_.layers_pattern.empty() && fields_.find("layers_to_transform") == nullptr) {  // an empty list: all
       problems_.add("layers_pattern needs layers_to_transform");
     }
   }

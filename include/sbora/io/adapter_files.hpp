@@ -57,6 +57,10 @@ inline safetensors_file open_tensors(const std::filesystem::path& folder) {
                      "there is only adapter_model.bin, a pickle, which sbora doesn't read; "
                      "examples/sbora_tool/bin_to_safetensors.py converts it");
   }
+  if (!std::filesystem::exists(folder / tensors_name, ignored)) {
+    throw file_error("opening", folder / tensors_name, ENOENT,
+                     std::string("no such file; an adapter is ") + config_name + " and " + tensors_name + " together");
+  }
   return safetensors_file::open(folder / tensors_name);
 }
 
@@ -78,6 +82,7 @@ inline std::string read_text(const std::filesystem::path& path) {
     if (count > 0) size += static_cast<std::size_t>(count);
   }
   text.resize(size);
+  refuse_other_file(text, path);
   return text;
 }
 

@@ -61,11 +61,10 @@ class adapter_set {
     detail::problem_list problems;
     adapter.for_each([&](const std::string& module, const auto& part) {
       const auto found = positions_.find(module);
-      if (found == positions_.end()) return problems.add("module '" + module + "' is none of the model's");
+      if (found == positions_.end()) return problems.add(detail::unknown_module(module, modules_));
       const model_module& has = modules_[found->second];
       if (has.d_out == part.d_out() && has.d_in == part.d_in()) return;
-      problems.add("module '" + module + "' is " + detail::shape_text(has.d_out, has.d_in) + ", the adapter is for " +
-                   detail::shape_text(part.d_out(), part.d_in()));
+      problems.add(detail::unlike_module(has, part.d_out(), part.d_in()));
     });
     problems.throw_if_any("adapter '" + name + "' isn't for this model");
     return insert(name, std::move(adapter));

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <sbora/io/quant_state.hpp>
+#include <sbora/io/quantised_names.hpp>
 #include <sbora/io/tensor.hpp>
 #include <sbora/weights/int8_view.hpp>
 
@@ -94,12 +95,11 @@ class bitsandbytes_weights {
   explicit bitsandbytes_weights(std::span<const tensor_view> tensors) {
     std::map<std::string, detail::quantised_parts> four_bit, int8;
     for (const tensor_view& tensor : tensors) {
-      for (const char* const part : {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map",
-                                     ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"}) {
-        if (tensor.name.ends_with(part)) four_bit[without(tensor.name, part)][part] = &tensor;
+      for (const std::string_view part : detail::four_bit_parts) {
+        if (tensor.name.ends_with(part)) four_bit[without(tensor.name, part)][std::string(part)] = &tensor;
       }
-      for (const char* const part : {"SCB", "weight_format"}) {
-        if (is_part(tensor.name, part)) int8[without(tensor.name, part) + "weight"][part] = &tensor;
+      for (const std::string_view part : detail::int8_parts) {
+        if (is_part(tensor.name, part)) int8[without(tensor.name, part) + "weight"][std::string(part)] = &tensor;
       }
     }
     detail::problem_list problems;
@@ -121,6 +121,17 @@ class bitsandbytes_weights {
   std::span<const four_bit_entry> four_bit() const&& = delete;  // would dangle: name the object
   std::span<const int8_entry> int8() const& noexcept { return int8_; }
   std::span<const int8_entry> int8() const&& = delete;  // would dangle: name the object
+
+  /// Whether a tensor is the scales or another part of one of these weights, and not its codes.
+  bool is_part_of_weight(std::string_view name) const {
+    for (const std::string_view part : detail::four_bit_parts) {
+      if (name.ends_with(part) && find_four_bit(without(std::string(name), part)) != nullptr) return true;
+    }
+    for (const std::string_view part : detail::int8_parts) {
+      if (is_part(name, part) && find_int8(without(std::string(name), part) + "weight") != nullptr) return true;
+    }
+    return false;
+  }
 
   /// Null where there is none of that name.
   const four_bit_view* find_four_bit(std::string_view name) const& noexcept { return find(four_bit_, name); }

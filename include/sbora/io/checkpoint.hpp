@@ -1,6 +1,9 @@
 #pragma once
 
+#include <set>
+
 #include <sbora/io/safetensors.hpp>
+#include <sbora/io/tensor_names.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -8,6 +11,8 @@ namespace sbora::inline SBORA_ABI {
 ///
 /// Effect      opens a .safetensors file; or an index (*.index.json) with its shards; or a directory that holds
 ///             model.safetensors or model.safetensors.index.json, the first where there are both.
+///             Tensors have the model's names, without what torch.compile, DistributedDataParallel, FSDP or PEFT put
+///             around it (`_orig_mod.`, `module.` …, see tensor_names.hpp); files() have them as they are.
 /// Lifetime    as safetensors_file.
 /// Cost        as safetensors_file, for every shard: headers only.
 /// Thread      read-only once it is open.
@@ -35,17 +40,25 @@ class checkpoint {
   /// Shard after shard, in the order of their bytes.
   std::span<const tensor_view> tensors() const noexcept { return tensors_; }
 
-  /// Null where there is none of that name.
+  /// By the model's name, or else by that in the file. Null where there is none of that name.
   const tensor_view* find(std::string_view name) const noexcept {
     const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
                                      [&](std::size_t i, std::string_view key) { return tensors_[i].name < key; });
-    return at != by_name_.end() && tensors_[*at].name == name ? &tensors_[*at] : nullptr;
+    if (at != by_name_.end() && tensors_[*at].name == name) return &tensors_[*at];
+    const auto found = std::find(stored_names_.begin(), stored_names_.end(), name);
+    return found != stored_names_.end() ? &tensors_[static_cast<std::size_t>(found - stored_names_.begin())] : nullptr;
   }
 
   const tensor_view& at(std::string_view name) const {
     if (const tensor_view* const found = find(name)) return *found;
     throw format_error(safetensors_fault::missing_tensor, index_.empty() ? files_.front().path() : index_,
                        "no tensor '" + std::string(name) + "'");
+  }
+
+  /// The name in its file of one of tensors().
+  const std::string& stored_name(const tensor_view& tensor) const noexcept {
+    const auto i = static_cast<std::size_t>(&tensor - tensors_.data());
+    return stored_names_.empty() ? tensor.name : stored_names_[i];
   }
 
   /// Ascending; one where there is no index.
@@ -71,13 +84,19 @@ class checkpoint {
     for (const char* const name : {"model.safetensors", "model.safetensors.index.json"}) {
       if (std::filesystem::exists(path / name, ignored)) return path / name;
     }
-    throw file_error("opening", path, ENOENT,
-                     "this directory has neither model.safetensors nor model.safetensors.index.json");
+    const auto has = [&](const char* name) { return std::filesystem::exists(path / name, ignored); };
+    std::string what = "this directory has neither model.safetensors nor model.safetensors.index.json";
+    if (has("adapter_config.json")) what += "; it is an adapter, give the model's";
+    if (has("pytorch_model.bin") || has("pytorch_model.bin.index.json")) {
+      what += "; its pytorch_model.bin is a pickle, which sbora doesn't read: save the model with safetensors";
+    }
+    throw file_error("opening", path, ENOENT, what);
   }
 
   static weight_map read_index(const std::filesystem::path& path) {
     const mapped_file mapping(path);
     const std::span<const std::byte> bytes = mapping.bytes();
+    detail::refuse_other_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
     const detail::ordered_json index = detail::parse_json(
         {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, detail::largest_header);
     const auto refuse = [&](const std::string& what) {
@@ -137,22 +156,36 @@ class checkpoint {
         }
       }
     }
-    if (!problems.empty()) throw checkpoint_error(path.string(), std::move(problems));
+    if (problems.empty()) return;
+    throw checkpoint_error(path.string() + ": the index and its shards don't fit; download or save all of them again",
+                           std::move(problems));
   }
 
   void list_tensors() {
     for (const safetensors_file& file : files_) {
       tensors_.insert(tensors_.end(), file.tensors().begin(), file.tensors().end());
     }
+    unwrap_names();
     by_name_.resize(tensors_.size());
     std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
     std::sort(by_name_.begin(), by_name_.end(),
               [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
   }
 
+  /// Where that leaves every tensor a name of its own.
+  void unwrap_names() {
+    std::vector<std::string> stored;
+    for (const tensor_view& tensor : tensors_) stored.push_back(tensor.name);
+    const std::vector<std::string> names = detail::without_wrappers(stored);
+    if (names == stored || std::set<std::string_view>(names.begin(), names.end()).size() != names.size()) return;
+    for (std::size_t i = 0; i < names.size(); ++i) tensors_[i].name = names[i];
+    stored_names_ = std::move(stored);
+  }
+
   std::filesystem::path index_;
   std::vector<safetensors_file> files_;
   std::vector<tensor_view> tensors_;
+  std::vector<std::string> stored_names_;  // of tensors_, where they differ
   std::vector<std::size_t> by_name_;
 };
 

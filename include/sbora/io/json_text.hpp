@@ -56,6 +56,12 @@ inline std::string no_json(std::string_view text) {
   return zero == std::string_view::npos ? std::string() : "a NUL at byte " + std::to_string(zero);
 }
 
+/// nlohmann_json's words without its own name and number for them in front.
+inline std::string without_json_code(std::string_view what) {
+  const std::size_t end = what.starts_with("[json.exception.") ? what.find("] ") : std::string_view::npos;
+  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
+}
+
 /// JSON whose objects keep the order of their keys.
 using ordered_json = nlohmann::ordered_json;
 
@@ -100,7 +106,7 @@ class json_builder {
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& problem) {
-    refuse(shortened(problem.what(), 300));
+    refuse(shortened(without_json_code(problem.what()), 300));
   }
 
  private:

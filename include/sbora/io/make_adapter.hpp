@@ -4,6 +4,7 @@
 #include <span>
 #include <unordered_set>
 
+#include <sbora/io/errors.hpp>
 #include <sbora/io/model_adapter.hpp>
 #include <sbora/io/target_rules.hpp>
 #include <sbora/regions/sample.hpp>
@@ -75,9 +76,9 @@ model_adapter<T> make_adapter(adapter_config config, std::span<const model_modul
   constexpr const char* who = "sbora::make_adapter: ";
   if (!config.kind) throw config_error(std::string(who) + "the config doesn't say FA or FB (kind)");
   const target_rules rules(config);
-  std::string problems;
+  std::vector<std::string> problems;
   for (const std::string& key : detail::unmatched_targets(config, modules)) {
-    problems += "\n  target_modules: no module is named '" + key + "'";
+    problems.push_back("target_modules: no module is named '" + key + "'");
   }
   std::vector<adapter_part> parts;
   for (const model_module& module : modules) {
@@ -85,16 +86,18 @@ model_adapter<T> make_adapter(adapter_config config, std::span<const model_modul
     const index_t rank = rules.rank_of(module.name);
     const index_t dim = config.kind == adapter_kind::fa ? module.d_in : module.d_out;
     if (rank > dim) {
-      problems += "\n  module '" + module.name + "': rank " + std::to_string(rank) + " is above its " +
-                  (config.kind == adapter_kind::fa ? "d_in " : "d_out ") + std::to_string(dim);
+      problems.push_back("module '" + module.name + "': rank " + std::to_string(rank) + " is above its " +
+                         (config.kind == adapter_kind::fa ? "d_in " : "d_out ") + std::to_string(dim));
     } else if (problems.empty()) {
       parts.push_back({module.name, module.d_out, module.d_in,
                        choose(module, dim, rank, module_seed(seed, module.name, 0)), rules.alpha_of(module.name)});
     }
   }
-  if (problems.empty() && parts.empty()) problems = "target_modules chooses none of the " +
-                                                    std::to_string(modules.size()) + " modules";
-  if (!problems.empty()) throw config_error(who + problems);
+  if (problems.empty() && parts.empty()) {
+    throw config_error(std::string(who) + "target_modules chooses none of the " + std::to_string(modules.size()) +
+                       " modules" + (modules.empty() ? "" : ", such as '" + modules.front().name + "'"));
+  }
+  if (!problems.empty()) throw config_error(who + detail::problem_lines(problems));
   if (!config.sbora) config.sbora.emplace();
   config.sbora->seed = seed;
   return model_adapter<T>(*config.kind, std::move(config), std::move(parts));

@@ -75,21 +75,22 @@ inline void copy_merged_file(const safetensors_file& from, const weight_changes&
 
 namespace sbora::inline SBORA_ABI {
 
-/// Writes a safetensors file of the changed tensors alone, merged, under their names.
+/// Writes a safetensors file of the changed tensors alone, merged, under the names that they have in their files.
 ///
 /// Numerics    see weight_change: the bits of merging in memory.
 /// Cost        one pass over those tensors; a few MiB of memory.
 /// Errors      checkpoint_error with every change for a tensor that isn't there, or is of another shape or type than
-///             F32, BF16 or F16; not_finite_error; file_error. The file is as it was.
+///             F32, BF16 or F16, such as codes; not_finite_error; file_error. The file is as it was.
 inline void write_merged_tensors(const checkpoint& from, const weight_changes& changes,
                                  const std::filesystem::path& to,
                                  const std::map<std::string, std::string>& metadata = {},
                                  const progress_callback& progress = {}) {
-  detail::check_changes(from, changes);
+  const weight_changes stored = detail::check_changes(from, changes);
   std::vector<tensor_view> tensors;
   std::uint64_t total = 0;
-  for (const auto& [name, change] : changes) {
+  for (const auto& [name, change] : stored) {
     tensors.push_back(from.at(name));
+    tensors.back().name = name;
     total += tensors.back().data.size();
   }
   safetensors_stream_writer file(to, tensors, metadata, from.files().front().path());
@@ -98,7 +99,7 @@ inline void write_merged_tensors(const checkpoint& from, const weight_changes& c
     const auto put = [&](std::span<const std::byte> bytes) { file.write(tensor.name, bytes); };
     for (const safetensors_file& shard : from.files()) {
       const tensor_view* const source = shard.find(tensor.name);
-      if (source != nullptr) detail::copy_merged(shard, *source, changes.at(tensor.name), counter, put);
+      if (source != nullptr) detail::copy_merged(shard, *source, stored.at(tensor.name), counter, put);
     }
   }
   file.commit();
@@ -116,7 +117,7 @@ inline void write_merged_tensors(const checkpoint& from, const weight_changes& c
 ///             is changed then.
 inline void write_merged_checkpoint(const checkpoint& from, const weight_changes& changes,
                                     const std::filesystem::path& to, const progress_callback& progress = {}) {
-  detail::check_changes(from, changes);
+  const weight_changes stored = detail::check_changes(from, changes);
   const bool sharded = !from.index().empty();
   detail::made_directories made;  // before the files: those are gone first
   if (sharded) made.make(to);
@@ -133,7 +134,7 @@ inline void write_merged_checkpoint(const checkpoint& from, const weight_changes
       target /= shard.path().filename();
     }
     files.emplace_back(target, shard.path()).reserve(shard.bytes().size());
-    detail::copy_merged_file(shard, changes, files.back(), counter);
+    detail::copy_merged_file(shard, stored, files.back(), counter);
   }
   if (sharded) {
     const mapped_file index(from.index());

@@ -71,8 +71,8 @@ namespace sbora::inline SBORA_ABI {
 inline void merge_in_place(const std::filesystem::path& path, const weight_changes& changes,
                            const progress_callback& progress = {}) {
   const checkpoint model = checkpoint::open(path);
-  detail::check_changes(model, changes);
-  std::vector<detail::merge_target> targets = detail::targets_of(model, changes);
+  const weight_changes stored = detail::check_changes(model, changes);
+  std::vector<detail::merge_target> targets = detail::targets_of(model, stored);
   std::uint64_t total = 0;
   for (detail::merge_target& target : targets) {
     for (detail::tensor_merge& merge : target.merges) {

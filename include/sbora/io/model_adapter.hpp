@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -41,6 +42,33 @@ constexpr std::uint64_t module_seed(std::uint64_t seed, std::string_view module,
       philox4x32({static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32), use, 0}, seed);
   return words[0] | std::uint64_t{words[1]} << 32;
 }
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// Why an adapter's module isn't for this model.
+inline std::string unknown_module(const std::string& name, std::span<const model_module> modules) {
+  const std::string what = "module '" + name + "' is none of the model's";
+  constexpr std::string_view head = "lm_head";
+  if (name != head && !name.ends_with("." + std::string(head))) return what;
+  for (const model_module& module : modules) {
+    if (!module.name.ends_with("embed_tokens") && !module.name.ends_with("wte")) continue;
+    return what + ", where the head is the embedding '" + module.name + "' (tie_word_embeddings); save the base with " +
+           "a copy of that as lm_head.weight and tie_word_embeddings false first";
+  }
+  return what;
+}
+
+/// Or where it has other sizes.
+inline std::string unlike_module(const model_module& module, index_t d_out, index_t d_in) {
+  return "module '" + module.name + "' is " + shape_text(module.d_out, module.d_in) + ", the adapter is for " +
+         shape_text(d_out, d_in);
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
 
 /// One adapter over several modules of a model, FA for all or FB for all, with one flat array of parameters and
 /// one of gradients: what is trained, saved and loaded.

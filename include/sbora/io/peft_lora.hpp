@@ -12,7 +12,10 @@ class peft_lora_reader {
   peft_lora_reader(std::span<const tensor_view> tensors, adapter_config config, std::span<const model_module> modules,
                    problem_list& problems)
       : config_(std::move(config)), rules_(rules_of_file(config_, problems)), modules_(modules), problems_(problems),
-        found_(tensors_by_module(tensors, problems)) {
+        found_(tensors_by_module(tensors, modules, problems)) {
+    problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
+      return !rules_.chooses() || rules_.matches(module);
+    }));
     for (std::size_t i = 0; i < modules.size(); ++i) positions_.emplace(modules[i].name, i);
   }
 
@@ -96,13 +99,12 @@ class peft_lora_reader {
     if (modules_.empty()) return;
     const auto position = positions_.find(module);
     if (position == positions_.end()) {
-      wrong.push_back("module '" + module + "' is none of the model's");
+      wrong.push_back(unknown_module(module, modules_));
       return;
     }
     const model_module& same = modules_[position->second];
     if (same.d_out != b.shape[0] || same.d_in != a.shape[1]) {
-      wrong.push_back("module '" + module + "' is " + shape_text(same.d_out, same.d_in) + ", the adapter is for " +
-                      shape_text(b.shape[0], a.shape[1]));
+      wrong.push_back(unlike_module(same, b.shape[0], a.shape[1]));
     }
   }
 
@@ -237,7 +239,8 @@ template <class T>
 loaded_adapter<T> read_any_adapter(adapter_files files, std::span<const model_module> modules, strictness mode) {
   const auto tensors = files.tensors.tensors();
   const bool indices = std::any_of(tensors.begin(), tensors.end(), [](const tensor_view& tensor) {
-    return tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B");
+    const auto name = parse_adapter_tensor(without_wrapper_parts(tensor.name));
+    return name && !name->dense;
   });
   return indices ? read_adapter<sbora_tensor_reader<T>, T>(std::move(files), modules, mode)
                  : read_adapter<peft_lora_reader<T>, T>(std::move(files), modules, mode);

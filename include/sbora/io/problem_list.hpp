@@ -12,22 +12,33 @@ class problem_list {
   /// Wrong in every mode.
   void add(std::string problem) { problems_.push_back(std::move(problem)); }
   /// Wrong where strict; left out where lenient.
-  void refuse_or_skip(std::string what) { (lenient_ ? skipped_ : problems_).push_back(std::move(what)); }
+  void refuse_or_skip(std::string what) {
+    (lenient_ ? skipped_ : problems_).push_back(std::move(what));
+    could_be_skipped_ += lenient_ ? 0 : 1;
+  }
   /// Left out in every mode.
   void skip(std::string what) { skipped_.push_back(std::move(what)); }
 
-  bool lenient() const noexcept { return lenient_; }
+  /// What all of it comes from, and what helps. The first one counts.
+  void set_cause(std::string cause) {
+    if (cause_.empty()) cause_ = std::move(cause);
+  }
   bool empty() const noexcept { return problems_.empty(); }
   std::size_t size() const noexcept { return problems_.size(); }
   std::vector<std::string>& skipped() noexcept { return skipped_; }
 
   /// Errors: checkpoint_error with all of them, if any.
   void throw_if_any(const std::string& what) const {
-    if (!problems_.empty()) throw checkpoint_error(what, problems_);
+    if (problems_.empty()) return;
+    const bool helps = cause_.empty() && could_be_skipped_ == problems_.size();
+    throw checkpoint_error(helps ? what + "; read leniently (sbora_tool convert --lenient), it is without this" : what,
+                           problems_, cause_);
   }
 
  private:
   bool lenient_;
+  std::string cause_;
+  std::size_t could_be_skipped_ = 0;
   std::vector<std::string> problems_;
   std::vector<std::string> skipped_;
 };

@@ -5,6 +5,7 @@
 #include <optional>
 #include <tuple>
 
+#include <sbora/io/file_kind.hpp>
 #include <sbora/io/mapped_file.hpp>
 #include <sbora/io/safetensors_header.hpp>
 
@@ -79,6 +80,7 @@ class safetensors_file {
     if (bytes.size() < sizeof header) refuse(fault::header_too_small, named("bytes", bytes.size()) + ", expected 8");
     std::memcpy(&header, bytes.data(), sizeof header);
     if (header > detail::largest_header) {
+      detail::refuse_other_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
       refuse(fault::header_too_large, named("header", header) + " bytes, expected up to 100000000");
     }
     if (header > bytes.size() - sizeof header) {

@@ -177,7 +177,7 @@ class header_parser {
   }
 
   bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& problem) {
-    refuse(problem.what());
+    refuse(without_json_code(problem.what()));
   }
 
  private:

@@ -12,7 +12,10 @@ class sbora_tensor_reader {
   sbora_tensor_reader(std::span<const tensor_view> tensors, adapter_config config,
                       std::span<const model_module> modules, problem_list& problems)
       : config_(std::move(config)), rules_(rules_of_file(config_, problems)), endings_(config_.target_modules.names),
-        problems_(problems), found_(tensors_by_module(tensors, problems)), kind_(kind_of_tensors()) {
+        problems_(problems), found_(tensors_by_module(tensors, modules, problems)), kind_(kind_of_tensors()) {
+    problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
+      return is_recorded() || config_.target_modules.empty() || is_chosen(module);
+    }));
     list_expected(modules);
   }
 
@@ -57,17 +60,18 @@ class sbora_tensor_reader {
     return config_.layers_to_transform.empty() && config_.exclude_modules.empty() && endings_.of(module);
   }
 
+  bool is_recorded() const { return config_.sbora && !config_.sbora->modules.empty(); }
+  bool is_chosen(const std::string& module) const { return rules_.matches(module) || ends_like_a_target(module); }
+
   void list_expected(std::span<const model_module> modules) {
-    const bool recorded = config_.sbora && !config_.sbora->modules.empty();
-    if (!recorded) {
+    if (!is_recorded()) {
       if (modules.empty()) {
         problems_.add("these files don't say how large the weights are; give the model's modules");
         found_.clear();  // nothing to say about their tensors
       }
       for (const model_module& module : modules) {
-        const bool chosen = config_.target_modules.empty()
-                                ? found_.count(module.name) > 0
-                                : rules_.matches(module.name) || ends_like_a_target(module.name);
+        const bool chosen =
+            config_.target_modules.empty() ? found_.count(module.name) > 0 : is_chosen(module.name);
         if (chosen) expected_.push_back(module);
       }
       return;
@@ -80,11 +84,9 @@ class sbora_tensor_reader {
       if (modules.empty()) {
         expected_.push_back({module.name, module.d_out, module.d_in});
       } else if (same == of_model.end()) {
-        leave_out(module.name, "module '" + module.name + "' is none of the model's");
+        leave_out(module.name, unknown_module(module.name, modules));
       } else if (same->second->d_out != module.d_out || same->second->d_in != module.d_in) {
-        leave_out(module.name, "module '" + module.name + "' is " +
-                                   shape_text(same->second->d_out, same->second->d_in) + ", the adapter is for " +
-                                   shape_text(module.d_out, module.d_in));
+        leave_out(module.name, unlike_module(*same->second, module.d_out, module.d_in));
       } else {
         expected_.push_back(*same->second);
       }

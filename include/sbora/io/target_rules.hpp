@@ -28,7 +28,7 @@ inline regex_cost cost_of_regex(std::string_view text) {
   std::vector<bool> open;  // groups, and whether each is a lookahead
   double count = 0;
   bool counting = false, in_class = false;
-  std::size_t class_begin = 0;
+  std::size_t class_begin = 0, quantifier_ends_at = std::string_view::npos - 1;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const bool digit = c >= '0' && c <= '9';
@@ -39,6 +39,12 @@ inline regex_cost cost_of_regex(std::string_view text) {
       counting = c == ',';
     }
     if (c == '{') counting = true;
+    if (!in_class && (c == '*' || c == '+') && i > 0 && quantifier_ends_at + 1 == i) {
+      cost.only_some = "it has a quantifier after a quantifier";
+    }
+    if (!in_class && (c == '*' || c == '+' || c == '}' || (c == '?' && i > 0 && text[i - 1] != '('))) {
+      quantifier_ends_at = i;
+    }
     if (in_class) {
       const std::string_view before = text.substr(class_begin, i - class_begin);
       if (c == ']' && (before.empty() || before == "^")) cost.only_some = "it has a ']' at the beginning of a '[...]'";
@@ -94,8 +100,13 @@ class name_regex {
 
   bool matches_all_of(std::string_view name) const { return std::regex_match(name.begin(), name.end(), regex_); }
 
-  bool search(std::string_view name, std::match_results<std::string_view::const_iterator>& found) const {
-    return std::regex_search(name.begin(), name.end(), found, regex_);
+  /// The longest match that begins where `name` does; what its last group has, empty where that took no part.
+  std::optional<std::string_view> match_at_front(std::string_view name) const {
+    std::match_results<std::string_view::const_iterator> found;
+    const auto anchored = std::regex_constants::match_continuous;
+    if (!std::regex_search(name.begin(), name.end(), found, regex_, anchored)) return std::nullopt;
+    const auto& group = found[found.size() - 1];
+    return group.matched ? std::string_view(group.first, group.second) : std::string_view();
   }
 
  private:
@@ -189,6 +200,59 @@ inline std::optional<index_t> first_layer_number(std::string_view name) {
   return std::nullopt;
 }
 
+/// A regular expression's alternatives outside of all brackets.
+inline std::vector<std::string> alternatives_of(std::string_view text) {
+  std::vector<std::string> alternatives(1);
+  int open = 0;
+  bool in_class = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '|' && open == 0 && !in_class) {
+      alternatives.emplace_back();
+      continue;
+    }
+    alternatives.back() += c;
+    if (c == '\\' && i + 1 < text.size()) alternatives.back() += text[++i];
+    else if (in_class) in_class = c != ']';
+    else if (c == '[') in_class = true;
+    else if (c == '(') ++open;
+    else if (c == ')') --open;
+  }
+  return alternatives;
+}
+
+/// One of layers_pattern: re.match(rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\.", name), which is its first match.
+///
+/// Effect      PEFT puts the pattern there as it is, so of several alternatives that no bracket holds only the first
+///             one may follow other parts of the name, and only the last one gives a number. The same here.
+class layer_pattern {
+ public:
+  explicit layer_pattern(const std::string& text) {
+    const std::vector<std::string> alternatives = alternatives_of(text);
+    for (std::size_t i = 0; i < alternatives.size(); ++i) {
+      const bool numbered = i + 1 == alternatives.size();
+      parts_.emplace_back("layers_pattern", alternatives[i], "(?:", numbered ? ")\\.([0-9]+)\\." : ")()");
+    }
+  }
+
+  /// Nothing where it doesn't match; the digits, or none, where it does.
+  std::optional<std::string_view> match(std::string_view name) const {
+    for (std::string_view rest = name;;) {
+      if (const auto found = parts_.front().match_at_front(rest)) return found;
+      const std::size_t dot = rest.find('.');
+      if (dot == std::string_view::npos) break;
+      rest.remove_prefix(dot + 1);
+    }
+    for (std::size_t i = 1; i < parts_.size(); ++i) {
+      if (const auto found = parts_[i].match_at_front(name)) return found;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<name_regex> parts_;
+};
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
@@ -199,12 +263,13 @@ namespace sbora::inline SBORA_ABI {
 ///             a dot, and layers_to_transform then keeps those whose layer number it has (not asked of modules that
 ///             are named exactly); a string is a regular expression over the whole name. "all-linear" is every
 ///             module that it is asked about. The layer number is the first part of only digits with two parts
-///             before it and one after, or what follows the first match of layers_pattern. rank_pattern and
+///             before it and one after, or what follows the first match of layers_pattern, which may stand at the
+///             root. rank_pattern and
 ///             alpha_pattern: the first key that matches the name from its start or from after a dot.
 /// Cost        compiles the regular expressions once; a name costs a match of each, and a look-up among all that are
 ///             plain names.
 /// Errors      config_error that names a regular expression that can't be used.
-/// Source      PEFT's tuners_utils.py and get_pattern_key.
+/// Source      PEFT 0.21's check_target_module_exists and get_pattern_key; tests/interop/test_target_rules.py compares.
 class target_rules {
  public:
   explicit target_rules(const adapter_config& config)
@@ -216,7 +281,7 @@ class target_rules {
       throw config_error("sbora: layers_pattern has more than " + std::to_string(detail::most_patterns) + " patterns");
     }
     for (const std::string& pattern : config.layers_pattern) {
-      layer_patterns_.emplace_back("layers_pattern", pattern, "^.*?\\.(?:", ")\\.([0-9]+)\\.");
+      layer_patterns_.emplace_back(pattern);
     }
   }
 
@@ -238,7 +303,10 @@ class target_rules {
     filter(const module_filter& from, const char* key) : names(from.names), suffixes(from.names) {
       std::sort(names.begin(), names.end());
       if (!from.regex) return;
-      all = *from.regex == "all-linear";
+      constexpr std::string_view linear = "all-linear";  // in capitals too
+      all = std::equal(from.regex->begin(), from.regex->end(), linear.begin(), linear.end(), [](char a, char b) {
+        return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+      });
       regex.emplace(key, *from.regex);
     }
 
@@ -257,10 +325,10 @@ class target_rules {
   bool has_layer(std::string_view module) const {
     std::optional<index_t> layer;
     if (layer_patterns_.empty()) layer = detail::first_layer_number(module);
-    for (const detail::name_regex& pattern : layer_patterns_) {
-      std::match_results<std::string_view::const_iterator> found;
-      if (!pattern.search(module, found)) continue;
-      layer = detail::layer_number({found[found.size() - 1].first, found[found.size() - 1].second});
+    for (const detail::layer_pattern& pattern : layer_patterns_) {
+      const std::optional<std::string_view> digits = pattern.match(module);
+      if (!digits) continue;
+      if (!digits->empty()) layer = detail::layer_number(*digits);
       break;
     }
     return layer && std::binary_search(layers_.begin(), layers_.end(), *layer);
@@ -269,7 +337,7 @@ class target_rules {
   filter target_;
   filter exclude_;
   std::vector<index_t> layers_;  // ascending
-  std::vector<detail::name_regex> layer_patterns_;
+  std::vector<detail::layer_pattern> layer_patterns_;
   detail::name_patterns<index_t> ranks_;
   detail::name_patterns<double> alphas_;
   index_t r_;

@@ -5,6 +5,7 @@
 
 #include <sbora/config/finite.hpp>
 #include <sbora/io/problem_list.hpp>
+#include <sbora/io/quantised_names.hpp>
 #include <sbora/io/tensor.hpp>
 #include <sbora/layers/weight_delta.hpp>
 #include <sbora/simd/opaque.hpp>
@@ -172,17 +173,35 @@ void for_merged_rows(tensor_merge& merge, Function&& f) {
   }
 }
 
+/// The changes by the names that the checkpoint's files have for the tensors.
 /// Errors: checkpoint_error with every change that can't be made.
-template <class Tensors>
-void check_changes(const Tensors& from, const weight_changes& changes) {
+template <class Checkpoint>
+weight_changes check_changes(const Checkpoint& from, const weight_changes& changes) {
   problem_list problems;
+  weight_changes stored;
+  std::size_t codes = 0;
   for (const auto& [name, change] : changes) {
     const tensor_view* const tensor = from.find(name);
-    const std::string problem =
-        tensor != nullptr ? tensor_merge::problem(*tensor, change) : "no tensor '" + name + "'";
-    if (!problem.empty()) problems.add(problem);
+    const std::string form = quantised_as(from, name);
+    if (!form.empty()) {
+      ++codes;
+      problems.add("tensor '" + name + "' is there as " + form + ", expected F32, BF16 or F16");
+    } else if (tensor == nullptr) {
+      problems.add("no tensor '" + name + "'");
+    } else if (std::string problem = tensor_merge::problem(*tensor, change); !problem.empty()) {
+      problems.add(std::move(problem));
+    } else {
+      stored.emplace(from.stored_name(*tensor), change);
+    }
+  }
+  if (codes > 0 && codes == problems.size()) {
+    problems.set_cause("its weights are there as " + quantised_as(from, changes.begin()->first) +
+                       ", in which a merge would be rounded; merge into the model that was quantised, and quantise the "
+                       "result; or keep the adapter apart, merged beside the codes (sbora::overlay) or into them with "
+                       "the rounding reported (sbora::merge_requantized)");
   }
   problems.throw_if_any("merging into a checkpoint");
+  return stored;
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

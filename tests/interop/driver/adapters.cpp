@@ -18,12 +18,15 @@ using sbora::index_t;
 using std::filesystem::path;
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-/// The linear layers of a LLaMA checkpoint.
+bool is_head_or_embedding(const std::string& name) {
+  return name == "lm_head.weight" || name == "model.embed_tokens.weight";
+}
+
+/// The linear layers of a LLaMA checkpoint, and the embedding, which may be the head.
 std::vector<sbora::model_module> linear_modules(const sbora::checkpoint& base) {
   std::vector<sbora::model_module> modules;
   for (const sbora::tensor_view& tensor : base.tensors()) {
-    constexpr std::string_view ending = "_proj.weight";
-    if (!tensor.name.ends_with(ending)) continue;
+    if (!tensor.name.ends_with("_proj.weight") && !is_head_or_embedding(tensor.name)) continue;
     modules.push_back({tensor.name.substr(0, tensor.name.size() - 7), tensor.shape[0], tensor.shape[1]});
   }
   return modules;
@@ -129,6 +132,39 @@ void describe(arguments words) {
   std::printf("%s\n", described.dump().c_str());
 }
 
+/// CONFIG NAMES: what an adapter_config.json says of each module of a file of names, as JSON.
+void match_modules(arguments words) {
+  const std::vector<char> text = read_values<char>(words[0]);
+  const sbora::target_rules rules(
+      sbora::parse_adapter_config({text.data(), text.size()}, sbora::strictness::strict, words[0]).config);
+  std::ifstream names(words[1]);
+  nlohmann::json said;
+  for (std::string name; std::getline(names, name);) {
+    said[name] = {rules.matches(name), rules.rank_of(name), rules.alpha_of(name)};
+  }
+  std::printf("%s\n", said.dump().c_str());
+}
+
+/// BASE: prints all layers' sizes, whatever their weights are stored as.
+void list_modules(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  nlohmann::json sizes;
+  for (const sbora::model_module& module : sbora::checkpoint_weights(base).modules()) {
+    sizes[module.name] = {module.d_out, module.d_in};
+  }
+  std::printf("%s\n", sizes.dump().c_str());
+}
+
+/// BASE ADAPTER OUT: the tensors that the adapter changes.
+void merge_into_files(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const auto loaded = sbora::load_adapter<float>(words[1], sbora::checkpoint_weights(base).modules());
+  sbora::weight_changes changes;
+  for (const std::string& module : loaded.adapter.modules())
+    changes[module + ".weight"] = {{loaded.adapter.delta(module)}};
+  write_merged_tensors(base, changes, words[2]);
+}
+
 }  // namespace
 
 void add_adapter_commands(command_table& table) {
@@ -136,6 +172,9 @@ void add_adapter_commands(command_table& table) {
   table["merge-adapter"] = merge_adapter;
   table["adapter-forward"] = forward;
   table["describe-adapter"] = describe;
+  table["match-modules"] = match_modules;
+  table["list-modules"] = list_modules;
+  table["merge-into-files"] = merge_into_files;
 }
 
 }  // namespace interop

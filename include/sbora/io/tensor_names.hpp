@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sbora/config/abi.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// What PEFT puts in front of a model's names.
+inline constexpr std::string_view peft_prefix = "base_model.model.";
+/// What DataParallel, DistributedDataParallel and DeepSpeed put there.
+inline constexpr std::string_view parallel_prefix = "module.";
+
+/// A name without the parts between dots that torch.compile, FSDP and activation checkpointing put anywhere in it.
+inline std::string without_wrapper_parts(std::string_view name) {
+  constexpr std::string_view wrappers[] = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"};
+  std::string kept;
+  for (std::string_view rest = name;;) {
+    const std::size_t dot = rest.find('.');
+    const std::string_view part = rest.substr(0, dot);
+    const bool last = dot == std::string_view::npos;
+    if (last || std::find(std::begin(wrappers), std::end(wrappers), part) == std::end(wrappers)) {
+      kept.append(part);
+      if (!last) kept += '.';
+    }
+    if (last) return kept;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+/// Whether all names that aren't empty had `prefix` and more, and are without it now.
+inline bool drop_from_all(std::vector<std::string>& names, std::string_view prefix) {
+  const auto has = [&](const std::string& name) { return name.size() > prefix.size() && name.starts_with(prefix); };
+  const bool all = std::all_of(names.begin(), names.end(), [&](const auto& name) { return name.empty() || has(name); });
+  if (!all || std::none_of(names.begin(), names.end(), has)) return false;
+  for (std::string& name : names) name.erase(0, prefix.size());
+  return true;
+}
+
+/// The names of a model's tensors without what wraps it while it is trained or saved.
+///
+/// Effect      Drops the parts `_orig_mod`, `_fsdp_wrapped_module` and `_checkpoint_wrapped_module` wherever they are,
+///             and `module.` and `base_model.model.` where all names begin with them, as often as they do.
+inline std::vector<std::string> without_wrappers(std::vector<std::string> names) {
+  for (std::string& name : names) name = without_wrapper_parts(name);
+  while (drop_from_all(names, parallel_prefix) || drop_from_all(names, peft_prefix)) {}
+  return names;
+}
+
+/// The same for an adapter's tensors, whose modules may be called `module.x`: that is dropped in front of
+/// `base_model.model.` only, or where no name has this. Where some have it, the others become empty: no adapter's.
+inline std::vector<std::string> adapter_names_without_wrappers(std::vector<std::string> names) {
+  bool prefixed = false;
+  for (std::string& name : names) {
+    name = without_wrapper_parts(name);
+    std::size_t at = 0;
+    while (std::string_view(name).substr(at).starts_with(parallel_prefix)) at += parallel_prefix.size();
+    if (std::string_view(name).substr(at).starts_with(peft_prefix)) name.erase(0, at);
+    prefixed = prefixed || name.starts_with(peft_prefix);
+  }
+  if (prefixed) {
+    for (std::string& name : names) name.erase(0, name.starts_with(peft_prefix) ? peft_prefix.size() : name.size());
+    while (drop_from_all(names, peft_prefix)) {}
+  } else {
+    while (drop_from_all(names, parallel_prefix)) {}
+  }
+  return names;
+}
+
+/// A tensor's name in an adapter file: MODULE.lora_A or .lora_B, with the adapter's name where the file is a model's
+/// state and not what PEFT saves of it, and with .weight or, where it is indices, without.
+struct adapter_tensor_name {
+  std::string module;
+  bool is_a;
+  bool dense;
+  std::string adapter;  ///< empty as PEFT saves it
+};
+
+/// `name` is without wrappers. Nothing where it is no LoRA's or SBoRA's.
+inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view name) {
+  adapter_tensor_name parsed{};
+  constexpr std::string_view weight = ".weight";
+  parsed.dense = name.ends_with(weight);
+  if (parsed.dense) name.remove_suffix(weight.size());
+  const auto ends_with_half = [&] { return name.ends_with(".lora_A") || name.ends_with(".lora_B"); };
+  if (!ends_with_half()) {
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string_view::npos) return std::nullopt;
+    parsed.adapter = name.substr(dot + 1);
+    name = name.substr(0, dot);
+    const bool is_bias = !parsed.dense && parsed.adapter == "bias";
+    if (parsed.adapter.empty() || is_bias || !ends_with_half()) return std::nullopt;
+  }
+  parsed.is_a = name.back() == 'A';
+  name.remove_suffix(std::string_view(".lora_A").size());
+  parsed.module = name;
+  return name.empty() ? std::nullopt : std::optional(parsed);
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
