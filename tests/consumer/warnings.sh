@@ -35,7 +35,9 @@ for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
     check -DNDEBUG -DJSON_USE_IMPLICIT_CONVERSIONS=0 -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
     cat >"$scratch/int.cpp" <<'END'
 #include <Eigen/Core>
+#include <sbora/io.hpp>
 #include <sbora/sbora.hpp>
+inline long elements(const sbora::tensor_view& tensor) { return tensor.as_matrix<float>().size(); }
 inline long elements(sbora::fa_adapter<float>& adapter, const sbora::fa_adapter<float>& other) {
   return adapter.matrix().size() + adapter.gradient_matrix().size() + other.matrix().size() + other.gradient_matrix().size();
 }

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -94,10 +95,17 @@ struct tensor_view {
   template <class Scalar>
   Eigen::Map<const Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> as_matrix() const {
     require_matrix();
-    return {values<Scalar>().data(), shape[0], shape[1]};
+    return {values<Scalar>().data(), eigen_size(shape[0]), eigen_size(shape[1])};
   }
 
  private:
+  /// With EIGEN_DEFAULT_DENSE_INDEX_TYPE=int a file's sizes may not fit.
+  Eigen::Index eigen_size(index_t size) const {
+    if (size <= std::numeric_limits<Eigen::Index>::max()) return Eigen::Index(size);
+    throw shape_error("sbora::tensor_view: tensor '" + name + "' has shape " + detail::shape_text(shape) +
+                      ", more than Eigen::Index holds; as_weight() takes it");
+  }
+
   template <class Scalar>
   void require_type() const {
     if (type == dtype_of<Scalar>) return;
