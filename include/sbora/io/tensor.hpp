@@ -99,13 +99,11 @@ struct tensor_view {
   }
 
  private:
-  /// With EIGEN_DEFAULT_DENSE_INDEX_TYPE=int a file's sizes may not fit.
-  Eigen::Index eigen_size(index_t size) const {
-    if constexpr (sizeof(Eigen::Index) >= sizeof(index_t)) {
-      return size;
-    } else {
-      if (size <= std::numeric_limits<Eigen::Index>::max()) return static_cast<Eigen::Index>(size);
-    }
+  /// With EIGEN_DEFAULT_DENSE_INDEX_TYPE=int a file's sizes may not fit. A template, where a cast to the same type is
+  /// no warning.
+  template <class Index = Eigen::Index>
+  Index eigen_size(index_t size) const {
+    if (size <= std::numeric_limits<Index>::max()) return static_cast<Index>(size);
     throw shape_error("sbora::tensor_view: tensor '" + name + "' has shape " + detail::shape_text(shape) +
                       ", more than Eigen::Index holds; as_weight() takes it");
   }

@@ -92,13 +92,22 @@ class region {
 
   /// In the order given. Of a temporary region these three are values, which live on.
   std::span<const index_t> indices() const& noexcept { return indices_; }
-  std::vector<index_t> indices() && noexcept { return std::move(region(std::move(*this)).indices_); }
+  std::vector<index_t> indices() && noexcept {
+    region whole = std::move(*this);
+    return std::move(whole.indices_);
+  }
   /// Ascending.
   std::span<const index_t> sorted() const& noexcept { return sorted_; }
-  std::vector<index_t> sorted() && noexcept { return std::move(region(std::move(*this)).sorted_); }
+  std::vector<index_t> sorted() && noexcept {
+    region whole = std::move(*this);
+    return std::move(whole.sorted_);
+  }
   /// Where they came from: sorted()[i] == indices()[order()[i]].
   std::span<const index_t> order() const& noexcept { return order_; }
-  std::vector<index_t> order() && noexcept { return std::move(region(std::move(*this)).order_); }
+  std::vector<index_t> order() && noexcept {
+    region whole = std::move(*this);
+    return std::move(whole.order_);
+  }
 
   bool contains(index_t index) const noexcept {
     return std::binary_search(sorted_.begin(), sorted_.end(), index);
