@@ -29,28 +29,65 @@ std::optional<std::int32_t> token_id(fields& config, const char* name) {
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
-/// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too.
+/// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as transformers 5.
 void read_rope(fields& config, const std::string& where, model_config& result) {
   result.rope_theta = config.number("rope_theta", 10000);
   config.require("partial_rotary_factor", 1.0);
-  for (const char* const name : {"rope_scaling", "rope_parameters"}) {
-    const json* const value = config.find(name);
-    if (!value) continue;
-    fields rope(*value, where + ": " + name);
-    const std::string type = rope.text("rope_type", rope.text("type", "default").c_str());
-    result.rope_theta = rope.number("rope_theta", result.rope_theta);
-    rope.require("partial_rotary_factor", 1.0);
-    if (type == "llama3") {
-      result.scaling = rope_scaling{rope.number("factor"), rope.number("low_freq_factor"),
-                                    rope.number("high_freq_factor"),
-                                    rope.number("original_max_position_embeddings")};
-      if (!(result.scaling->high_freq_factor > result.scaling->low_freq_factor)) {
-        rope.fail("high_freq_factor must be above low_freq_factor");
-      }
-    } else if (type != "default") {
-      rope.fail("rope_type \"" + type + "\" is not supported, only \"default\" and \"llama3\"");
+  config.require("rope_interleaved", false);
+  const json* const outer_length = config.find("original_max_position_embeddings");
+  const json* const scaling = config.find("rope_scaling");
+  const json* const parameters = config.find("rope_parameters");
+  const bool scaled = scaling && !scaling->empty();
+  if (!scaled && !parameters) return;
+  fields rope(scaled ? *scaling : *parameters, where + (scaled ? ": rope_scaling" : ": rope_parameters"));
+  const std::string type = rope.text("rope_type", rope.text("type", "default").c_str());
+  result.rope_theta = rope.number("rope_theta", result.rope_theta);
+  rope.require("partial_rotary_factor", 1.0);
+  rope.ignore({"original_max_position_embeddings"});  // of use to llama3's scaling alone
+  if (type == "llama3") {
+    // As transformers: a length beside the object is the one that counts, and without any the model's own.
+    const double length = rope.number("original_max_position_embeddings",
+                                      static_cast<double>(result.max_position_embeddings));
+    result.scaling = rope_scaling{
+        rope.number("factor"), rope.number("low_freq_factor"), rope.number("high_freq_factor"),
+        outer_length ? config.number("original_max_position_embeddings") : length};
+    if (!(result.scaling->high_freq_factor > result.scaling->low_freq_factor)) {
+      rope.fail("high_freq_factor must be above low_freq_factor");
     }
-    rope.refuse_others();
+  } else if (type != "default") {
+    rope.fail("rope_type \"" + type + "\" is not supported, only \"default\" and \"llama3\"");
+  }
+  rope.refuse_others();
+}
+
+/// What would make this another computation than LlamaForCausalLM's of transformers 5, or does so in other programs.
+/// Everything else that isn't read changes nothing there.
+void refuse_other_computations(fields& config) {
+  config.require("model_type", "llama");
+  const json* const architectures = config.find("architectures");
+  if (architectures && *architectures != json::array({"LLaMAForCausalLM"})) {  // of the first conversions
+    config.require("architectures", json::array({"LlamaForCausalLM"}));
+  }
+  if (!config.find("model_type") && !architectures) {
+    config.fail("neither model_type nor architectures says that this is a LlamaForCausalLM");
+  }
+  if (config.text("hidden_act", "silu") != "swish") config.require("hidden_act", "silu");  // two names of one function
+  config.require("attention_bias", false);
+  config.require("mlp_bias", false);
+  config.require("attention_dropout", 0.0);
+  config.require("is_causal", true);
+  if (const json* const layers = config.find("per_layer_config"); layers && !layers->empty()) {
+    config.fail("per_layer_config is not supported, as all layers are alike here");
+  }
+  if (const json* const types = config.find("layer_types")) {
+    for (const json& type : *types) {
+      if (type != "full_attention") config.fail("layer_types has " + type.dump() + ", only \"full_attention\" is supported");
+    }
+  }
+  const json* const window = config.find("sliding_window");
+  if (window && config.flag("use_sliding_window", true)) {
+    config.fail("sliding_window = " + window->dump() +
+                " is not supported; null says that attention goes back to the beginning");
   }
 }
 
@@ -72,20 +109,7 @@ model_config read_config(const std::filesystem::path& file) {
   const std::string where = file.string();
   fields config(object, where);
 
-  config.require("model_type", "llama");
-  config.require("architectures", json::array({"LlamaForCausalLM"}));
-  if (!config.find("model_type") && !config.find("architectures")) {
-    config.fail("neither model_type nor architectures says that this is a LlamaForCausalLM");
-  }
-  config.require("hidden_act", "silu");
-  config.require("attention_bias", false);
-  config.require("mlp_bias", false);
-  config.require("attention_dropout", 0.0);
-  config.require("pretraining_tp", 1);
-  config.require("is_decoder", false);
-  config.require("is_encoder_decoder", false);
-  config.require("add_cross_attention", false);
-
+  refuse_other_computations(config);
   model_config result;
   result.vocab_size = config.count("vocab_size");
   result.hidden_size = config.count("hidden_size");
@@ -107,23 +131,13 @@ model_config read_config(const std::filesystem::path& file) {
   read_rope(config, where, result);
   check_quantization(config, where);
 
-  // Of no effect on what is computed here.
-  config.ignore({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache",
-                 "initializer_range", "max_sequence_length", "rope_interleaved", "is_llama_config",
-                 "unsloth_version", "unsloth_fixed", "auto_map", "task_specific_params", "transformers.js_config",
-                 "output_attentions", "output_hidden_states", "return_dict", "tf_legacy_loss", "torchscript",
-                 "use_bfloat16", "chunk_size_feed_forward", "finetuning_task", "id2label", "label2id",
-                 "num_labels", "problem_type", "pruned_heads", "tokenizer_class", "prefix",
-                 "cross_attention_hidden_size", "tie_encoder_decoder", "return_dict_in_generate",
-                 // Generation's options, which older versions write here.
-                 "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
-                 "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty",
-                 "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
-                 "num_return_sequences", "output_scores", "forced_bos_token_id", "forced_eos_token_id",
-                 "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-                 "begin_suppress_tokens", "sep_token_id", "decoder_start_token_id"});
-  config.require("rope_interleaved", false);
-  config.refuse_others();
+  // What transformers writes for every model; other fields are worth a word.
+  config.ignore({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "initializer_range",
+                 "pretraining_tp", "tokenizer_class", "is_encoder_decoder", "is_decoder", "add_cross_attention",
+                 "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id", "num_labels",
+                 "problem_type", "pruned_heads", "chunk_size_feed_forward", "_attn_implementation_autoset",
+                 "max_sequence_length", "unk_token_id"});
+  result.unread_fields = config.others();
   try {
     check_config(result);
   } catch (const input_error& error) {

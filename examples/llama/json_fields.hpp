@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -75,10 +76,16 @@ class json_fields {
 
   void ignore(std::initializer_list<const char*> names) { known_.insert(names.begin(), names.end()); }
 
-  void refuse_others() const {
+  /// The names of fields that were neither asked for nor ignored.
+  std::vector<std::string> others() const {
+    std::vector<std::string> names;
     for (const auto& [name, value] : object_.items()) {
-      if (!known_.contains(name) && !value.is_null()) fail("unknown field " + name + " = " + value.dump());
+      if (!known_.contains(name) && !value.is_null()) names.push_back(name);
     }
+    return names;
+  }
+  void refuse_others() const {
+    for (const std::string& name : others()) fail("unknown field " + name + " = " + object_.at(name).dump());
   }
 
   const std::string& where() const { return where_; }

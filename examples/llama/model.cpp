@@ -17,23 +17,39 @@ void check_options(const load_options& options) {
   }
 }
 
+struct opened_model {
+  model_config config;
+  std::shared_ptr<checkpoint_tensors> tensors;
+  std::vector<std::string> notes;
+};
+
 /// Maps the tensors and looks at names, types and shapes.
-std::shared_ptr<checkpoint_tensors> open_model(const std::filesystem::path& directory, const model_config& config,
-                                               const load_options& options) {
+opened_model open_model(const std::filesystem::path& directory, const model_config& config,
+                        const load_options& options) {
   check_options(options);
   try {
-    auto tensors = std::make_shared<checkpoint_tensors>(directory);
-    check_tensors(*tensors, tensors->names(), tensors_of(config), config.tie_word_embeddings);
-    for (const tensor_shape& each : tensors_of(config)) {
-      if (options.bits == 16 || !tensors->quantised(each.name)) continue;
+    opened_model opened{config, std::make_shared<checkpoint_tensors>(directory), {}};
+    checkpoint_tensors& tensors = *opened.tensors;
+    opened.notes = settle_unused_tensors(tensors, opened.config);
+    check_tensors(tensors, tensors.names(), tensors_of(opened.config), opened.config.tie_word_embeddings);
+    for (const tensor_shape& each : tensors_of(opened.config)) {
+      if (options.bits == 16 || !tensors.quantised(each.name)) continue;
       throw input_error("tensor " + each.name + " is quantised already; leave --bits at 16, as stored");
     }
-    return tensors;
+    return opened;
   } catch (const input_error& error) {
     throw input_error(directory.string() + ": " + error.what());
   } catch (const sbora::error& error) {
     throw input_error(error.what());
   }
+}
+
+std::string unread_note(const std::vector<std::string>& fields) {
+  constexpr std::size_t most = 12;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(most, fields.size()); ++i) text += (i ? ", " : "") + fields[i].substr(0, 60);
+  if (fields.size() > most) text += " and " + std::to_string(fields.size() - most) + " more";
+  return "config.json has fields that change nothing in a LlamaForCausalLM: " + text;
 }
 
 /// Memory in the place of a checkpoint: options are the defaults, and nothing is quantised.
@@ -88,10 +104,12 @@ model model::load(const std::filesystem::path& directory, const load_options& op
   if (!std::filesystem::is_directory(directory, ignored)) {
     throw input_error(directory.string() + ": no such directory");
   }
-  const model_config config = read_config(directory / "config.json");
-  auto tensors = open_model(directory, config, options);
+  opened_model opened = open_model(directory, read_config(directory / "config.json"), options);
   try {
-    return model(std::make_unique<model_parts>(config, std::move(tensors), options, pool));
+    auto parts = std::make_unique<model_parts>(opened.config, std::move(opened.tensors), options, pool);
+    parts->notes = std::move(opened.notes);
+    if (!opened.config.unread_fields.empty()) parts->notes.push_back(unread_note(opened.config.unread_fields));
+    return model(std::move(parts));
   } catch (const sbora::error& error) {  // weights that can't be quantised
     throw input_error(directory.string() + ": " + error.what());
   }
@@ -114,6 +132,7 @@ model model::random(const model_config& config, std::uint64_t seed) {
 }
 
 const model_config& model::config() const { return parts_->config; }
+const std::vector<std::string>& model::notes() const { return parts_->notes; }
 void model::attach(const adapter_plan& plan) { parts_->attach(plan, nullptr); }
 void model::attach(const adapter_plan& plan, std::vector<sbora::region> regions) { parts_->attach(plan, &regions); }
 const adapter_plan& model::plan() const { return parts_->plan; }

@@ -80,7 +80,10 @@ class model {
   model& operator=(model&&) noexcept;
   ~model();
 
+  /// As it is computed with: untied where the file's head differs from the embedding.
   const model_config& config() const;
+  /// A line for each thing in the files that users should know of, as a field that isn't used.
+  const std::vector<std::string>& notes() const;
 
   /// Puts adapters on the target modules, in place of those that are there; method none takes them away.
   /// FA and FB start at zero, LoRA with A Kaiming-uniform and B zero, as PEFT. Errors: input_error for a

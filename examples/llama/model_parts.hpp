@@ -42,6 +42,7 @@ struct model_parts {
 
   model_config config;
   std::shared_ptr<tensor_source> source;
+  std::vector<std::string> notes;
   std::size_t weight_bytes = 0;
   std::deque<std::vector<float>> gains;  // of norms that aren't float where they lie
   frozen_weight embedding;

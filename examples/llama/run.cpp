@@ -101,6 +101,7 @@ class fine_tuning_run {
     const memory_report memory = net.memory();
     say(format("base model: %s, weights of %s\n", set_.base_model.c_str(), size_text(memory.weights).c_str()));
     for (const std::string& note : tokenizer_->notes()) say("tokenizer: " + note + "\n");
+    for (const std::string& note : net.notes()) say("note: " + note + "\n");
     say("data: " + data_.summary() + format(", %td of them for validation\n", std::ssize(split_.validation)));
     say(format("%s on %zu layers: %zu trainable parameters\n", job.phase.c_str(), net.adapters().size(),
                net.parameters().size()));

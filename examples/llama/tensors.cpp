@@ -1,10 +1,51 @@
 #include "tensors.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "input_error.hpp"
+#include "rotary.hpp"
 
 namespace llama {
+namespace {
+
+constexpr const char* embedding_name = "model.embed_tokens.weight";
+constexpr const char* head_name = "lm_head.weight";
+constexpr const char* inverse_frequencies = "rotary_emb.inv_freq";
+
+bool is_float(sbora::dtype type) {
+  return type == sbora::dtype::f32 || type == sbora::dtype::bf16 || type == sbora::dtype::f16;
+}
+
+/// By value, whatever the types. What isn't a matrix of floats is another thing, and check_tensors() says so.
+bool same_values(const tensor_source& source, const char* one, const char* other) {
+  const sbora::tensor_view &a = *source.find(one), &b = *source.find(other);
+  if (a.shape != b.shape || a.shape.size() != 2 || !is_float(a.type) || !is_float(b.type)) return false;
+  if (a.type == b.type && std::ranges::equal(a.data, b.data)) return true;
+  const frozen_weight left = load_dense(source, one), right = load_dense(source, other);
+  std::vector<float> x(static_cast<std::size_t>(a.shape[1])), y(x.size());
+  for (index_t row = 0; row < a.shape[0]; ++row) {
+    read_row(left, row, x.data());
+    read_row(right, row, y.data());
+    if (x != y) return false;
+  }
+  return true;
+}
+
+/// Within what bfloat16 and float16 leave of them.
+bool has_frequencies_of(const model_config& config, const sbora::tensor_view& stored) {
+  if (!is_float(stored.type) || stored.elements() != config.head_dim / 2) return false;
+  const Eigen::ArrayXf expected = rotary_table<float>::frequencies(config);
+  const std::vector<float> values = to_floats(stored);
+  for (index_t i = 0; i < expected.size(); ++i) {
+    const float off = std::abs(values[static_cast<std::size_t>(i)] - expected(i));
+    if (!(off <= 0x1p-8F * expected(i) + 0x1p-24F)) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 std::vector<tensor_shape> tensors_of(const model_config& config) {
   const index_t hidden = config.hidden_size;
@@ -46,13 +87,12 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
     } else if (found->shape != each.shape) {
       problems.push_back("tensor " + each.name + " has shape " + sbora::detail::shape_text(found->shape) +
                          ", the configuration says " + sbora::detail::shape_text(each.shape));
-    } else if (found->type != sbora::dtype::f32 && found->type != sbora::dtype::bf16 &&
-               found->type != sbora::dtype::f16) {
+    } else if (!is_float(found->type)) {
       problems.push_back("tensor " + each.name + " is " + to_string(found->type) + ", expected F32, BF16 or F16");
     }
   }
   for (const std::string& name : names) {
-    const bool of_no_use = name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+    const bool of_no_use = name.ends_with(inverse_frequencies) || (tied && name == head_name);  // looked at before
     if (!known.contains(name) && !of_no_use) problems.push_back("unknown tensor " + name);
   }
   if (problems.empty()) return;
@@ -68,9 +108,41 @@ std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& na
   return std::nullopt;
 }
 
+const sbora::tensor_view* checkpoint_tensors::find(const std::string& name) const {
+  return embedding_ && name == embedding_name ? &*embedding_ : checkpoint_.find(name);
+}
+
+void checkpoint_tensors::take_head_for_embedding() {
+  embedding_ = checkpoint_.at(head_name);
+  embedding_->name = embedding_name;
+}
+
+std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, model_config& config) {
+  std::vector<std::string> notes;
+  const sbora::tensor_view* const head = tensors.find(head_name);
+  if (config.tie_word_embeddings && head) {
+    if (!tensors.find(embedding_name)) {
+      tensors.take_head_for_embedding();
+    } else if (!same_values(tensors, embedding_name, head_name)) {
+      config.tie_word_embeddings = false;
+      notes.push_back(tensors.place(head_name) + "lm_head.weight differs from model.embed_tokens.weight, though "
+                      "config.json says tie_word_embeddings: the head is used, as transformers 5 does it (4 uses the "
+                      "embedding); say \"tie_word_embeddings\": false there if that is right");
+    }
+  }
+  for (const std::string& name : tensors.names()) {
+    if (!name.ends_with(inverse_frequencies) || has_frequencies_of(config, *tensors.find(name))) continue;
+    notes.push_back(tensors.place(name) + name + " isn't what config.json's rope_theta gives; config.json is followed, "
+                    "as transformers does it");
+    break;  // they are the same in all layers
+  }
+  return notes;
+}
+
 std::string checkpoint_tensors::place(const std::string& name) const {
   for (const sbora::safetensors_file& file : checkpoint_.files()) {
-    if (file.find(name) != nullptr) return file.path().string() + ": ";
+    const bool renamed = embedding_ && name == embedding_name;
+    if (file.find(renamed ? head_name : name) != nullptr) return file.path().string() + ": ";
   }
   return {};
 }

@@ -32,16 +32,27 @@ class checkpoint_tensors final : public tensor_source {
  public:
   explicit checkpoint_tensors(const std::filesystem::path& directory)
       : checkpoint_(sbora::checkpoint::open(directory)), codes_(checkpoint_.tensors()) {}
-  const sbora::tensor_view* find(const std::string& name) const override { return checkpoint_.find(name); }
+  const sbora::tensor_view* find(const std::string& name) const override;
   std::optional<frozen_weight> quantised(const std::string& name) const override;
   std::string place(const std::string& name) const override;
+  /// Shows lm_head.weight as model.embed_tokens.weight too, for a tied model whose file has the head alone.
+  void take_head_for_embedding();
   /// Without those that belong to a quantised weight.
   std::vector<std::string> names() const;
 
  private:
   sbora::checkpoint checkpoint_;
   sbora::bitsandbytes_weights codes_;
+  std::optional<sbora::tensor_view> embedding_;
 };
+
+/// What of a checkpoint's tensors isn't computed with, though they are there, is looked at here.
+///
+/// Effect      a head beside a tied embedding: where it is equal, it is the embedding; where it isn't, the configuration
+///             becomes untied, as transformers 5 has it; where the embedding isn't there, the head stands for it.
+///             Rotary frequencies of old files follow from the configuration, as in transformers.
+/// Returns     a line for each of these that users should know of
+std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, model_config& config);
 
 /// Tensors in one flat array of floats, so that it can be trained as one.
 class flat_tensors final : public tensor_source {

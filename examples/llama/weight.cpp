@@ -123,14 +123,17 @@ void lookup(const frozen_weight& table, std::span<const std::int32_t> ids, matri
       table.source);
 }
 
-std::vector<float> load_vector(const tensor_source& from, const std::string& name) {
-  const sbora::tensor_view& tensor = find_tensor(from, name);
+std::vector<float> to_floats(const sbora::tensor_view& tensor) {
   return with_scalar(tensor, [&]<class Scalar>(Scalar) {
     const std::vector<Scalar> stored = tensor.copy<Scalar>();
     std::vector<float> values(stored.size());
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(stored[i]);
     return values;
   });
+}
+
+std::vector<float> load_vector(const tensor_source& from, const std::string& name) {
+  return to_floats(find_tensor(from, name));
 }
 
 }  // namespace llama

@@ -57,6 +57,9 @@ void read_row(const frozen_weight& weight, index_t row, float* out);
 /// out[i] = row ids[i] in float.
 void lookup(const frozen_weight& table, std::span<const std::int32_t> ids, matrix& out, thread_pool& pool);
 
+/// All values in float. Errors as load_dense.
+std::vector<float> to_floats(const sbora::tensor_view& tensor);
+
 /// A vector in float. Errors as load_dense.
 std::vector<float> load_vector(const tensor_source& from, const std::string& name);
 

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
-from transformers import BitsAndBytesConfig, get_linear_schedule_with_warmup
+from safetensors.torch import load_file, save_file
+from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
 
 import official
+from driver import Refused
 from models import load_llama, logits, make_llama, relative
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
@@ -146,38 +148,158 @@ def test_gradients(sbora, method, name):
             assert relative(ours, theirs) < 1e-5, slot["module"]
 
 
+class RecordingTrainer(Trainer):
+    """transformers' Trainer over batches as they come; notes every step's loss, as it is backpropagated, and norm."""
+
+    def __init__(self, *rest, **options):
+        super().__init__(*rest, **options)
+        self.losses, self.norms = [], []
+
+    def _get_train_sampler(self, dataset=None):
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.state.global_step == len(self.losses):
+            self.losses.append(0.0)
+        self.losses[-1] += loss.item()
+        return loss
+
+    def _clip_grad_norm(self, model):
+        norm = super()._clip_grad_norm(model)
+        self.norms.append(float(norm))
+        return norm
+
+
+def rows_of(batches):
+    """One row of a data set for each sequence, with the positions that transformers needs to be told."""
+    return [{"input_ids": batch["tokens"][i], "attention_mask": batch["mask"][i], "labels": batch["labels"][i],
+             "position_ids": (batch["mask"][i].cumsum(-1) - 1).clamp(min=0)}
+            for batch in batches for i in range(len(batch["tokens"]))]
+
+
+def stacked(rows):
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
 @pytest.mark.parametrize("method", ["fa", "fb", "lora"])
-def test_fifty_steps_follow_pytorch(sbora, method):
-    """AdamW, warm-up and linear decay, two micro-batches a step, clipping that clips."""
-    steps, accumulation, rate, warmup, decay, max_norm = 50, 2, 5e-3, 10, 0.01, 1.0
+def test_fifty_steps_follow_trainer(sbora, method):
+    """AdamW, warm-up and linear decay, three micro-batches a step and what is left at an epoch's end, clipping that
+    clips, sequences and whole micro-batches without scored tokens."""
+    epochs, accumulation, rate, warmup, decay, max_norm = 17, 3, 5e-3, 10, 0.01, 1.0
     folder = sbora.folder / "model"
     make_llama(folder)
     plan = PLAN | {"method": method}
     model, adapted, plan_file, parameters_file = attached(sbora, folder, plan)
-    batches = [make_batch(100 + number % 6) for number in range(steps * accumulation)]
+    batches = [make_batch(100 + number) for number in range(7)]
+    batches[1]["labels"][:3] = -100  # one sequence is left
+    batches[3]["labels"][:] = -100
+    validation = [make_batch(200 + number) for number in range(3)]
+    validation[0]["labels"][1:, :-1] = -100
+    validation[2] = {name: values[:1] for name, values in validation[2].items()}  # a short last batch
 
-    halves = [half for _, layer in adapted for half in (layer.a, layer.b) if half is not None]
-    optimiser = torch.optim.AdamW(halves, lr=rate, weight_decay=decay)
-    schedule = get_linear_schedule_with_warmup(optimiser, warmup, steps)
-    theirs, norms = [], []
-    for step in range(steps):
-        total = 0.0
-        for batch in batches[step * accumulation : (step + 1) * accumulation]:
-            loss = mean_loss(model, batch) / accumulation
-            loss.backward()
-            total += loss.item()
-        norms.append(torch.nn.utils.clip_grad_norm_(halves, max_norm).item())
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
-        theirs.append(total)
+    settings = TrainingArguments(
+        output_dir=sbora.folder / "trainer", per_device_train_batch_size=4, per_device_eval_batch_size=4,
+        gradient_accumulation_steps=accumulation, num_train_epochs=epochs, learning_rate=rate, warmup_steps=warmup,
+        lr_scheduler_type="linear", weight_decay=decay, max_grad_norm=max_norm, optim="adamw_torch", use_cpu=True,
+        save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, seed=1)
+    trainer = RecordingTrainer(model=model, args=settings, train_dataset=rows_of(batches),
+                               eval_dataset=rows_of(validation), data_collator=stacked)
+    trainer.train()
+    evaluated = trainer.evaluate()["eval_loss"]
 
-    run = {"steps": steps, "accumulation": accumulation, "learning_rate": rate, "warmup": warmup,
-           "weight_decay": decay, "max_norm": max_norm, "batches": [described(batch) for batch in batches]}
+    run = {"epochs": epochs, "accumulation": accumulation, "learning_rate": rate, "warmup": warmup,
+           "weight_decay": decay, "max_norm": max_norm, "batches": [described(batch) for batch in batches],
+           "validation": [described(batch) for batch in validation]}
     ours = json.loads(sbora("llama-train", folder, plan_file, parameters_file, write_json(sbora, "run", run),
                             sbora.folder / "trained"))
-    assert theirs[-1] < 0.9 * theirs[0] and max(norms) > max_norm  # it learns, and clips
+    theirs = trainer.losses
+    assert len(theirs) == 51
+    assert theirs[-1] < 0.9 * theirs[2] and max(trainer.norms) > max_norm  # it learns, and clips
     for step, (own, other) in enumerate(zip(ours["losses"], theirs, strict=True)):
-        assert abs(own - other) < 1e-4 * other, f"step {step}: {own}, PyTorch {other}"
+        assert abs(own - other) < 1e-4 * other, f"step {step}: {own}, Trainer {other}"
+    for step, (own, other) in enumerate(zip(ours["norms"], trainer.norms, strict=True)):
+        assert abs(own - other) < 1e-2 * other, f"step {step}: norm {own}, Trainer {other}"
+    assert abs(ours["eval_loss"] - evaluated) < 1e-4 * evaluated
     trained = official.flat(adapted, lambda half: half.detach())
     assert relative(sbora.read("trained", torch.float32), trained) < 1e-2
+
+
+def with_tensors(folder, change):
+    """Changes the tensors of a saved model."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def same_logits(sbora, folder):
+    batch = make_batch(1, padded=False)
+    sbora("llama-logits", folder, write_json(sbora, "batch", described(batch)), sbora.folder / "logits")
+    ours = sbora.read("logits", torch.float32, (4, 13, 96))
+    return relative(ours, logits(load_llama(folder), batch["tokens"])) < 1e-5
+
+
+EMBEDDING, HEAD, FREQUENCIES = "model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"
+UNUSED = {
+    "equal head": (lambda t: t.update({HEAD: t[EMBEDDING].clone()}), ""),
+    "another head": (lambda t: t.update({HEAD: t[EMBEDDING].flip(0).contiguous()}), "lm_head.weight differs"),
+    "another head in bf16": (lambda t: t.update({HEAD: t[EMBEDDING].flip(0).to(torch.bfloat16)}), "lm_head.weight differs"),
+    "head alone": (lambda t: t.update({HEAD: t.pop(EMBEDDING)}), ""),
+    "frequencies": (lambda t: t.update({FREQUENCIES: 1e4 ** (-torch.arange(0, 12, 2) / 12)}), ""),
+    "other frequencies": (lambda t: t.update({FREQUENCIES: torch.ones(6)}), "inv_freq isn't what config.json"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_tensors_that_a_tied_model_may_not_use(sbora, name):
+    folder = sbora.folder / "model"
+    make_llama(folder, tie_word_embeddings=True)
+    change, note = UNUSED[name]
+    with_tensors(folder, change)
+    assert same_logits(sbora, folder)
+    said = sbora("llama-notes", folder)
+    assert note in said and bool(note) == bool(said)
+
+
+FIELDS = {  # and whether they are listed as unread
+    "hidden_act": ("swish", False), "pretraining_tp": (2, False), "_attn_implementation_autoset": (True, False),
+    "unk_token_id": (3, False), "gradient_checkpointing": (True, True), "is_decoder": (True, False),
+    "logits_scaling": (3.0, True), "attn_logit_softcapping": (1.0, True), "tie_last_hidden_states": (False, True),
+    "architectures": (["LLaMAForCausalLM"], False), "per_layer_config": (None, False), "rope_scaling": ({}, False),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_that_change_nothing(sbora, name):
+    folder = sbora.folder / "model"
+    make_llama(folder)
+    value, listed = FIELDS[name]
+    config = json.loads((folder / "config.json").read_text()) | {name: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert same_logits(sbora, folder)
+    assert (name in sbora("llama-notes", folder)) == listed
+
+
+@pytest.mark.parametrize("changes", [
+    {"rope_scaling": {k: v for k, v in LLAMA3.items() if k != "original_max_position_embeddings"}},
+    {"rope_scaling": LLAMA3, "original_max_position_embeddings": 8},
+    {"rope_scaling": {"type": "default", "rope_theta": 77.0}, "rope_theta": 5.0}, {"rope_theta": 77.0}],
+    ids=["length of the model", "length beside", "theta within", "theta beside"])
+def test_rope_fields(sbora, changes):
+    folder = sbora.folder / "model"
+    make_llama(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    assert same_logits(sbora, folder)
+
+
+@pytest.mark.parametrize("field", [{"is_causal": False}, {"attention_dropout": 0.1}, {"sliding_window": 4},
+                                   {"per_layer_config": {"0": {"rms_norm_eps": 0.5}}}], ids=lambda field: next(iter(field)))
+def test_fields_that_change_the_computation_are_refused(sbora, field):
+    folder = sbora.folder / "model"
+    make_llama(folder)
+    config = json.loads((folder / "config.json").read_text()) | field
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Refused, match=next(iter(field))):
+        sbora("llama-notes", folder)

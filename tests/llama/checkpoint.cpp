@@ -15,6 +15,7 @@
 #include "adapter_files.hpp"
 #include "input_error.hpp"
 #include "model_parts.hpp"
+#include "rotary.hpp"
 #include "tiny_model.hpp"
 
 using namespace llama;
@@ -272,6 +273,86 @@ TEST_CASE("directories that are no such checkpoint are refused by name") {
       return true;
     });
     CHECK(mentions(refusal(directory.path()), "I32"));
+  }
+}
+
+TEST_CASE("a head beside a tied embedding is used where it differs, and rotary frequencies are looked at") {
+  thread_pool pool(1);
+  scratch_directory directory;
+  model_config config = tiny_config();
+  config.tie_word_embeddings = true;
+  model net = loud_model(config, 1);
+  const token_batch batch = random_batch(config, {9}, 2);
+  net.save(directory.path());
+  const auto add = [&](const char* name, std::vector<index_t> shape, const std::vector<float>& values) {
+    std::vector<std::vector<std::byte>> storage;
+    std::vector<sbora::tensor_view> tensors;
+    {
+      const auto opened = sbora::safetensors_file::open(directory / "model.safetensors");
+      for (sbora::tensor_view tensor : opened.tensors()) {
+        if (tensor.name == name) continue;
+        storage.emplace_back(tensor.data.begin(), tensor.data.end());
+        tensor.data = storage.back();
+        tensors.push_back(tensor);
+      }
+    }
+    tensors.push_back({name, sbora::dtype::f32, std::move(shape), std::as_bytes(std::span(values))});
+    sbora::write_safetensors(directory / "model.safetensors", tensors);
+  };
+  const auto embedding = [&] {
+    return sbora::safetensors_file::open(directory / "model.safetensors").at("model.embed_tokens.weight").copy<float>();
+  };
+  std::vector<float> head = embedding();
+
+  SECTION("equal: tied") {
+    add("lm_head.weight", {61, 24}, head);
+    model again = model::load(directory.path(), {}, pool);
+    CHECK(again.config().tie_word_embeddings);
+    CHECK(again.notes().empty());
+    CHECK(again.logits(batch, pool) == net.logits(batch, pool));
+  }
+  SECTION("different: untied, with a word, and saved so") {
+    for (float& value : head) value *= 2;
+    add("lm_head.weight", {61, 24}, head);
+    model again = model::load(directory.path(), {}, pool);
+    CHECK_FALSE(again.config().tie_word_embeddings);
+    REQUIRE(again.notes().size() == 1);
+    CHECK(mentions(again.notes()[0], "model.safetensors: lm_head.weight differs from model.embed_tokens.weight"));
+    const matrix doubled = net.logits(batch, pool) * 2;
+    CHECK(again.logits(batch, pool) == doubled);
+    scratch_directory saved;
+    save_merged(again, saved.path());
+    model reloaded = model::load(saved.path(), {}, pool);
+    CHECK(reloaded.notes().empty());
+    CHECK(reloaded.logits(batch, pool) == doubled);
+  }
+  SECTION("another shape") {
+    add("lm_head.weight", {60, 24}, std::vector<float>(60 * 24));
+    CHECK(mentions(refusal(directory.path()), "lm_head.weight has shape [60, 24]"));
+  }
+  SECTION("the head alone stands for both") {
+    rewrite(directory.path(), [](sbora::tensor_view& tensor, std::vector<std::byte>&) {
+      if (tensor.name == "model.embed_tokens.weight") tensor.name = "lm_head.weight";
+      return true;
+    });
+    model again = model::load(directory.path(), {}, pool);
+    CHECK(again.logits(batch, pool) == net.logits(batch, pool));
+    scratch_directory saved;
+    again.save(saved.path());
+    CHECK(model::load(saved.path(), {}, pool).logits(batch, pool) == net.logits(batch, pool));
+  }
+  SECTION("frequencies as old files have them") {
+    const Eigen::ArrayXf rotary = rotary_table<float>::frequencies(config);
+    std::vector<float> values;
+    for (const float value : rotary) values.push_back(static_cast<float>(static_cast<Eigen::bfloat16>(value)));
+    add("model.layers.0.self_attn.rotary_emb.inv_freq", {3}, values);
+    CHECK(model::load(directory.path(), {}, pool).notes().empty());
+    values[2] *= 2;
+    add("model.layers.0.self_attn.rotary_emb.inv_freq", {3}, values);
+    model again = model::load(directory.path(), {}, pool);
+    REQUIRE(again.notes().size() == 1);
+    CHECK(mentions(again.notes()[0], "rotary_emb.inv_freq isn't what config.json's rope_theta gives"));
+    CHECK(again.logits(batch, pool) == net.logits(batch, pool));
   }
 }
 

@@ -116,9 +116,12 @@ TEST_CASE("what the model doesn't compute is refused by name") {
       {"attention_bias", true},
       {"mlp_bias", true},
       {"attention_dropout", 0.1},
-      {"pretraining_tp", 2},
       {"partial_rotary_factor", 0.5},
       {"sliding_window", 4096},
+      {"is_causal", false},
+      {"layer_types", {"full_attention", "sliding_attention"}},
+      {"per_layer_config", {{"0", {{"rms_norm_eps", 0.5}}}}},
+      {"rope_interleaved", true},
       {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
       {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}},
       {"rope_scaling", {{"rope_type", "llama3"}, {"factor", 2.0}}},
@@ -147,4 +150,34 @@ TEST_CASE("a config.json that is none is refused") {
   anonymous.erase("model_type");
   anonymous.erase("architectures");
   CHECK_THROWS_AS(read(anonymous.dump()), llama::input_error);
+}
+
+TEST_CASE("fields that change nothing are read over, and listed where transformers doesn't write them everywhere") {
+  json config = valid();
+  const json harmless = {{"_attn_implementation_autoset", true}, {"unk_token_id", 0}, {"gradient_checkpointing", false},
+                         {"pretraining_tp", 2}, {"is_decoder", true}, {"future_field", {1, 2}}, {"nothing", nullptr},
+                         {"sliding_window", 4096}, {"use_sliding_window", false}, {"per_layer_config", nullptr},
+                         {"layer_types", {"full_attention", "full_attention"}}, {"hidden_act", "swish"},
+                         {"architectures", {"LLaMAForCausalLM"}}, {"logits_scaling", 3.0}};
+  config.update(harmless);
+  const auto read_back = read(config.dump());
+  CHECK(read_back.unread_fields == std::vector<std::string>{"future_field", "gradient_checkpointing", "logits_scaling"});
+  CHECK(read(valid().dump()).unread_fields.empty());
+}
+
+TEST_CASE("rope: of two objects and two lengths the ones that transformers takes") {
+  const json llama3 = {{"rope_type", "llama3"}, {"factor", 32.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
+  json config = valid();
+  config["rope_scaling"] = llama3;
+  CHECK(read(config.dump()).scaling->original_max_position_embeddings == 128);  // max_position_embeddings
+  config["rope_scaling"]["original_max_position_embeddings"] = 64;
+  CHECK(read(config.dump()).scaling->original_max_position_embeddings == 64);
+  config["original_max_position_embeddings"] = 32;
+  CHECK(read(config.dump()).scaling->original_max_position_embeddings == 32);
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 7.0}};
+  CHECK(read(config.dump()).scaling.has_value());
+  CHECK(read(config.dump()).rope_theta == 500000.0);
+  config["rope_scaling"] = json::object();
+  CHECK_FALSE(read(config.dump()).scaling.has_value());
+  CHECK(read(config.dump()).rope_theta == 7.0);
 }

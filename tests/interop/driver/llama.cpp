@@ -10,7 +10,9 @@
 #include "batch_source.hpp"
 #include "commands.hpp"
 #include "files.hpp"
+#include "metrics.hpp"
 #include "model.hpp"
+#include "trainer.hpp"
 
 namespace interop {
 namespace {
@@ -88,34 +90,53 @@ void gradients(arguments words) {
   std::printf("%s\n", json({{"loss", loss.mean()}, {"evaluated", evaluated.mean()}, {"count", loss.count}}).dump().c_str());
 }
 
-/// MODEL PLAN PARAMETERS RUN OUT: AdamW with linear warm-up and decay, clipping, and micro-batches whose mean losses
-/// are averaged, as transformers' Trainer; prints every step's loss and gradient norm.
+/// Micro-batches as they are given.
+struct listed_source final : llama::batch_source {
+  explicit listed_source(const json& given) {
+    for (const json& each : given) batches.push_back(batch_of(each));
+  }
+  index_t micro_batches() const override { return std::ssize(batches); }
+  llama::token_batch micro_batch(index_t, index_t index) const override {
+    return batches[static_cast<std::size_t>(index)];
+  }
+  std::vector<llama::token_batch> batches;
+};
+
+/// MODEL PLAN PARAMETERS RUN OUT: the fine-tuner's training of RUN's batches; prints every step's loss and gradient norm
+/// (no loss where nothing was scored), and the validation loss after the last.
 void train(arguments words) {
   sbora::thread_pool pool(2);
   auto model = adapted_model(words[0], words[1], pool, words[2]);
   const json run = read_json(words[3]);
-  const index_t steps = run.at("steps"), accumulation = run.at("accumulation");
-  const auto schedule = sbora::schedule::linear(run.at("learning_rate"), run.at("warmup"), steps);
-  sbora::adamw<float> optimiser(static_cast<index_t>(model.parameters().size()),
-                                {.weight_decay = run.at("weight_decay")});
-  json losses = json::array(), norms = json::array();
-  for (index_t step = 0; step < steps; ++step) {
-    model.zero_gradient();
-    double loss = 0;
-    for (index_t micro = 0; micro < accumulation; ++micro) {
-      const llama::token_batch batch = batch_of(run.at("batches").at(static_cast<std::size_t>(step * accumulation + micro)));
-      const double share = 1.0 / static_cast<double>(llama::scored_tokens(batch) * accumulation);
-      loss += model.forward_backward(batch, static_cast<float>(share), pool).mean() / static_cast<double>(accumulation);
-    }
-    const double norm = sbora::gradient_norm(std::span<const float>(model.gradient()));
-    optimiser.step(model.parameters(), model.gradient(),
-                   {.learning_rate = schedule.at(step),
-                    .gradient_scale = sbora::clip_scale(norm, run.at("max_norm"))});
-    losses.push_back(loss);
-    norms.push_back(norm);
-  }
+  const listed_source data(run.at("batches")), validation(run.at("validation"));
+  const path metrics_path = words[4] + ".jsonl";
+  llama::metrics_file metrics(metrics_path, 0);
+  const llama::training_plan plan{.phase = "interop",
+                                  .steps = {.micro_batches = data.micro_batches(),
+                                            .accumulation = run.at("accumulation"),
+                                            .epochs = run.at("epochs"),
+                                            .max_steps = 0},
+                                  .learning_rate = run.at("learning_rate"),
+                                  .warmup_steps = run.at("warmup"),
+                                  .weight_decay = run.at("weight_decay"),
+                                  .max_grad_norm = run.at("max_norm"),
+                                  .eval_step = 0,
+                                  .save_step = 0,
+                                  .load_best = false,
+                                  .options = {}};
+  const llama::communicator alone;
+  llama::train(model, plan, {.data = data, .metrics = &metrics}, nullptr, pool, alone);
+  const double evaluated = llama::evaluate(model, validation, pool, alone).mean();
   write_values<float>(words[4], model.parameters());
-  std::printf("%s\n", json({{"losses", losses}, {"norms", norms}}).dump().c_str());
+  std::printf("%s\n", json({{"losses", llama::read_curve(metrics_path, "loss").values},
+                            {"norms", llama::read_curve(metrics_path, "grad_norm").values},
+                            {"eval_loss", evaluated}}).dump().c_str());
+}
+
+/// MODEL: a line for each thing in its files that users are told of.
+void notes(arguments words) {
+  sbora::thread_pool pool(1);
+  for (const std::string& note : llama::model::load(words[0], {}, pool).notes()) std::printf("%s\n", note.c_str());
 }
 
 }  // namespace
@@ -125,6 +146,7 @@ void add_llama_commands(command_table& table) {
   table["llama-attach"] = attach;
   table["llama-gradients"] = gradients;
   table["llama-train"] = train;
+  table["llama-notes"] = notes;
 }
 
 }  // namespace interop
