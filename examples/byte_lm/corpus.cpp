@@ -1,11 +1,15 @@
 #include "corpus.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
+
+#include "../common/data_file.hpp"
 
 namespace byte_lm {
 
@@ -42,7 +46,7 @@ std::string join_rows(const nlohmann::json& rows, const std::string& path) {
 }
 
 /// Errors of the JSON parser name the place by line and column; they are cut to one line.
-nlohmann::json parse_json(const std::string& text, const std::string& path) {
+nlohmann::json parse_json(std::string_view text, const std::string& path) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
@@ -51,6 +55,18 @@ nlohmann::json parse_json(const std::string& text, const std::string& path) {
     if (what.size() > 160) what = what.substr(0, 160) + "...";
     throw input_error(path + ": malformed JSON: " + what);
   }
+}
+
+/// JSON lines as an array.
+nlohmann::json parse_lines(std::string_view text, const std::string& path) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    rows.push_back(parse_json(line, path + ": line " + std::to_string(number)));
+  }
+  return rows;
 }
 
 }  // namespace
@@ -64,8 +80,13 @@ corpus load_corpus(const std::string& path) {
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (file.bad()) throw input_error(path + ": reading failed");
   if (text.empty()) throw input_error(path + ": the file is empty");
-  if (std::filesystem::path(path).extension() == ".json") {
-    text = join_rows(parse_json(text, path), path);
+  const data_file::content content = data_file::recognise(
+      path, text, [](std::string_view all) { return nlohmann::json::accept(all); },
+      [&](const std::string& why) { throw input_error(path + ": " + why); });
+  switch (content.kind) {
+    case data_file::kind::text: return corpus(path, std::string(content.text));
+    case data_file::kind::json: text = join_rows(parse_json(content.text, path), path); break;
+    case data_file::kind::lines: text = join_rows(parse_lines(content.text, path), path); break;
   }
   return corpus(path, std::move(text));
 }

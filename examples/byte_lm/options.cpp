@@ -48,7 +48,7 @@ std::optional<options> parse_options(int argc, char** argv) {
   CLI::App app(
       "Trains a byte-level language model on one text, freezes it, and fine-tunes its two hidden\n"
       "layers (512 x 512) on another text with SBoRA-FA, SBoRA-FB and, to compare, LoRA.\n"
-      "Data: a text file, or NAME.json with an array of {instruction, input, output, answer}.\n"
+      "Data: text (.txt), or a JSON array or JSON lines of {instruction, input, output, answer}.\n"
       "The last tenth of each text is held out; losses are measured there. With --quant the weights of\n"
       "the hidden and output layers are quantised after pre-training (QSBoRA, QLoRA).");
   app.name("byte_lm");

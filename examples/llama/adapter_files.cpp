@@ -10,6 +10,7 @@
 #include <sbora/io/sbora_checkpoint.hpp>
 
 #include "input_error.hpp"
+#include "json_fields.hpp"
 #include "json_file.hpp"
 #include "model_files.hpp"
 
@@ -116,8 +117,23 @@ void save_lora(const model& of, const std::filesystem::path& directory, const st
   file.commit();
 }
 
+/// What makes another update of the tensors than s·B·A on the whole of each target module. Other fields of PEFT change
+/// nothing once an adapter is trained. Errors: input_error that names the field.
+void refuse_other_updates(const json& config, const std::filesystem::path& file) {
+  json_fields fields(config, file.string());
+  fields.require("bias", "none");
+  for (const char* const name : {"use_dora", "lora_bias", "fan_in_fan_out", "use_qalora"}) fields.require(name, false);
+  for (const char* const name : {"rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern", "layer_replication",
+                                 "exclude_modules", "modules_to_save", "target_parameters", "trainable_token_indices",
+                                 "megatron_config", "corda_config", "arrow_config"}) {
+    const json* const value = fields.find(name);
+    if (value && !value->empty()) fields.fail(std::string(name) + " = " + value->dump().substr(0, 80) + " is not supported");
+  }
+}
+
 void load_lora(model& into, const std::filesystem::path& directory, const json& config,
                const sbora::safetensors_file& tensors) {
+  refuse_other_updates(config, directory / "adapter_config.json");
   adapter_plan plan;
   plan.method = adapter_method::lora;
   try {

@@ -25,13 +25,11 @@ constexpr index_t sequences = 8;   // of a step
 constexpr double learning_rate = 3e-3;
 constexpr double weight_decay = 0.1;
 
-/// Rows of an instruction data set as plain text; other files as they are.
+/// Rows of an instruction data set as plain text; text as it is.
 std::string read_text(const std::string& path) {
-  const std::string text = read_file(path);
-  if (std::filesystem::path(path).extension() != ".json") return text;
-  std::string joined;
-  for (const task_row& row : read_task_rows(path)) joined += plain_prompt(row) + plain_response(row) + "\n\n";
-  return joined;
+  data_text data = read_data_text(path);
+  for (const task_row& row : data.rows) data.text += plain_prompt(row) + plain_response(row) + "\n\n";
+  return data.text;
 }
 
 std::filesystem::path cache_folder(const options& set) {

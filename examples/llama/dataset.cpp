@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "../common/data_file.hpp"
 #include "batch.hpp"
 #include "json_fields.hpp"
 #include "json_file.hpp"
@@ -13,11 +14,23 @@ namespace {
 
 using nlohmann::json;
 
+/// For a message that misses one: ; it has "question", "answer".
+std::string fields_of(const json& object) {
+  constexpr std::size_t most = 8, longest = 40;
+  if (!object.is_object()) return {};
+  std::string names;
+  std::size_t count = 0;
+  for (const auto& [name, value] : object.items()) {
+    if (++count <= most) names += (names.empty() ? "; it has \"" : ", \"") + name.substr(0, longest) + "\"";
+  }
+  return count > most ? names + ", ..." : names;
+}
+
 task_row read_row(const json& object, const std::string& where) {
   json_fields fields(object, where);
   const auto text = [&](const char* name, const char* otherwise) {
     const json* const value = fields.find(name);
-    if (!value && !otherwise) fields.fail(std::string("field \"") + name + "\" is missing");
+    if (!value && !otherwise) fields.fail(std::string("field \"") + name + "\" is missing" + fields_of(object));
     if (value && !value->is_string()) fields.fail(std::string("field \"") + name + "\" isn't a string");
     return value ? value->get<std::string>() : std::string(otherwise);
   };
@@ -53,6 +66,35 @@ class collector {
  public:
   collector(const tokenizer* by, const dataset_options& options) : tokenizer_(by), options_(options) {}
 
+  /// A row, or token ids.
+  void add_object(const json& object, const std::string& where) {
+    if (object.is_object() && object.contains("input_ids")) {
+      add_tokens(object, where);
+    } else {
+      add_row(read_row(object, where), where);
+    }
+  }
+
+  void add_text(std::string_view text, const std::string& where) {
+    const token_ids ids = tokenizer_for(where).encode(text, true);
+    for (const token_id id : ids) check(id, where);
+    for (index_t at = 0; at + 1 < std::ssize(ids); at += cutoff()) {
+      const auto end = std::min(at + cutoff(), std::ssize(ids));
+      token_ids part(ids.begin() + at, ids.begin() + end);
+      add({part, part});
+    }
+  }
+
+  dataset finish(const std::string& where) {
+    if (result_.examples.empty()) throw input_error(where + ": there is nothing to train on");
+    if (result_.unscored == std::ssize(result_.examples)) {
+      throw input_error(where + ": no token is scored: cutoff_len " + std::to_string(cutoff()) +
+                        " leaves nothing after the prompts");
+    }
+    return std::move(result_);
+  }
+
+ private:
   void add_row(const task_row& row, const std::string& where) {
     example made = tokenise(row, tokenizer_for(where), options_.prompt);
     for (const token_id id : made.tokens) check(id, where);
@@ -80,26 +122,6 @@ class collector {
     add(std::move(made));
   }
 
-  void add_text(const std::string& text, const std::string& where) {
-    const token_ids ids = tokenizer_for(where).encode(text, true);
-    for (const token_id id : ids) check(id, where);
-    for (index_t at = 0; at + 1 < std::ssize(ids); at += cutoff()) {
-      const auto end = std::min(at + cutoff(), std::ssize(ids));
-      token_ids part(ids.begin() + at, ids.begin() + end);
-      add({part, part});
-    }
-  }
-
-  dataset finish(const std::string& where) {
-    if (result_.examples.empty()) throw input_error(where + ": there is nothing to train on");
-    if (result_.unscored == std::ssize(result_.examples)) {
-      throw input_error(where + ": no token is scored: cutoff_len " + std::to_string(cutoff()) +
-                        " leaves nothing after the prompts");
-    }
-    return std::move(result_);
-  }
-
- private:
   index_t cutoff() const { return options_.prompt.cutoff_len; }
 
   const tokenizer& tokenizer_for(const std::string& where) const {
@@ -121,25 +143,39 @@ class collector {
   dataset result_;
 };
 
-std::string row_name(const std::filesystem::path& path, std::size_t row) {
-  return path.string() + ": row " + std::to_string(row);
+/// f(object, where) for every row of a file. Errors: input_error for what has none, and for text.
+template <class Function>
+void for_each_row(const data_file::content& content, const std::filesystem::path& path, Function f) {
+  if (content.kind == data_file::kind::lines) {
+    std::string_view rest = content.text;
+    for (std::size_t number = 1; !rest.empty(); ++number) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      const std::string where = path.string() + ": line " + std::to_string(number);
+      f(parse_json(line, where), where);
+    }
+    return;
+  }
+  json array = parse_json(content.text, path.string());
+  if (array.is_object() && (array.contains("instruction") || array.contains("input_ids"))) {
+    array = json::array({std::move(array)});  // JSON lines of one line
+  }
+  if (!array.is_array()) throw input_error(path.string() + ": is not a JSON array of rows, nor JSON lines" + fields_of(array));
+  if (array.empty()) throw input_error(path.string() + ": has no rows");
+  for (std::size_t i = 0; i < array.size(); ++i) f(array[i], path.string() + ": row " + std::to_string(i));
 }
 
-void add_lines(collector& to, const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  std::string_view rest = text;
-  for (std::size_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = path.string() + ": line " + std::to_string(number);
-    const json object = parse_json(line, where);
-    if (object.is_object() && object.contains("input_ids")) {
-      to.add_tokens(object, where);
-    } else {
-      to.add_row(read_row(object, where), where);
-    }
-  }
+data_file::content recognise(const std::filesystem::path& path, const std::string& bytes) {
+  return data_file::recognise(path, bytes, [](std::string_view text) { return json::accept(text); },
+                              [&](const std::string& why) { throw input_error(path.string() + ": " + why); });
+}
+
+std::vector<task_row> read_rows(const data_file::content& content, const std::filesystem::path& path) {
+  std::vector<task_row> rows;
+  for_each_row(content, path, [&](const json& object, const std::string& where) { rows.push_back(read_row(object, where)); });
+  if (rows.empty()) throw input_error(path.string() + ": has no rows");
+  return rows;
 }
 
 }  // namespace
@@ -153,24 +189,29 @@ std::string dataset::summary() const {
 }
 
 std::vector<task_row> read_task_rows(const std::filesystem::path& path) {
-  const json array = read_json(path);
-  if (!array.is_array()) throw input_error(path.string() + ": is not a JSON array of rows");
-  if (array.empty()) throw input_error(path.string() + ": has no rows");
-  std::vector<task_row> rows;
-  rows.reserve(array.size());
-  for (std::size_t i = 0; i < array.size(); ++i) rows.push_back(read_row(array[i], row_name(path, i)));
-  return rows;
+  const std::string bytes = read_file(path);
+  const data_file::content content = recognise(path, bytes);
+  if (content.kind == data_file::kind::text) {
+    throw input_error(path.string() + ": is text, expected rows: a JSON array or JSON lines");
+  }
+  return read_rows(content, path);
+}
+
+data_text read_data_text(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  const data_file::content content = recognise(path, bytes);
+  if (content.kind == data_file::kind::text) return {std::string(content.text), {}};
+  return {{}, read_rows(content, path)};
 }
 
 dataset load_dataset(const std::filesystem::path& path, const tokenizer* by, const dataset_options& options) {
   collector examples(by, options);
-  if (path.extension() == ".json") {
-    const std::vector<task_row> rows = read_task_rows(path);
-    for (std::size_t i = 0; i < rows.size(); ++i) examples.add_row(rows[i], row_name(path, i));
-  } else if (path.extension() == ".jsonl") {
-    add_lines(examples, path);
+  const std::string bytes = read_file(path);
+  const data_file::content content = recognise(path, bytes);
+  if (content.kind == data_file::kind::text) {
+    examples.add_text(content.text, path.string());
   } else {
-    examples.add_text(read_file(path), path.string());
+    for_each_row(content, path, [&](const json& object, const std::string& where) { examples.add_object(object, where); });
   }
   return examples.finish(path.string());
 }

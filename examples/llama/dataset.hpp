@@ -25,18 +25,25 @@ struct dataset_options {
   index_t vocab_size = 0;  ///< of the model: a token beyond it is an error
 };
 
-/// Rows of a JSON array of objects with the fields instruction, output, input (may be missing) and answer
-/// (may be missing); other fields are ignored.
-/// Errors      input_error that names file, row and field: wrong types, missing fields, an empty instruction,
-///             no rows at all.
+/// Rows of a JSON array of objects, or of JSON lines, with the fields instruction, output, input (may be missing) and
+/// answer (may be missing); other fields are ignored. See common/data_file.hpp for what is understood.
+/// Errors      input_error that names file, row or line, and field: wrong types, missing fields, an empty instruction,
+///             no rows at all; another kind of file.
 std::vector<task_row> read_task_rows(const std::filesystem::path& path);
 
-/// Reads by the file's extension:
-///   .json   rows as read_task_rows() has them, through the prompt template
-///   .jsonl  a row a line, or {"input_ids": [...], "labels": [...]}, which needs no tokenizer; without labels
-///           all tokens are scored
-///   other   plain text in stretches of cutoff_len tokens, all scored
-/// Errors      input_error that names file, row or line, and field.
+/// A file of either kind: its text, or its rows.
+struct data_text {
+  std::string text;
+  std::vector<task_row> rows;
+};
+/// Errors      as read_task_rows.
+data_text read_data_text(const std::filesystem::path& path);
+
+/// What there is to train on in a file, by its content and its name (common/data_file.hpp):
+///   rows    through the prompt template; a row may be {"input_ids": [...], "labels": [...]} instead, which needs no
+///           tokenizer; without labels all tokens are scored
+///   text    in stretches of cutoff_len tokens, all scored
+/// Errors      input_error that names file, row or line, and field; or what kind of file is expected.
 dataset load_dataset(const std::filesystem::path& path, const tokenizer* by, const dataset_options& options);
 
 }  // namespace llama

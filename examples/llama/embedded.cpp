@@ -81,13 +81,13 @@ class embedded_cycle {
         training_(task_.data, task_.split.training, set_.micro_batch_size, example_batches::order::shuffled, set_.seed),
         validation_(task_.data, task_.split.validation, set_.micro_batch_size, example_batches::order::as_given),
         held_out_(text_.held_out()) {
-    prepare_folder("--output_dir", set_.output_dir);
+    check_folder("--output_dir", set_.output_dir);
     model probe = model::random(embedded_config(), 1);  // options that no model takes show before pre-training
     for (const adapter_plan& plan : plans_) {
       probe.attach(plan);
-      prepare_folder("--output_dir", output_of(plan).string());
       refuse_unfinished(set_, output_of(plan));
     }
+    for (const adapter_plan& plan : plans_) prepare_folder("--output_dir", output_of(plan).string());
   }
 
   int run() {

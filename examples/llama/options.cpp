@@ -1,14 +1,13 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-
 #include <unistd.h>
 
 #include "format.hpp"
@@ -21,8 +20,8 @@ namespace {
 constexpr const char* about =
     "Fine-tunes a LLaMA with SBoRA-FA, SBoRA-FB or LoRA on the CPU. --base_model is a Hugging Face directory\n"
     "(config.json, safetensors, tokenizer); without it a byte-level LLaMA of about two million weights is trained\n"
-    "on --base_data first and fine-tuned with all three, to show the whole cycle in minutes. Data: JSON arrays of\n"
-    "{instruction, input, output, answer}, or text for --base_data. Ctrl-C finishes the step, saves a checkpoint\n"
+    "on --base_data first and fine-tuned with all three, to show the whole cycle in minutes. Data: JSON arrays or\n"
+    "JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C finishes the step, saves a checkpoint\n"
     "and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an option or a file is wrong.";
 
 // The numbers in brackets: what the embedded cycle takes where it differs.
@@ -76,21 +75,46 @@ std::string check_name(const std::string& given) {
   return given.empty() ? "the name is empty" : std::string();
 }
 
-/// ["q_proj", "v_proj"] as the official scripts write it, or q_proj,v_proj.
+/// q_proj,v_proj; in brackets and quotes, as the official scripts write it, or in what shells leave of these.
 std::vector<std::string> parse_modules(const std::string& text) {
+  const auto trimmed = [](std::string_view word, std::string_view what) {
+    const std::size_t first = word.find_first_not_of(what);
+    return first == word.npos ? std::string_view() : word.substr(first, word.find_last_not_of(what) + 1 - first);
+  };
+  const auto refuse = [&](const std::string& why) {
+    throw input_error("--target_modules: " + why + " in " + text + "; expected q_proj,v_proj or '[\"q_proj\", \"v_proj\"]'");
+  };
+  std::string_view list = trimmed(text, " ");
+  const bool opened = list.starts_with('['), closed = list.ends_with(']');
+  if (opened != closed) refuse("a bracket without its other");
+  if (opened) list = list.substr(1, list.size() - 2);
   std::vector<std::string> names;
-  if (text.starts_with('[')) {
-    const nlohmann::json list = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    const bool strings = list.is_array() && std::ranges::all_of(list, [](const auto& e) { return e.is_string(); });
-    if (!strings) throw input_error("--target_modules: " + text + " isn't a JSON array of names");
-    names = list.get<std::vector<std::string>>();
-  } else {
-    names = CLI::detail::split(text, ',');
-  }
-  if (names.empty() || std::ranges::find(names, "") != names.end()) {
-    throw input_error("--target_modules: an empty name in \"" + text + "\"");
+  for (const std::string& word : CLI::detail::split(std::string(list), ',')) {
+    std::string_view name = trimmed(word, " ");
+    if (name.size() >= 2 && name.front() == name.back() && (name.front() == '"' || name.front() == '\'')) {
+      name = name.substr(1, name.size() - 2);
+    }
+    const auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.'; };
+    if (name.empty()) refuse("an empty name");
+    if (!std::ranges::all_of(name, fits) || std::isdigit(static_cast<unsigned char>(name.front()))) {
+      refuse("\"" + std::string(name) + "\" isn't a module's name");
+    }
+    names.emplace_back(name);
   }
   return names;
+}
+
+/// A list in brackets that the shell has cut at its blanks is one word again: [q_proj, v_proj].
+std::vector<std::string> joined_lists(int argc, char** argv) {
+  std::vector<std::string> words;
+  for (int i = 1; i < argc; ++i) {
+    const bool follows = !words.empty() && words.back() == "--target_modules";
+    words.emplace_back(argv[i]);
+    if (!follows && !words.back().starts_with("--target_modules=[")) continue;
+    if (words.back().find('[') == std::string::npos) continue;
+    while (words.back().find(']') == std::string::npos && i + 1 < argc && argv[i + 1][0] != '-') words.back() += argv[++i];
+  }
+  return words;
 }
 
 /// Options that are on, off, or alone: --x, --x true, --x False, as the official scripts take them.
@@ -167,7 +191,7 @@ void add_adapter_options(CLI::App& app, options& set) {
       ->check(between(0, 0.99));
   app.add_option_function<std::string>(
          "--target_modules", [&set](const std::string& text) { set.target_modules = parse_modules(text); },
-         "layers with adapters: '[\"q_proj\", ...]' or q_proj,...")
+         "layers with adapters: '[\"q_proj\", ...]', [q_proj,...] or q_proj,...")
       ->type_name("NAMES")
       ->default_str("q_proj,k_proj,v_proj,up_proj,down_proj");
 }
@@ -269,7 +293,9 @@ std::optional<options> parse_options(int argc, char** argv) {
   add_training_options(app, set);
   app.footer("In brackets at the end of a line: the embedded cycle's own default, without --base_model.");
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words = joined_lists(argc, argv);
+    std::ranges::reverse(words);  // as CLI11 takes them
+    app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);
     return std::nullopt;
@@ -284,6 +310,18 @@ std::optional<options> parse_options(int argc, char** argv) {
   }
   check_together(app, set);
   return set;
+}
+
+void check_folder(const std::string& option, const std::string& folder) {
+  std::error_code ignored;
+  std::filesystem::path there = std::filesystem::absolute(folder, ignored);
+  while (!std::filesystem::exists(there, ignored) && there.has_parent_path() && there != there.parent_path()) {
+    there = there.parent_path();
+  }
+  if (!std::filesystem::is_directory(there, ignored) || access(there.c_str(), W_OK) != 0) {
+    throw input_error(option + ": can't write in " + folder + ", as " + there.string() +
+                      (std::filesystem::is_directory(there, ignored) ? " may not be written" : " isn't a folder"));
+  }
 }
 
 void prepare_folder(const std::string& option, const std::string& folder) {

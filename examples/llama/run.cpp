@@ -36,7 +36,7 @@ class fine_tuning_run {
  public:
   explicit fine_tuning_run(const session& with)
       : with_(with), set_(with.set), config_(read_config(std::filesystem::path(set_.base_model) / "config.json")) {
-    prepare_folder("--output_dir", set_.output_dir);
+    check_folder("--output_dir", set_.output_dir);
     refuse_unfinished(set_, set_.output_dir);
     check_before_work();
     for (const std::string& file : set_.eval_files) add_test(read_test_file(file));
@@ -45,6 +45,7 @@ class fine_tuning_run {
                          {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
     split_ = split_data(std::ssize(data_.examples), set_.val_set_size, set_.seed);
     check_scored(data_, split_);
+    prepare_folder("--output_dir", set_.output_dir);  // nothing is written before all that can be checked has been
   }
 
   int run() {
@@ -80,6 +81,8 @@ class fine_tuning_run {
   void check_before_work() const {
     check_model(set_.base_model, config_, load_options_of(set_));
     static_cast<void>(adapted_layers(config_, plan_of(set_)));
+    const std::string& resumed = set_.resume_from_checkpoint;
+    if (!resumed.empty() && resumed != "auto") require_checkpoint(resumed);
   }
 
   /// Answers and results are kept under the file's name.

@@ -152,12 +152,16 @@ void checkpoint_folder::save(const run_state& state, const run_options& options)
   }
 }
 
+void require_checkpoint(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) return;
+  throw input_error("--resume_from_checkpoint: " + path.string() + ": no such file; name a " + std::string(prefix) +
+                    "STEP" + std::string(suffix) + ", or auto");
+}
+
 run_state checkpoint_folder::load(const std::filesystem::path& path, const run_options& options,
                                   std::size_t parameter_count) const {
-  if (!std::filesystem::is_regular_file(path)) {
-    throw input_error("--resume_from_checkpoint: " + path.string() + ": no such file; name a " +
-                      std::string(prefix) + "STEP" + std::string(suffix) + ", or auto");
-  }
+  require_checkpoint(path);
   try {
     const auto file = sbora::safetensors_file::open(path);
     if (field(file, "format") == former_format_name) {

@@ -32,6 +32,9 @@ struct run_state {
   bool evaluation_due = false;
 };
 
+/// That there is such a file. Errors: input_error that names --resume_from_checkpoint.
+void require_checkpoint(const std::filesystem::path& path);
+
 /// Checkpoints of one run: DIRECTORY/checkpoint-STEP.safetensors, the newest few of them.
 ///
 /// Effect      save() writes one file, whole or not at all, then removes those older than the newest `kept`.

@@ -398,6 +398,35 @@ TEST_CASE("adapters are saved and loaded, bit for bit in their own format") {
   CHECK_THROWS_AS(load_adapter(other, directory / "none"), input_error);
 }
 
+TEST_CASE("a LoRA's fields that change its update are refused by name, others are read over") {
+  scratch_directory directory;
+  model net = loud_model(tiny_config(), 1);
+  attach_filled(net, plan_for(adapter_method::lora));
+  save_adapter(net, directory.path(), adapter_format::official, "base");
+  const nlohmann::json saved = nlohmann::json::parse(std::ifstream(directory / "adapter_config.json"));
+  const auto refused_with = [&](const char* field, const nlohmann::json& value) -> std::string {
+    nlohmann::json changed = saved;
+    changed[field] = value;
+    std::ofstream(directory / "adapter_config.json") << changed;
+    try {
+      load_adapter(net, directory.path());
+    } catch (const input_error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  for (const auto& [field, value] : nlohmann::json{{"use_dora", true}, {"bias", "all"}, {"rank_pattern", {{"q_proj", 2}}},
+                                                   {"layers_to_transform", {0}}, {"modules_to_save", {"lm_head"}},
+                                                   {"lora_bias", true}}.items()) {
+    CHECK(mentions(refused_with(field.c_str(), value), "adapter_config.json: " + field));
+  }
+  for (const auto& [field, value] : nlohmann::json{{"use_dora", false}, {"rank_pattern", nlohmann::json::object()},
+                                                   {"modules_to_save", nullptr}, {"peft_version", "0.21.2"},
+                                                   {"revision", "main"}, {"future_field", 1}}.items()) {
+    CHECK(refused_with(field.c_str(), value) == "accepted");
+  }
+}
+
 TEST_CASE("a merged model computes what the adapted one does") {
   thread_pool pool(2);
   scratch_directory directory;

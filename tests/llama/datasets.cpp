@@ -149,9 +149,60 @@ TEST_CASE("data that can't be used is refused with file, place and field") {
   refused("a.jsonl", "{\"input_ids\": [1]}", "no token is scored");
   refused("a.txt", "", "there is nothing to train on");
 
-  CHECK(mentions(refusal([&] { load(folder, "b.txt", "x\xFFy", {{}, 200}); }), "gives token 256"));
+  CHECK(mentions(refusal([&] { load(folder, "b.txt", "xyz", {{}, 200}); }), "gives token 256"));
   CHECK(mentions(refusal([&] { load_dataset(folder.path() / "none.json", nullptr, {}); }), "none.json: no such file"));
   CHECK(mentions(refusal([&] { load_dataset(folder.path(), nullptr, {}); }), ": not a file"));
+}
+
+TEST_CASE("what a file is shows its content and its name, whatever the case of its extension") {
+  const scratch_directory folder;
+  const std::string row = R"({"instruction": "Add.", "output": "5"})", ids = R"({"input_ids": [5, 6]})";
+  const std::string array = "[" + row + ",\n " + ids + "]", lines = row + "\n" + ids + "\r\n\n";
+  for (const char* name : {"a.json", "a.JSON", "a.jsonl", "a.ndjson", "train", "train.data", "a.json.gz"}) {
+    for (const std::string& text : {array, lines, "\xEF\xBB\xBF" + array, "\xEF\xBB\xBF" + lines, "\n " + array}) {
+      CAPTURE(name, text);
+      const dataset data = load(folder, name, text);
+      REQUIRE(data.examples.size() == 2);
+      CHECK(data.examples[1].tokens == token_ids{5, 6});
+    }
+    CHECK(load(folder, name, row).examples.size() == 1);
+    CHECK(llama::read_task_rows(folder.write(name, row + "\n" + row)).size() == 2);
+  }
+  for (const char* name : {"a.txt", "a.TXT", "a.text", "a.md"}) {
+    CHECK(load(folder, name, "\xEF\xBB\xBFgr\xC3\xBC\xC3\x9F {not [JSON").examples[0].tokens[1] == 'g');
+    CHECK(llama::read_data_text(folder.path() / name).text == "gr\xC3\xBC\xC3\x9F {not [JSON");
+  }
+}
+
+TEST_CASE("data that isn't understood is refused with what is") {
+  const scratch_directory folder;
+  const auto refused = [&](const char* name, const std::string& text, const std::string& part) {
+    const std::string message = refusal([&] { load(folder, name, text); });
+    CAPTURE(name, message, part);
+    CHECK(mentions(message, (folder.path() / name).string() + ": " + part));
+    CHECK(message.size() < 400);
+  };
+  refused("a.csv", "instruction,output\nAdd.,5\n", "isn't JSON, and its name ends in .csv");
+  refused("train", "Once upon a time", "isn't JSON, and its name has no extension");
+  refused("train", "{\"instruction\": \"cut", "isn't JSON");
+  refused("train", "", "isn't JSON");
+  refused("a.log", "[2026-11-28] started", "if it is plain text, call it .txt");
+  refused("a.txt", R"([{"instruction": "i", "output": "o"}])", "is JSON by its content, text by its name");
+  refused("a.txt", "{\"a\": 1}\n{\"a\": 2}\n", "is JSON by its content, text by its name");
+  for (const char* name : {"a.txt", "a.json", "a.jsonl", "train"}) {
+    refused(name, "\x1F\x8B\x08 rubbish", "is gzip-compressed; unpack it with gunzip");
+    refused(name, "PAR1\x15", "is Parquet");
+    refused(name, "PK\x03\x04", "is a ZIP archive");
+    refused(name, std::string("\xFF\xFE[\0{\0", 6), "is UTF-16");
+    refused(name, std::string("[\0{\0", 4), "has a zero byte at offset 1");
+    refused(name, "one\ntwo caf\xE9", "is not UTF-8 at offset 11, line 2");
+    refused(name, "\xED\xA0\x80", "is not UTF-8 at offset 0");
+    refused(name, "\xC0\xAF", "is not UTF-8 at offset 0");
+    refused(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer");
+  }
+  refused("a.json", R"([{"question": "q", "answer": "a"}])", "row 0: field \"instruction\" is missing; it has \"answer\", \"question\"");
+  refused("a.json", R"({"data": []})", "is not a JSON array of rows, nor JSON lines; it has \"data\"");
+  CHECK(mentions(refusal([&] { llama::read_task_rows(folder.write("a.txt", "text")); }), "is text, expected rows"));
 }
 
 TEST_CASE("batches are padded on the left, and the padding is neither seen nor scored") {

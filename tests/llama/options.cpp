@@ -75,6 +75,19 @@ TEST_CASE("options: target modules as JSON or with commas") {
   const std::vector<std::string> expected = {"q_proj", "v_proj"};
   CHECK(parse(base_and({"--target_modules", R"(["q_proj", "v_proj"])"})).target_modules == expected);
   CHECK(parse(base_and({"--target_modules", "q_proj,v_proj"})).target_modules == expected);
+  for (const char* text : {"[q_proj,v_proj]", "[q_proj, v_proj]", "['q_proj', 'v_proj']", " [ \"q_proj\",v_proj ] ",
+                           "q_proj, v_proj", "\"q_proj\",'v_proj'"}) {
+    CAPTURE(text);
+    CHECK(parse(base_and({"--target_modules", text})).target_modules == expected);
+    CHECK(parse(base_and({std::string("--target_modules=") + text})).target_modules == expected);
+  }
+  // What a shell makes of a list that isn't quoted; other options may follow, and the last one counts.
+  const llama::options split = parse(base_and({"--target_modules", "k_proj", "--target_modules", "[q_proj,", "v_proj]",
+                                               "--seed", "9"}));
+  CHECK(split.target_modules == expected);
+  CHECK(split.seed == 9);
+  CHECK(parse(base_and({"--target_modules", "[layers.0.self_attn.q_proj]"})).target_modules ==
+        std::vector<std::string>{"layers.0.self_attn.q_proj"});
 }
 
 TEST_CASE("options: what is wrong is named") {
@@ -93,6 +106,11 @@ TEST_CASE("options: what is wrong is named") {
   CHECK_ERROR(llama::input_error, "--train_on_inputs", parse({"--train_on_inputs", "maybe"}));
   CHECK_ERROR(llama::input_error, "--target_modules", parse({"--target_modules", "q_proj,,v_proj"}));
   CHECK_ERROR(llama::input_error, "--target_modules", parse({"--target_modules", "[\"q_proj\", 3]"}));
+  for (const char* text : {"[q_proj", "q_proj]", "[]", "", "q proj", "[q_proj,,v_proj]", "q_proj,\"v_proj"}) {
+    CAPTURE(text);
+    CHECK_ERROR(llama::input_error, "--target_modules", parse(base_and({"--target_modules", text})));
+  }
+  CHECK_ERROR(llama::input_error, "--target_modules", parse(base_and({"--target_modules", "[q_proj,", "--seed", "9"})));
   CHECK_ERROR(llama::input_error, "--batch_size", parse({"--batch_size", "10", "--micro_batch_size", "4"}));
   CHECK_ERROR(llama::input_error, "--base_steps", parse(base_and({"--base_steps", "3"})));
   CHECK_ERROR(llama::input_error, "--base_model", parse({"--base_model", ""}));
@@ -106,6 +124,10 @@ TEST_CASE("options: a folder that can't be written is found out at once") {
   llama::prepare_folder("--output_dir", (folder / "deep").string());
   CHECK(std::filesystem::is_empty(folder / "deep"));
   std::ofstream(folder / "file") << "in the way";
+  llama::check_folder("--output_dir", (folder / "new" / "folder").string());
+  CHECK_FALSE(std::filesystem::exists(folder / "new"));
+  CHECK_ERROR(llama::input_error, "file isn't a folder",
+              llama::check_folder("--output_dir", (folder / "file" / "dir").string()));
   CHECK_ERROR(llama::input_error, "--output_dir",
               llama::prepare_folder("--output_dir", (folder / "file").string()));
   std::filesystem::remove_all(folder);

@@ -69,6 +69,16 @@ tune "nothing to train on" val_set_size "$base" "$work/rows.json" --val_set_size
 tune "no such checkpoint" checkpoint "$base" "$work/rows.json" --resume_from_checkpoint "$work/nowhere.safetensors"
 tune "broken test file" instruction "$base" "$work/rows.json" --eval_files "$work/fields.json"
 
+# Whatever was wrong above was seen before anything was written.
+[ ! -e "$work/out_dir" ] || fail "refused, but wrote: $(find "$work/out_dir")"
+printf 'instruction,output\none?,1\n' >"$work/rows.csv"
+tune "CSV" "isn't JSON" "$base" "$work/rows.csv"
+gzip -c "$work/rows.json" >"$work/rows.json.gz"
+tune "gzip" gunzip "$base" "$work/rows.json.gz"
+iconv -f UTF-8 -t UTF-16 "$work/rows.json" >"$work/utf16.json"
+tune "UTF-16" iconv "$base" "$work/utf16.json"
+[ ! -e "$work/out_dir" ] || fail "refused, but wrote $(find "$work/out_dir")"
+
 : >"$work/file"
 refused "unwritable folder" output_dir --base_model "$base" --data_path "$work/rows.json" --output_dir "$work/file/dir"
 refused "nonsense number" learning_rate --learning_rate fast
