@@ -318,7 +318,7 @@ TEST_CASE("a head beside a tied embedding is used where it differs, and rotary f
     CHECK_FALSE(again.config().tie_word_embeddings);
     REQUIRE(again.notes().size() == 1);
     CHECK(mentions(again.notes()[0], "model.safetensors: lm_head.weight differs from model.embed_tokens.weight"));
-    const matrix doubled = net.logits(batch, pool) * 2;
+    const matrix doubled = 2.0F * net.logits(batch, pool);
     CHECK(again.logits(batch, pool) == doubled);
     scratch_directory saved;
     save_merged(again, saved.path());
