@@ -186,7 +186,7 @@ TEST_CASE("data that isn't understood is refused with what is") {
   refused("train", "Once upon a time", "isn't JSON, and its name has no extension");
   refused("train", "{\"instruction\": \"cut", "isn't JSON");
   refused("train", "", "isn't JSON");
-  refused("a.log", "[2026-11-28] started", "if it is plain text, call it .txt");
+  refused("a.log", "[2026-11-28] started", "isn't JSON, and its name ends in .log, so it isn't clear what it is; if it is plain text, call it .txt");
   refused("a.txt", R"([{"instruction": "i", "output": "o"}])", "is JSON by its content, text by its name");
   refused("a.txt", "{\"a\": 1}\n{\"a\": 2}\n", "is JSON by its content, text by its name");
   for (const char* name : {"a.txt", "a.json", "a.jsonl", "train"}) {
