@@ -129,7 +129,8 @@ content recognise(const std::filesystem::path& path, std::string_view bytes, IsJ
   if (object_line && more_lines) return {kind::lines, bytes};
   if (whole) return {kind::json, bytes};
   const std::string named = extension.empty() ? "its name has no extension" : "its name ends in " + extension;
-  refuse("isn't JSON, and " + named + ", so it isn't clear what it is; if it is plain text, call it .txt; " + understood);
+  refuse("isn't JSON, and " + named + ", so it isn't clear what it is; if it is plain text, call it .txt; " +
+         understood);
   return {kind::text, bytes};  // refuse() has thrown
 }
 

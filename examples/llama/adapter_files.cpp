@@ -123,11 +123,12 @@ void refuse_other_updates(const json& config, const std::filesystem::path& file)
   json_fields fields(config, file.string());
   fields.require("bias", "none");
   for (const char* const name : {"use_dora", "lora_bias", "fan_in_fan_out", "use_qalora"}) fields.require(name, false);
-  for (const char* const name : {"rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern", "layer_replication",
-                                 "exclude_modules", "modules_to_save", "target_parameters", "trainable_token_indices",
-                                 "megatron_config", "corda_config", "arrow_config"}) {
+  for (const char* const name : {"rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
+                                 "layer_replication", "exclude_modules", "modules_to_save", "target_parameters",
+                                 "trainable_token_indices", "megatron_config", "corda_config", "arrow_config"}) {
     const json* const value = fields.find(name);
-    if (value && !value->empty()) fields.fail(std::string(name) + " = " + value->dump().substr(0, 80) + " is not supported");
+    if (!value || value->empty()) continue;
+    fields.fail(std::string(name) + " = " + value->dump().substr(0, 80) + " is not supported");
   }
 }
 

@@ -29,7 +29,7 @@ std::optional<std::int32_t> token_id(fields& config, const char* name) {
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
-/// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as transformers 5.
+/// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as there.
 void read_rope(fields& config, const std::string& where, model_config& result) {
   result.rope_theta = config.number("rope_theta", 10000);
   config.require("partial_rotary_factor", 1.0);
@@ -81,7 +81,8 @@ void refuse_other_computations(fields& config) {
   }
   if (const json* const types = config.find("layer_types")) {
     for (const json& type : *types) {
-      if (type != "full_attention") config.fail("layer_types has " + type.dump() + ", only \"full_attention\" is supported");
+      if (type == "full_attention") continue;
+      config.fail("layer_types has " + type.dump() + ", only \"full_attention\" is supported");
     }
   }
   const json* const window = config.find("sliding_window");

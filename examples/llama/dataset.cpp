@@ -161,7 +161,9 @@ void for_each_row(const data_file::content& content, const std::filesystem::path
   if (array.is_object() && (array.contains("instruction") || array.contains("input_ids"))) {
     array = json::array({std::move(array)});  // JSON lines of one line
   }
-  if (!array.is_array()) throw input_error(path.string() + ": is not a JSON array of rows, nor JSON lines" + fields_of(array));
+  if (!array.is_array()) {
+    throw input_error(path.string() + ": is not a JSON array of rows, nor JSON lines" + fields_of(array));
+  }
   if (array.empty()) throw input_error(path.string() + ": has no rows");
   for (std::size_t i = 0; i < array.size(); ++i) f(array[i], path.string() + ": row " + std::to_string(i));
 }
@@ -173,7 +175,8 @@ data_file::content recognise(const std::filesystem::path& path, const std::strin
 
 std::vector<task_row> read_rows(const data_file::content& content, const std::filesystem::path& path) {
   std::vector<task_row> rows;
-  for_each_row(content, path, [&](const json& object, const std::string& where) { rows.push_back(read_row(object, where)); });
+  for_each_row(content, path,
+               [&](const json& object, const std::string& where) { rows.push_back(read_row(object, where)); });
   if (rows.empty()) throw input_error(path.string() + ": has no rows");
   return rows;
 }
@@ -211,7 +214,8 @@ dataset load_dataset(const std::filesystem::path& path, const tokenizer* by, con
   if (content.kind == data_file::kind::text) {
     examples.add_text(content.text, path.string());
   } else {
-    for_each_row(content, path, [&](const json& object, const std::string& where) { examples.add_object(object, where); });
+    for_each_row(content, path,
+                 [&](const json& object, const std::string& where) { examples.add_object(object, where); });
   }
   return examples.finish(path.string());
 }

@@ -17,7 +17,8 @@ struct decoder::state {
 };
 
 decoder::decoder(model& of, thread_pool& pool)
-    : state_(new state{of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {}, {}}) {}
+    : state_(new state{of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {},
+                       {}}) {}
 decoder::~decoder() = default;
 
 const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {

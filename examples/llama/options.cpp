@@ -82,7 +82,8 @@ std::vector<std::string> parse_modules(const std::string& text) {
     return first == word.npos ? std::string_view() : word.substr(first, word.find_last_not_of(what) + 1 - first);
   };
   const auto refuse = [&](const std::string& why) {
-    throw input_error("--target_modules: " + why + " in " + text + "; expected q_proj,v_proj or '[\"q_proj\", \"v_proj\"]'");
+    throw input_error("--target_modules: " + why + " in " + text +
+                      "; expected q_proj,v_proj or '[\"q_proj\", \"v_proj\"]'");
   };
   std::string_view list = trimmed(text, " ");
   const bool opened = list.starts_with('['), closed = list.ends_with(']');
@@ -112,7 +113,9 @@ std::vector<std::string> joined_lists(int argc, char** argv) {
     words.emplace_back(argv[i]);
     if (!follows && !words.back().starts_with("--target_modules=[")) continue;
     if (words.back().find('[') == std::string::npos) continue;
-    while (words.back().find(']') == std::string::npos && i + 1 < argc && argv[i + 1][0] != '-') words.back() += argv[++i];
+    while (words.back().find(']') == std::string::npos && i + 1 < argc && argv[i + 1][0] != '-') {
+      words.back() += argv[++i];
+    }
   }
   return words;
 }

@@ -95,7 +95,8 @@ frozen_weight load_linear(const tensor_source& from, const std::string& name, co
     return quantise(stored, options, pool);
   } catch (const sbora::not_finite_error& error) {
     throw input_error(from.place(name) + "tensor " + name + " isn't finite at row " + std::to_string(error.row()) +
-                      ", column " + std::to_string(error.col()) + ", so it has no codes; get that file anew, or repair it");
+                      ", column " + std::to_string(error.col()) +
+                      ", so it has no codes; get that file anew, or repair it");
   }
 }
 
