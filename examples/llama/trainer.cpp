@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <Eigen/Core>
 #include <nlohmann/json.hpp>
 
 #include <sbora/optimisers/adamw.hpp>
@@ -64,6 +65,7 @@ class training_run {
       if (due(plan_.eval_step) && files_.validation != nullptr) evaluate_now(shown, result);
       if (due(plan_.save_step) || result.signal != 0) save();
     }
+    if (!times.empty()) check_parameters();
     result.steps = step_;
     result.own_steps = std::ssize(times);
     result.step_seconds = median(times);
@@ -149,6 +151,14 @@ class training_run {
     throw_not_finite(net_, format("%s: %s at step %td", plan_.phase.c_str(), what, step_ + 1), advice);
   }
 
+  /// What a step leaves shows in the next one's loss; after the last, and before a checkpoint, there is none.
+  void check_parameters() const {
+    const std::span<const float> values = net_.parameters();
+    if (Eigen::Map<const Eigen::ArrayXf>(values.data(), std::ssize(values)).allFinite()) return;
+    throw_not_finite(net_, format("%s: a trained number after step %td", plan_.phase.c_str(), step_),
+                     format("the learning rate was %.3g: try a lower --learning_rate", schedule_.at(step_ - 1)));
+  }
+
   void record(const step_result& done, double seconds) {
     if (files_.metrics == nullptr) return;
     const double epoch = static_cast<double>(plan_.steps.first_micro_batch(step_)) /
@@ -187,6 +197,7 @@ class training_run {
 
   void save() {
     if (files_.checkpoints == nullptr || !processes_.is_first()) return;
+    check_parameters();
     state_.step = step_;
     state_.total_steps = plan_.steps.total_steps();
     state_.parameters.assign(net_.parameters().begin(), net_.parameters().end());

@@ -344,3 +344,23 @@ TEST_CASE("train: a trained number that isn't finite is named, with what helps")
   CHECK_ERROR(std::runtime_error, "model.layers.0.self_attn.q_proj.lora_A has inf at row 0, column 1",
               llama::train(net, small_plan(12, 5), {data}, nullptr, pool, llama::communicator()));
 }
+
+TEST_CASE("train: a last step that overflows is found, and no checkpoint of it is left") {
+  const scratch_folder scratch;
+  const llama::checkpoint_folder checkpoints(scratch.path);
+  llama::thread_pool pool(1);
+  const auto data = small_data(5, llama::text_windows::order::drawn);
+  // LoRA's B is zero, so A may be large; the decay of that step makes it infinite.
+  llama::model net = small_model(llama::adapter_method::lora);
+  for (float& value : net.parameters()) value *= 1e10F;
+  llama::training_plan plan = plan_of_one_step(1);
+  plan.learning_rate = 1e30;
+  plan.weight_decay = 1;
+  plan.save_step = 1;
+  const std::string message = sbora_tests::message_of<std::runtime_error>([&] {
+    llama::train(net, plan, {.data = data, .checkpoints = &checkpoints}, nullptr, pool, llama::communicator());
+  });
+  CHECK_THAT(message, sbora_tests::contains("test: a trained number after step 1 isn't finite"));
+  CHECK_THAT(message, sbora_tests::contains("model.layers.0.self_attn.q_proj.lora_A has inf at row 0, column 0"));
+  CHECK(checkpoints.list().empty());
+}
