@@ -136,7 +136,8 @@ void train(arguments words) {
 /// MODEL: a line for each thing in its files that users are told of.
 void notes(arguments words) {
   sbora::thread_pool pool(1);
-  for (const std::string& note : llama::model::load(words[0], {}, pool).notes()) std::printf("%s\n", note.c_str());
+  const auto model = llama::model::load(words[0], {}, pool);
+  for (const std::string& note : model.notes()) std::printf("%s\n", note.c_str());
 }
 
 }  // namespace
