@@ -107,7 +107,7 @@ no_json)
     tr -s ' \n' ' ' <"$scratch/log" >"$scratch/message" # CMake breaks lines
     expect 'sbora::io needs nlohmann_json 3.11 or later: install nlohmann-json3-dev' "$scratch/message"
     # Brought after sbora.
-    configure_with sbora::io 'add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED)' ||
+    configure_with sbora::io 'add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED GLOBAL)' ||
         { cat "$scratch/log"; exit 1; }
     ;;
 language)
