@@ -31,9 +31,9 @@ const added_token_finder::entry* added_token_finder::longest(std::string_view te
     }
     if (depth == text.size()) break;
     const auto byte = [depth](const entry& e) { return static_cast<unsigned char>(e.pattern[depth]); };
-    const auto range = std::ranges::equal_range(first, last, static_cast<unsigned char>(text[depth]), {}, byte);
-    first = range.begin();
-    last = range.end();
+    const auto next = static_cast<unsigned char>(text[depth]);  // not equal_range: clang 14 can't do its subrange
+    first = std::ranges::lower_bound(first, last, next, {}, byte);
+    last = std::ranges::upper_bound(first, last, next, {}, byte);
   }
   return found;
 }

@@ -201,7 +201,7 @@ token_sources read_token_sources(const std::filesystem::path& directory, const j
     const json_fields list_fields(list, list_path.string());
     const auto specials = special.list();
     for (const auto& [content, id] : list.items()) {
-      const bool is_special = std::ranges::any_of(specials, [&](const auto& s) { return s.token.content == content; });
+      const bool is_special = std::ranges::any_of(specials, [&name = content](const auto& s) { return s.token.content == name; });
       const token_id number = id_of_number(id, "\"" + content + "\"", list_fields);
       added[number] = {{.content = content, .normalized = !is_special, .special = is_special}, number,
                        "added_tokens.json"};
