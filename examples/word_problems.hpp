@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 /// Word problems from a built-in grammar, so that the examples need no data files. Draws come from
 /// sbora's counter-based generator: a seed gives the same text on every machine and compiler.

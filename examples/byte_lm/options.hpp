@@ -6,7 +6,7 @@
 #include <string>
 #include <thread>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 namespace byte_lm {
 

@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 namespace byte_lm {
 

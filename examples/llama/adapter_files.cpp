@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include <nlohmann/json.hpp>
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/io/atomic_file.hpp>
 #include <sbora/io/peft_lora.hpp>
 #include <sbora/io/safetensors_writer.hpp>

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "input_error.hpp"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <sbora/adapters/adapter.hpp>
-#include <sbora/layers/delta_only.hpp>
+#include <sbora/layers/delta.hpp>
 #include <sbora/regions/region.hpp>
 
 #include "matrix.hpp"

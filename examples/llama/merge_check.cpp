@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include <sbora/adapters/adapter.hpp>
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/io/checkpoint.hpp>
 
 namespace llama {

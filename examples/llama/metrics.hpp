@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 namespace llama {
 

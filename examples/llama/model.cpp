@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "input_error.hpp"
 #include "model_files.hpp"

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include <sbora/config/finite.hpp>
+#include <sbora/core/finite.hpp>
 
 #include "input_error.hpp"
 #include "model_parts.hpp"

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 namespace llama {
 

@@ -6,7 +6,7 @@
 #include <variant>
 
 #include <sbora/adapters/adapter.hpp>
-#include <sbora/config/workspace.hpp>
+#include <sbora/core/workspace.hpp>
 
 #include "adapter_plan.hpp"
 #include "lora.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 #include <sbora/optimisers/schedule.hpp>
 
 namespace llama {

@@ -1,6 +1,6 @@
 #include "text_windows.hpp"
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 namespace llama {
 

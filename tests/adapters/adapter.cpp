@@ -1,7 +1,7 @@
 // The adapter as a value: memory, scale, options, copies.
 
 #include <sbora/adapters/adapter.hpp>
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/regions/sample.hpp>
 
 #include <limits>

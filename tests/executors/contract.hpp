@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include <sbora/config/executor.hpp>
+#include <sbora/core/executor.hpp>
 #include <sbora/simd/denormal_guard.hpp>
 
 #include "support/catch.hpp"

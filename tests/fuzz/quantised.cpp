@@ -8,7 +8,7 @@
 
 #include <fuzzer/FuzzedDataProvider.h>
 
-#include <sbora/adapters/export_merged.hpp>
+#include <sbora/merge/export_merged.hpp>
 #include <sbora/quantized.hpp>
 
 namespace {

@@ -1,7 +1,7 @@
 // Sizes and texts from files that nobody would write by accident: refused in words, or read in time and memory linear
 // in the file.
 
-#include <sbora/config/checked_size.hpp>
+#include <sbora/core/checked_size.hpp>
 #include <sbora/io/bitsandbytes.hpp>
 #include <sbora/io/checkpoint.hpp>
 #include <sbora/io/peft_lora.hpp>

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 #include <sbora/io/safetensors.hpp>
 #include <sbora/io/safetensors_writer.hpp>
 

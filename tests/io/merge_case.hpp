@@ -1,7 +1,7 @@
 #pragma once
 
-#include <sbora/adapters/export_merged.hpp>
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/export_merged.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/io/merge_in_place.hpp>
 #include <sbora/regions/sample.hpp>
 

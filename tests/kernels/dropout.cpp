@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "support/catch.hpp"
 #include "support/compare.hpp"

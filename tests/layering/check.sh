@@ -7,16 +7,18 @@ cd "$1"
 find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
     # Each folder, and what it may include besides itself.
     BEGIN {
-        below["config"]     = ""
-        below["simd"]       = "config"
-        below["kernels"]    = "config simd"
-        below["regions"]    = "config simd kernels"
-        below["weights"]    = "config simd kernels"
-        below["layers"]     = "config simd kernels regions weights"
-        below["optimisers"] = "config simd kernels regions weights layers"
-        below["adapters"]   = "config simd kernels regions weights layers optimisers"
-        below["io"]         = "config simd kernels regions weights layers optimisers adapters"
-        below["executors"]  = "config"
+        below["core"]       = ""
+        below["simd"]       = "core"
+        below["kernels"]    = "core simd"
+        below["regions"]    = "core simd kernels"
+        below["weights"]    = "core simd kernels"
+        below["products"]   = "core simd kernels regions weights"
+        below["adapters"]   = "core simd kernels regions weights products"
+        below["layers"]     = "core simd kernels regions weights products adapters"
+        below["optimisers"] = "core simd kernels regions weights products adapters layers"
+        below["merge"]      = "core simd kernels regions weights products adapters layers optimisers"
+        below["io"]         = "core simd kernels regions weights products adapters layers optimisers merge"
+        below["executors"]  = "core"
     }
 
     function violation(what) {
@@ -41,7 +43,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         target = substr($0, RSTART + 1, RLENGTH - 2)
         if (substr($0, RSTART, 1) == "\"") violation("include <sbora/...>, not \"" target "\"")
 
-        if (target ~ /^(unsupported\/)?Eigen\// && folder ~ /^(config|simd|kernels|executors)$/)
+        if (target ~ /^(unsupported\/)?Eigen\// && folder ~ /^(core|simd|kernels|executors)$/)
             violation("no Eigen in " folder "/")
 
         if (target !~ /^sbora\//) next

@@ -17,16 +17,16 @@ breaks() {
     fi
 }
 
-breaks 'must not include adapters/' layers/a.hpp '#include <sbora/adapters/fa.hpp>'
+breaks 'must not include merge/' layers/a.hpp '#include <sbora/merge/merger.hpp>'
 breaks 'must not include kernels/' simd/a.hpp '  #  include <sbora/kernels/k.hpp>'
 breaks 'must not include simd/' executors/a.hpp '#include <sbora/simd/isa.hpp>'
 breaks 'must not include io/' adapters/a.hpp '#include <sbora/io/file.hpp>'
 breaks 'no Eigen in kernels/' kernels/body/a.inl '#include <Eigen/Core>'
-breaks 'no Eigen in config/' config/a.hpp '#include <Eigen/Core>'
+breaks 'no Eigen in core/' core/a.hpp '#include <Eigen/Core>'
 breaks 'not part of sbora.hpp' sbora.hpp '#include <sbora/io/file.hpp>'
 breaks 'umbrella' layers/a.hpp '#include <sbora/sbora.hpp>'
 breaks 'no place in the layers' extras/a.hpp ''
 breaks 'not "kernels.hpp"' kernels/a.hpp '#include "kernels.hpp"'
-breaks 'longer than 400 lines' config/a.hpp "$(yes '//' | head -401)"
+breaks 'longer than 400 lines' core/a.hpp "$(yes '//' | head -401)"
 
 exit $status

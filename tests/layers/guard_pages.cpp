@@ -1,7 +1,7 @@
 // Whole training steps with every buffer of the caller's between pages that nobody may touch: weight, bias,
 // activations, trained half, gradient, codes and their scales. The kernels' own tests do the same for each kernel.
 
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/weights/quantize.hpp>
 

@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include <sbora/adapters/export_merged.hpp>
+#include <sbora/merge/export_merged.hpp>
 #include <sbora/weights/quantize.hpp>
 
 #include "support/catch.hpp"

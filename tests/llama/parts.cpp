@@ -3,7 +3,7 @@
 #include <functional>
 #include <vector>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "attention.hpp"
 #include "loss.hpp"

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "model.hpp"
 

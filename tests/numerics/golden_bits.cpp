@@ -9,7 +9,7 @@
 #include <map>
 #include <sstream>
 
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/optimisers/adamw_8bit.hpp>
 #include <sbora/optimisers/sgd.hpp>

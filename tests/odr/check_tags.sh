@@ -42,7 +42,7 @@ harmless="$harmless|_?_?ILP32_?_?|_LP64|__LP64__"
 # Those that change the ABI or the C library of the whole program: no unit could be linked with others; and one that prints.
 abi='-m(32|x32|16|ilp32|abi=.*|long-double.*|96bit.*|128bit.*|big-endian|general-regs-only|soft-float|80387|hard-float|iamcu|android|bionic|musl|uclibc|glibc|ms-bitfields|dump-.*)'
 
-printf '#include <sbora/config/abi.hpp>\nNAMESPACE SBORA_ABI\n' >"$work/tag.cpp"
+printf '#include <sbora/core/abi.hpp>\nNAMESPACE SBORA_ABI\n' >"$work/tag.cpp"
 count=0
 : >"$work/base"
 printf '%s\n' '' | cat - "$work/choices" | while read -r choice; do

@@ -16,7 +16,7 @@
 
 #include <sbora/io/safetensors.hpp>
 #include <sbora/io/safetensors_writer.hpp>
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 namespace {
 

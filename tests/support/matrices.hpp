@@ -9,7 +9,7 @@
 
 #include <Eigen/Core>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 namespace sbora_tests {
 

@@ -2,14 +2,14 @@
 
 #include <array>
 
-#include <sbora/adapters/merger.hpp>
+#include <sbora/merge/merger.hpp>
 #include <sbora/regions/select.hpp>
 
 #include "support/matrices.hpp"
 
 namespace sbora_tests {
 
-/// What a merge leaves of one element, as sbora/adapters/merger.hpp defines it: the product rounded by
+/// What a merge leaves of one element, as sbora/merge/merger.hpp defines it: the product rounded by
 /// itself, then the sum. Eigen does the 16-bit rounding here. `volatile` keeps compilers from fusing.
 template <class Scalar, class T>
 Scalar merged_value(Scalar weight, double scale, T trained) {

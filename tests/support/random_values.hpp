@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 
 #include "support/guarded_buffer.hpp"
 

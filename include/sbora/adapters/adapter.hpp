@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <span>
 
-#include <sbora/config/aligned_memory.hpp>
-#include <sbora/config/assert.hpp>
-#include <sbora/config/checked_size.hpp>
-#include <sbora/config/option.hpp>
-#include <sbora/layers/weight_delta.hpp>
-#include <sbora/config/finite.hpp>
-#include <sbora/layers/saved.hpp>
+#include <sbora/core/aligned_memory.hpp>
+#include <sbora/core/assert.hpp>
+#include <sbora/core/checked_size.hpp>
+#include <sbora/core/option.hpp>
+#include <sbora/adapters/weight_delta.hpp>
+#include <sbora/core/finite.hpp>
+#include <sbora/adapters/saved.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

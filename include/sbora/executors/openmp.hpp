@@ -10,7 +10,7 @@
 
 #include <omp.h>
 
-#include <sbora/config/errors.hpp>
+#include <sbora/core/errors.hpp>
 #include <sbora/executors/task_run.hpp>
 
 namespace sbora::inline SBORA_ABI {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <exception>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 #if __has_include(<unistd.h>)
 #include <unistd.h>

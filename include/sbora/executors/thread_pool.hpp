@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include <sbora/config/compiler.hpp>
-#include <sbora/config/errors.hpp>
+#include <sbora/core/compiler.hpp>
+#include <sbora/core/errors.hpp>
 #include <sbora/executors/task_run.hpp>
 
 namespace sbora::inline SBORA_ABI {

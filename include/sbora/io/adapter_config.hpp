@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/layers/adapter_view.hpp>
+#include <sbora/adapters/adapter_view.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

@@ -7,7 +7,7 @@
 
 #include <Eigen/Core>
 
-#include <sbora/config/abi.hpp>
+#include <sbora/core/abi.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

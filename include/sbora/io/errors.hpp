@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/config/errors.hpp>
+#include <sbora/core/errors.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

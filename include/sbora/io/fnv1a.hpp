@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include <sbora/config/abi.hpp>
+#include <sbora/core/abi.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 /// How large what is read may be. Time and memory are linear in a file up to these, and nothing in a file makes sbora
 /// take more: memory for what it says is taken only where the file has the bytes, or is limited here.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <sbora/adapters/adapter.hpp>
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 #include <sbora/io/adapter_config.hpp>
 #include <sbora/io/fnv1a.hpp>
 

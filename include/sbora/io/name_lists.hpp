@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include <sbora/config/abi.hpp>
+#include <sbora/core/abi.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

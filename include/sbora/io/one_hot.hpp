@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

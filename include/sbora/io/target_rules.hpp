@@ -6,7 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include <sbora/config/errors.hpp>
+#include <sbora/core/errors.hpp>
 #include <sbora/io/adapter_config.hpp>
 #include <sbora/io/limits.hpp>
 #include <sbora/io/name_lists.hpp>

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <sbora/config/checked_size.hpp>
+#include <sbora/core/checked_size.hpp>
 #include <sbora/io/dtype.hpp>
 #include <sbora/io/errors.hpp>
 #include <sbora/weights/weight_view.hpp>

@@ -3,11 +3,11 @@
 #include <cmath>
 #include <map>
 
-#include <sbora/config/finite.hpp>
+#include <sbora/core/finite.hpp>
 #include <sbora/io/problem_list.hpp>
 #include <sbora/io/quantised_names.hpp>
 #include <sbora/io/tensor.hpp>
-#include <sbora/layers/weight_delta.hpp>
+#include <sbora/adapters/weight_delta.hpp>
 #include <sbora/simd/opaque.hpp>
 
 namespace sbora::inline SBORA_ABI {

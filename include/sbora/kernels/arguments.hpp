@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 #include <sbora/kernels/sources.hpp>
 
 /// What kernels take: plain pointers, sizes and strides (in elements), no ownership, nothing checked.

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <sbora/config/finite.hpp>
-#include <sbora/config/random.hpp>
+#include <sbora/core/finite.hpp>
+#include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
 #include <sbora/simd/vec_scalar.hpp>
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <sbora/config/index.hpp>
+#include <sbora/core/index.hpp>
 #include <sbora/simd/float16.hpp>
 
 /// How kernels see a weight that they read: lines of consecutive elements, a line being a row of memory.

@@ -2,11 +2,11 @@
 
 #include <tuple>
 
-#include <sbora/config/executor.hpp>
-#include <sbora/config/workspace.hpp>
-#include <sbora/layers/activation.hpp>
-#include <sbora/layers/saved.hpp>
-#include <sbora/layers/weight_delta.hpp>
+#include <sbora/core/executor.hpp>
+#include <sbora/core/workspace.hpp>
+#include <sbora/products/activation.hpp>
+#include <sbora/adapters/saved.hpp>
+#include <sbora/adapters/weight_delta.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

@@ -11,7 +11,7 @@ static_assert(found != call_mistake::order,
               "take the adapter first");
 static_assert(found != call_mistake::executor,
               "sbora: an executor needs a member parallel_for(n, f) that calls f(i) for i in [0, n); see "
-              "sbora/config/executor.hpp. Adapter and saved come before the workspace, the executor last");
+              "sbora/core/executor.hpp. Adapter and saved come before the workspace, the executor last");
 static_assert(found != call_mistake::no_activation,
               "sbora: an activation is an Eigen matrix, vector, Map, Ref or Block, or an sbora::activation_view");
 static_assert(found != call_mistake::indirect,

@@ -2,8 +2,8 @@
 
 #include <span>
 
-#include <sbora/config/lasting_span.hpp>
-#include <sbora/layers/delta_only.hpp>
+#include <sbora/core/lasting_span.hpp>
+#include <sbora/layers/delta.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

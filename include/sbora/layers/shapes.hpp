@@ -1,8 +1,8 @@
 #pragma once
 
-#include <sbora/config/assert.hpp>
-#include <sbora/layers/activation.hpp>
-#include <sbora/layers/weight_delta.hpp>
+#include <sbora/core/assert.hpp>
+#include <sbora/products/activation.hpp>
+#include <sbora/adapters/weight_delta.hpp>
 
 /// What a call checks of sizes before it writes anything: some comparisons of integers, in every build.
 namespace sbora::inline SBORA_ABI::detail {

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include <sbora/config/executor.hpp>
+#include <sbora/core/executor.hpp>
 #include <sbora/kernels/dispatch.hpp>
-#include <sbora/layers/activation.hpp>
-#include <sbora/layers/adapter_view.hpp>
+#include <sbora/products/activation.hpp>
+#include <sbora/adapters/adapter_view.hpp>
 
 /// The small passes around an adapter's product, each cut into tasks of whole tokens.
 namespace sbora::inline SBORA_ABI::detail {

@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <span>
 
-#include <sbora/config/finite.hpp>
+#include <sbora/core/finite.hpp>
 #include <sbora/optimisers/flat_span.hpp>
 
 namespace sbora::inline SBORA_ABI {

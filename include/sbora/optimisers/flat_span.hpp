@@ -4,9 +4,9 @@
 #include <span>
 #include <string>
 
-#include <sbora/config/aligned_memory.hpp>
-#include <sbora/config/executor.hpp>
-#include <sbora/config/option.hpp>
+#include <sbora/core/aligned_memory.hpp>
+#include <sbora/core/executor.hpp>
+#include <sbora/core/option.hpp>
 #include <sbora/kernels/dispatch.hpp>
 
 namespace sbora::inline SBORA_ABI {

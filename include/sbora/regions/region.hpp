@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/config/aligned_memory.hpp>
-#include <sbora/config/errors.hpp>
+#include <sbora/core/aligned_memory.hpp>
+#include <sbora/core/errors.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

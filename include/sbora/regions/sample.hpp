@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include <sbora/config/random.hpp>
+#include <sbora/core/random.hpp>
 #include <sbora/regions/region.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {

@@ -3,7 +3,7 @@
 #include <concepts>
 #include <numeric>
 
-#include <sbora/config/finite.hpp>
+#include <sbora/core/finite.hpp>
 #include <sbora/regions/sample.hpp>
 
 namespace sbora::inline SBORA_ABI {

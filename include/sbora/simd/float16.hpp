@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include <sbora/config/compiler.hpp>
-#include <sbora/config/index.hpp>
+#include <sbora/core/compiler.hpp>
+#include <sbora/core/index.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

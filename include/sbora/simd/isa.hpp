@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include <sbora/config/errors.hpp>
+#include <sbora/core/errors.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <sbora/config/abi.hpp>
-#include <sbora/config/compiler.hpp>
+#include <sbora/core/abi.hpp>
+#include <sbora/core/compiler.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <sbora/config/abi.hpp>
+#include <sbora/core/abi.hpp>
 
 /// The 4-bit formats of bitsandbytes, by bits: decimal literals round to other floats in four places.
 namespace sbora::inline SBORA_ABI::detail {

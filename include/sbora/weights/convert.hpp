@@ -3,7 +3,7 @@
 #include <span>
 #include <string>
 
-#include <sbora/config/executor.hpp>
+#include <sbora/core/executor.hpp>
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/weights/scalar_types.hpp>
 

@@ -7,10 +7,10 @@
 #include <span>
 #include <string>
 
-#include <sbora/config/errors.hpp>
-#include <sbora/config/executor.hpp>
-#include <sbora/config/finite.hpp>
-#include <sbora/config/lasting_span.hpp>
+#include <sbora/core/errors.hpp>
+#include <sbora/core/executor.hpp>
+#include <sbora/core/finite.hpp>
+#include <sbora/core/lasting_span.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/codebooks.hpp>
 #include <sbora/weights/weight_view.hpp>

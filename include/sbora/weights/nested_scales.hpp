@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include <sbora/config/aligned_memory.hpp>
+#include <sbora/core/aligned_memory.hpp>
 #include <sbora/weights/dynamic_map.hpp>
 #include <sbora/weights/four_bit_view.hpp>
 

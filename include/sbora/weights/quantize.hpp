@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include <sbora/config/executor.hpp>
-#include <sbora/config/finite.hpp>
+#include <sbora/core/executor.hpp>
+#include <sbora/core/finite.hpp>
 #include <sbora/simd/opaque.hpp>
 #include <sbora/weights/int8_view.hpp>
 #include <sbora/weights/nested_scales.hpp>

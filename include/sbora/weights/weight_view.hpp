@@ -3,7 +3,7 @@
 #include <string>
 #include <type_traits>
 
-#include <sbora/config/checked_size.hpp>
+#include <sbora/core/checked_size.hpp>
 #include <sbora/kernels/sources.hpp>
 #include <sbora/weights/scalar_types.hpp>
 

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <sbora/core/aligned_memory.hpp>
+#include <sbora/core/errors.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// Scratch memory that calls borrow, so that none of them allocates.
+///
+/// Effect      A default-made workspace grows on first use to what the largest call needs and then
+///             stays; one made from a span uses that memory only.
+/// Lifetime    Contents mean nothing between calls. Memory of a span stays the caller's.
+/// Cost        Growing allocates once, without copying; otherwise no allocation.
+/// Thread      One workspace a thread: calls that may run at the same time need one each.
+/// Errors      workspace_error where a span is too small, naming both sizes, before anything is
+///             written; std::bad_alloc.
+class workspace {
+ public:
+  workspace() = default;
+  explicit workspace(std::span<std::byte> memory) noexcept : memory_(memory), external_(true) {}
+
+  /// Makes room for `bytes` from the first cache line on. A layer's workspace_bytes() is enough, and counts what a
+  /// span that starts elsewhere loses before that line.
+  void reserve(std::size_t bytes) {
+    const std::size_t slack = alignment_slack();
+    const std::size_t needed = bytes + slack;
+    if (needed <= memory_.value.size()) return;
+    if (external_) {
+      throw workspace_error("sbora::workspace: " + std::to_string(needed) + " bytes needed, the span given has " +
+                            std::to_string(memory_.value.size()) +
+                            (slack == 0 ? "" : "; " + std::to_string(slack) +
+                                                   " of them because it doesn't start on a cache line of 64 bytes"));
+    }
+    owned_.reset();
+    memory_.value = {};
+    owned_ = detail::make_aligned_array<std::byte>(static_cast<index_t>(needed));
+    memory_.value = {owned_.get(), needed};
+  }
+
+  std::size_t capacity() const noexcept {
+    const std::size_t slack = alignment_slack();
+    return memory_.value.size() < slack ? 0 : memory_.value.size() - slack;
+  }
+
+  /// First byte, on a cache line. For the library's own use, through workspace_frame.
+  std::byte* data() noexcept { return memory_.value.data() + alignment_slack(); }
+
+ private:
+  std::size_t alignment_slack() const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.value.data());
+    return (detail::cache_line - address % detail::cache_line) % detail::cache_line;
+  }
+
+  detail::aligned_array<std::byte> owned_;
+  detail::reset_on_move<std::span<std::byte>> memory_;
+  bool external_ = false;
+};
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// Bytes that `count` elements take in a frame.
+template <class T>
+constexpr std::size_t frame_bytes(index_t count) {
+  return round_to_cache_line(static_cast<std::size_t>(count) * sizeof(T));
+}
+
+/// What a span of any alignment needs for a frame of that many.
+constexpr std::size_t span_bytes(std::size_t frame) { return frame == 0 ? 0 : frame + cache_line - 1; }
+
+/// One call's pieces of a workspace, handed out in order.
+class workspace_frame {
+ public:
+  workspace_frame(workspace& memory, std::size_t bytes) {
+    memory.reserve(bytes);
+    next_ = memory.data();
+  }
+
+  template <class T>
+  T* take(index_t count) {
+    T* const piece = static_cast<T*>(static_cast<void*>(next_));
+    next_ += frame_bytes<T>(count);
+    return piece;
+  }
+
+ private:
+  std::byte* next_;
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail
