@@ -29,8 +29,7 @@ void step(benchmark::State& state, std::size_t count) {
 }
 
 struct loop_inputs {
-  explicit loop_inputs(std::size_t count)
-      : parameters(count), gradient(count), first(count), second(count) {
+  explicit loop_inputs(std::size_t count) : parameters(count), gradient(count), first(count), second(count) {
     bench::fill_uniform(parameters.span(), 21);
     bench::fill_uniform(gradient.span(), 22);
   }
@@ -39,16 +38,15 @@ struct loop_inputs {
 
 template <class Loop>
 void loop(benchmark::State& state, std::size_t count, Loop adamw) {
-  auto& in = bench::kept("loop " + std::to_string(count),
-                         [count] { return std::make_shared<loop_inputs>(count); });
+  auto& in = bench::kept("loop " + std::to_string(count), [count] { return std::make_shared<loop_inputs>(count); });
   double t = 0;
   bench::measure(state, [&] {
     t += 1;
     const double step = 1e-3 / (1 - std::pow(0.9, t));
     const double root = std::sqrt(1 - std::pow(0.999, t));
     adamw(in.parameters.data(), in.gradient.data(), in.first.data(), in.second.data(),
-          static_cast<std::ptrdiff_t>(count), 1e-3F, 0.9F, 0.999F, 1e-8F, 1e-2F,
-          static_cast<float>(step), static_cast<float>(root));
+          static_cast<std::ptrdiff_t>(count), 1e-3F, 0.9F, 0.999F, 1e-8F, 1e-2F, static_cast<float>(step),
+          static_cast<float>(root));
   });
   bench::count_bytes(state, bench::adamw_workload<float>::bytes_per_element * static_cast<double>(count));
 }

@@ -36,9 +36,7 @@ struct inputs {
     bench::fill_uniform(wide.span(), 31);
     bench::fill_uniform(thin.span(), 32);
   }
-  double lines() const {
-    return bench::lines_of_columns(wide.data(), {tokens, features, rank}, region);
-  }
+  double lines() const { return bench::lines_of_columns(wide.data(), {tokens, features, rank}, region); }
   double thin_bytes() const { return static_cast<double>(thin.size()) * sizeof(float); }
 };
 
@@ -83,8 +81,8 @@ void row_add(benchmark::State& state) {
   inputs in;
   bench::buffer<float> source(in.wide.size());
   bench::fill_uniform(source.span(), 33);
-  const sbora::detail::scatter_args<float> args = {
-      source.data(), features, nullptr, features, 0.5F, in.wide.data(), features, 0, tokens};
+  const sbora::detail::scatter_args<float> args = {source.data(),  features, nullptr, features, 0.5F,
+                                                   in.wide.data(), features, 0,       tokens};
   const auto kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().scatter_add;
   const std::vector<float> before(in.wide.begin(), in.wide.end());
   kernel(args);
@@ -107,24 +105,23 @@ void bench::register_suite() {
   });
   const auto add_gather = [](const char* name, auto loop) {
     add(name, [loop](auto& state) {
-      gather(state, [loop](inputs& in) {
-        loop(in.wide.data(), in.thin.data(), in.index.data(), tokens, features, rank);
-      });
+      gather(state,
+             [loop](inputs& in) { loop(in.wide.data(), in.thin.data(), in.index.data(), tokens, features, rank); });
     });
   };
   add_gather("gather/f32/loop_auto", loop_auto_gather_columns);
   add_gather("gather/f32/loop_scalar", loop_scalar_gather_columns);
 
   add_per_isa("scatter_add/f32", [](auto& state) {
-    scatter(state, [kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().scatter_add](inputs& in) {
-      kernel({in.thin.data(), rank, in.index.data(), rank, 1.0F, in.wide.data(), features, 0, tokens});
-    });
+    scatter(state,
+            [kernel = sbora::detail::get_kernels<sbora::detail::dense_kernels<float>>().scatter_add](inputs& in) {
+              kernel({in.thin.data(), rank, in.index.data(), rank, 1.0F, in.wide.data(), features, 0, tokens});
+            });
   });
   const auto add_scatter = [](const char* name, auto loop) {
     add(name, [loop](auto& state) {
-      scatter(state, [loop](inputs& in) {
-        loop(in.thin.data(), in.wide.data(), in.index.data(), tokens, features, rank);
-      });
+      scatter(state,
+              [loop](inputs& in) { loop(in.thin.data(), in.wide.data(), in.index.data(), tokens, features, rank); });
     });
   };
   add_scatter("scatter_add/f32/loop_auto", loop_auto_scatter_add_columns);

@@ -35,8 +35,7 @@ struct inputs {
 };
 
 inputs& inputs_of(const linear_shape& shape) {
-  return bench::kept("layer " + bench::name_of(shape, 1, false),
-                     [&] { return std::make_shared<inputs>(shape); });
+  return bench::kept("layer " + bench::name_of(shape, 1, false), [&] { return std::make_shared<inputs>(shape); });
 }
 
 void frozen(benchmark::State& state, const linear_shape& shape, bool train, int threads) {
@@ -100,7 +99,8 @@ void adapted(benchmark::State& state, const linear_shape& shape, bool train, int
       layer.forward(x, work.y(), std::as_const(adapter), memory, pool);
     }
   };
-  const std::string what = std::string(is_fa<Adapter> ? "fa" : "fb") + (train ? " step " : " ") + std::to_string(shape.rank);
+  const std::string what =
+      std::string(is_fa<Adapter> ? "fa" : "fb") + (train ? " step " : " ") + std::to_string(shape.rank);
   if (in.verified.insert(what).second) {
     pass();
     work.verify(delta_of(std::as_const(adapter)), train);
@@ -124,12 +124,12 @@ void lora(benchmark::State& state, const linear_shape& shape, bool train) {
   const float scale = 0.125F;
   eigen_available(1);
   const auto run = [&] {
-    eigen_lora_forward(work.input(), work.weight(), a.data(), b.data(), h.data(), work.output(),
-                       shape.tokens, shape.d_out, shape.d_in, shape.rank, scale);
+    eigen_lora_forward(work.input(), work.weight(), a.data(), b.data(), h.data(), work.output(), shape.tokens,
+                       shape.d_out, shape.d_in, shape.rank, scale);
     if (train) {
-      eigen_lora_backward(work.output_gradient(), work.input(), work.weight(), a.data(), b.data(),
-                          h.data(), dh.data(), da.data(), db.data(), work.input_gradient(), shape.tokens,
-                          shape.d_out, shape.d_in, shape.rank, scale);
+      eigen_lora_backward(work.output_gradient(), work.input(), work.weight(), a.data(), b.data(), h.data(), dh.data(),
+                          da.data(), db.data(), work.input_gradient(), shape.tokens, shape.d_out, shape.d_in,
+                          shape.rank, scale);
     }
   };
   const auto delta = [&](index_t o, index_t k) {
@@ -187,15 +187,12 @@ void add_layer(const std::string& name, const linear_shape& shape, bool train, i
 void add_layers(linear_shape shape, int threads) {
   for (const bool train : {false, true}) {
     const std::string base = bench::name_of(shape, threads, false);
-    add_layer(base + "/frozen", shape, train, threads,
-              [=](auto& state) { frozen(state, shape, train, threads); });
+    add_layer(base + "/frozen", shape, train, threads, [=](auto& state) { frozen(state, shape, train, threads); });
     for (const index_t rank : bench::ranks_at(shape.tokens)) {
       shape.rank = rank;
       const std::string name = bench::name_of(shape, threads, true);
-      add_layer(name + "/fa", shape, train, threads,
-                [=](auto& state) { adapted<fa>(state, shape, train, threads); });
-      add_layer(name + "/fb", shape, train, threads,
-                [=](auto& state) { adapted<fb>(state, shape, train, threads); });
+      add_layer(name + "/fa", shape, train, threads, [=](auto& state) { adapted<fa>(state, shape, train, threads); });
+      add_layer(name + "/fb", shape, train, threads, [=](auto& state) { adapted<fb>(state, shape, train, threads); });
       if (threads > 1 || rank != bench::usual_rank) continue;
       add_layer(name + "/lora_eigen", shape, train, threads, [=](auto& state) { lora(state, shape, train); });
     }

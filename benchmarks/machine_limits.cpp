@@ -25,9 +25,8 @@ void measure_each(benchmark::State& state, int threads) {
   std::vector<std::unique_ptr<Arm>> arms;
   for (int i = 0; i < threads; ++i) arms.push_back(std::make_unique<Arm>());
   sbora::thread_pool pool(threads);
-  bench::measure(state, [&] {
-    pool.parallel_for(threads, [&](sbora::index_t i) { arms[static_cast<std::size_t>(i)]->run(); });
-  });
+  bench::measure(
+      state, [&] { pool.parallel_for(threads, [&](sbora::index_t i) { arms[static_cast<std::size_t>(i)]->run(); }); });
 }
 
 template <class Arm>

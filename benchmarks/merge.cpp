@@ -61,11 +61,8 @@ template <class Weight, class Adapter>
 void add_kind(const std::string& type, const std::string& kind, const merge_shape& shape,
               std::optional<sbora::isa> level = {}) {
   for (const timed what : {timed::merge, timed::unmerge}) {
-    const std::string name =
-        (what == timed::merge ? "merge/" : "unmerge/") + type + "/" + name_of(shape) + "/" + kind;
-    const auto function = [=](benchmark::State& state) {
-      run<Weight, Adapter>(state, shape, type + " " + kind, what);
-    };
+    const std::string name = (what == timed::merge ? "merge/" : "unmerge/") + type + "/" + name_of(shape) + "/" + kind;
+    const auto function = [=](benchmark::State& state) { run<Weight, Adapter>(state, shape, type + " " + kind, what); };
     if (!level) {
       bench::add(name, function, bench::timing::reported);
     } else {
@@ -112,8 +109,7 @@ struct loop_inputs {
 
 template <bool IsFa, class Merge>
 void loop(benchmark::State& state, Merge merge) {
-  auto& in = bench::kept(IsFa ? "loop fa" : "loop fb",
-                         [] { return std::make_shared<loop_inputs<IsFa>>(); });
+  auto& in = bench::kept(IsFa ? "loop fa" : "loop fb", [] { return std::make_shared<loop_inputs<IsFa>>(); });
   float scale = 2;
   for (auto _ : state) {
     const double seconds = bench::seconds_of([&] {
@@ -128,15 +124,13 @@ void loop(benchmark::State& state, Merge merge) {
 }
 
 void fa_loop(benchmark::State& state, decltype(&loop_auto_merge_columns) merge) {
-  loop<true>(state, [merge](float* w, float* originals, const float* b, const std::ptrdiff_t* indices,
-                            float scale) {
+  loop<true>(state, [merge](float* w, float* originals, const float* b, const std::ptrdiff_t* indices, float scale) {
     merge(w, originals, b, indices, usual.d_out, usual.d_in, usual.rank, scale);
   });
 }
 
 void fb_loop(benchmark::State& state, decltype(&loop_auto_merge_rows) merge) {
-  loop<false>(state, [merge](float* w, float* originals, const float* a, const std::ptrdiff_t* indices,
-                             float scale) {
+  loop<false>(state, [merge](float* w, float* originals, const float* a, const std::ptrdiff_t* indices, float scale) {
     merge(w, originals, a, indices, usual.d_in, usual.rank, scale);
   });
 }
@@ -175,9 +169,13 @@ void bench::register_suite() {
 
   const std::string name = "merge/f32/" + ::name_of(usual);
   constexpr auto how = timing::reported;
-  add(name + "/fa/loop_auto", [](auto& state) { fa_loop(state, loop_auto_merge_columns); }, how);
-  add(name + "/fa/loop_scalar", [](auto& state) { fa_loop(state, loop_scalar_merge_columns); }, how);
-  add(name + "/fb/loop_auto", [](auto& state) { fb_loop(state, loop_auto_merge_rows); }, how);
-  add(name + "/fb/loop_scalar", [](auto& state) { fb_loop(state, loop_scalar_merge_rows); }, how);
+  add(
+      name + "/fa/loop_auto", [](auto& state) { fa_loop(state, loop_auto_merge_columns); }, how);
+  add(
+      name + "/fa/loop_scalar", [](auto& state) { fa_loop(state, loop_scalar_merge_columns); }, how);
+  add(
+      name + "/fb/loop_auto", [](auto& state) { fb_loop(state, loop_auto_merge_rows); }, how);
+  add(
+      name + "/fb/loop_scalar", [](auto& state) { fb_loop(state, loop_scalar_merge_rows); }, how);
   add(name + "/lora_eigen", lora, how);
 }

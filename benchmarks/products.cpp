@@ -34,8 +34,7 @@ struct verified {
 
 /// Runs `product(work)` once and compares, then measures it.
 template <class Scalar, class Product>
-void run(benchmark::State& state, const linear_shape& shape, direction way, const std::string& who,
-         Product product) {
+void run(benchmark::State& state, const linear_shape& shape, direction way, const std::string& who, Product product) {
   const std::string key = "products " + std::to_string(sizeof(Scalar)) + bench::name_of(shape, 1, false);
   auto& inputs = bench::kept(key, [&] { return std::make_shared<verified<Scalar>>(shape); });
   auto& work = inputs.work;
@@ -77,8 +76,7 @@ void by_peer(benchmark::State& state, const linear_shape& shape, direction way, 
     if (way == direction::forward) {
       function(work.input(), work.weight(), work.output(), shape.tokens, shape.d_out, shape.d_in);
     } else {
-      function(work.output_gradient(), work.weight(), work.input_gradient(), shape.tokens, shape.d_out,
-               shape.d_in);
+      function(work.output_gradient(), work.weight(), work.input_gradient(), shape.tokens, shape.d_out, shape.d_in);
     }
   });
 }

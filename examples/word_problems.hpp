@@ -20,16 +20,19 @@ using sbora::index_t;
 
 /// What a {slot} may become; the alternatives can have slots themselves.
 inline const std::map<std::string_view, std::vector<std::string_view>> rules = {
-    {"name", {"Ada", "Ben", "Carla", "Deniz", "Emil", "Fatima", "Gita", "Hiro", "Ines", "Jonas",
-              "Kofi", "Lena", "Mara", "Nikos", "Olga", "Pavel"}},
+    {"name",
+     {"Ada", "Ben", "Carla", "Deniz", "Emil", "Fatima", "Gita", "Hiro", "Ines", "Jonas", "Kofi", "Lena", "Mara",
+      "Nikos", "Olga", "Pavel"}},
     {"person", {"{name}", "a {kin}", "an old {kin}", "a young {kin}"}},
     {"kin", {"sister", "brother", "cousin", "grandfather", "best friend", "neighbour"}},
-    {"things", {"marbles", "stamps", "pencils", "shells", "buttons", "stickers", "coins", "cards",
-                "apples", "melons", "tomatoes", "onions", "eggs", "loaves of bread", "books"}},
+    {"things",
+     {"marbles", "stamps", "pencils", "shells", "buttons", "stickers", "coins", "cards", "apples", "melons", "tomatoes",
+      "onions", "eggs", "loaves of bread", "books"}},
     {"holder", {"case", "basket", "crate", "bag", "tray", "jar", "carton", "drawer"}},
     {"colour", {"red", "blue", "green", "yellow", "silver", "small", "large", "old", "new"}},
-    {"place", {"at home", "at the market", "in the garden", "on the bus", "at school",
-               "in the shop", "at the station", "near the river", "behind the house"}},
+    {"place",
+     {"at home", "at the market", "in the garden", "on the bus", "at school", "in the shop", "at the station",
+      "near the river", "behind the house"}},
     {"day", {"On Monday", "On Friday", "Last week", "This morning", "In June", "After lunch"}},
     {"gets", {"finds", "buys", "is given", "collects", "wins", "picks up", "borrows"}},
     {"loses", {"sells", "gives away", "loses", "breaks", "lends", "leaves {place}"}},
@@ -54,8 +57,7 @@ inline const std::map<std::string_view, std::vector<std::string_view>> rules = {
 using bindings = std::map<std::string_view, std::string>;
 
 /// Replaces every {slot} by its bound value or else by a random alternative of its rule.
-inline std::string expand(std::string_view pattern, const bindings& bound,
-                          sbora::random_stream& random) {
+inline std::string expand(std::string_view pattern, const bindings& bound, sbora::random_stream& random) {
   std::string result;
   for (std::size_t at = 0; at < pattern.size();) {
     if (pattern[at] != '{') {
@@ -98,8 +100,8 @@ inline problem base_problem(sbora::random_stream& random) {
   text += expand("{base_story} {base_question}", bound, random) + "\n\n";
   for (index_t choice = 1; choice <= 4; ++choice) {
     const index_t wrong = a + b + (choice - right) * number(1, 9, random);
-    text += "Answer" + std::to_string(choice) + ": " +
-            std::to_string(choice == right ? a + b : wrong) + (choice < 4 ? " " : "\n\n");
+    text += "Answer" + std::to_string(choice) + ": " + std::to_string(choice == right ? a + b : wrong) +
+            (choice < 4 ? " " : "\n\n");
   }
   const std::string answer = "answer" + std::to_string(right);
   return {text, "the right answer is " + answer, answer};
@@ -110,8 +112,7 @@ inline problem task_problem(sbora::random_stream& random) {
   const index_t a = number(2, 12, random);
   const index_t b = number(3, 20, random);
   const index_t c = number(1, a * b - 1, random);
-  bindings bound = {
-      {"a", std::to_string(a)}, {"b", std::to_string(b)}, {"c", std::to_string(c)}};
+  bindings bound = {{"a", std::to_string(a)}, {"b", std::to_string(b)}, {"c", std::to_string(c)}};
   bound["hero"] = expand("{name}", bound, random);
   bound["thing"] = expand("{things}", bound, random);
   const std::string text = expand("{task_story} {task_question}", bound, random);

@@ -54,8 +54,8 @@ int run(char** words) {
     batch.labels = batch.tokens;
     const auto start = std::chrono::steady_clock::now();
     model.zero_gradient();
-    const llama::loss_sum loss = model.forward_backward(
-        batch, 1.0f / static_cast<float>(batch.sequences * (batch.length - 1)), pool);
+    const llama::loss_sum loss =
+        model.forward_backward(batch, 1.0f / static_cast<float>(batch.sequences * (batch.length - 1)), pool);
     optimiser.step(model.parameters(), model.gradient(), {optimiser.options().learning_rate}, pool);
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
     std::printf("%.9g %.9g %.6g\n", loss.mean(), passed.count(), peak_mebibytes());

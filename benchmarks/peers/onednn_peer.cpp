@@ -25,8 +25,7 @@ dnnl::engine& engine() {
 }
 
 /// left (rows x depth) times right (depth x columns, or its transpose where `transposed`).
-const product& cached(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns, bool transposed,
-                      bool bf16) {
+const product& cached(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns, bool transposed, bool bf16) {
   static std::map<key, product> made;
   const key wanted{rows, depth, columns, transposed, bf16, omp_get_max_threads()};
   const auto found = made.find(wanted);
@@ -38,8 +37,7 @@ const product& cached(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t 
   const dnnl::memory::desc result({rows, columns}, type, tag::ab);
   const dnnl::matmul::desc operation(left, right, result);
   const dnnl::matmul primitive(dnnl::matmul::primitive_desc(operation, engine()));
-  return made.emplace(wanted, product{left, right, result, primitive})
-      .first->second;
+  return made.emplace(wanted, product{left, right, result, primitive}).first->second;
 }
 
 void run(const void* left, const void* right, void* result, const product& p) {
@@ -82,13 +80,13 @@ void onednn_backward(const float* dy, const float* w, float* dx, std::ptrdiff_t 
   run(dy, w, dx, cached(tokens, d_out, d_in, false, false));
 }
 
-void onednn_forward_bf16(const void* x, const void* w, void* y, std::ptrdiff_t tokens,
-                         std::ptrdiff_t d_out, std::ptrdiff_t d_in) {
+void onednn_forward_bf16(const void* x, const void* w, void* y, std::ptrdiff_t tokens, std::ptrdiff_t d_out,
+                         std::ptrdiff_t d_in) {
   run(x, w, y, cached(tokens, d_in, d_out, true, true));
 }
 
-void onednn_backward_bf16(const void* dy, const void* w, void* dx, std::ptrdiff_t tokens,
-                          std::ptrdiff_t d_out, std::ptrdiff_t d_in) {
+void onednn_backward_bf16(const void* dy, const void* w, void* dx, std::ptrdiff_t tokens, std::ptrdiff_t d_out,
+                          std::ptrdiff_t d_in) {
   run(dy, w, dx, cached(tokens, d_out, d_in, false, true));
 }
 

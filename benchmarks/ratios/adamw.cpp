@@ -13,8 +13,8 @@ double adamw_of_bw() {
   adamw_workload<float>::verify();
   adamw_workload<float> work(std::size_t{16} << 20);
   copy_arm copy;
-  const alternation measured = alternate(
-      [&] { return copy(); }, [&] { return arm(work.bytes(), arm_seconds, [&] { work.step(); }); });
+  const alternation measured =
+      alternate([&] { return copy(); }, [&] { return arm(work.bytes(), arm_seconds, [&] { work.step(); }); });
   note(measured, "memcpy", "AdamW", 1e9, "ns per byte");
   note("memcpy " + std::to_string(1e-9 / median(measured.first)) + " GB/s, AdamW " +
        std::to_string(1e-9 / median(measured.second)) + " GB/s");

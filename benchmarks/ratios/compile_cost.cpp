@@ -57,15 +57,15 @@ double compile_cost() {
   const auto command = [&](const std::string& name, const std::string& header) {
     const std::string source = (folder / (name + ".cpp")).string();
     std::ofstream(source) << "#include <" << header << ">\n";
-    return compiler + " -O2 -std=c++20 -c '" + source + "' -o '" + (folder / (name + ".o")).string() +
-           "' " + BENCH_INCLUDES;
+    return compiler + " -O2 -std=c++20 -c '" + source + "' -o '" + (folder / (name + ".o")).string() + "' " +
+           BENCH_INCLUDES;
   };
   const std::string ours = command("sbora", "sbora/sbora.hpp");
   const std::string eigen = command("eigen", "Eigen/Core");
   note(ours);
 
-  const alternation measured = alternate([&] { return processor_seconds(ours); },
-                                         [&] { return processor_seconds(eigen); }, compile_pairs);
+  const alternation measured =
+      alternate([&] { return processor_seconds(ours); }, [&] { return processor_seconds(eigen); }, compile_pairs);
   std::filesystem::remove_all(folder);
   note(measured, "sbora/sbora.hpp", "Eigen/Core", 1, "s");
   return measured.ratio();

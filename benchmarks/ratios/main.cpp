@@ -18,8 +18,8 @@ namespace {
 
 const bench::ratio* find(std::string_view name) {
   const auto table = bench::ratios();
-  const auto found = std::find_if(table.begin(), table.end(),
-                                  [&](const bench::ratio& entry) { return name == entry.name; });
+  const auto found =
+      std::find_if(table.begin(), table.end(), [&](const bench::ratio& entry) { return name == entry.name; });
   return found == table.end() ? nullptr : &*found;
 }
 
@@ -57,8 +57,8 @@ int main(int argc, char** argv) {
     for (const bench::ratio& entry : bench::ratios()) chosen.push_back(&entry);
   }
 
-  std::fprintf(stderr, "%s, %s, instruction set %s\n", bench::cpu_model().c_str(),
-               bench::compiler().c_str(), sbora::to_string(sbora::active_isa()));
+  std::fprintf(stderr, "%s, %s, instruction set %s\n", bench::cpu_model().c_str(), bench::compiler().c_str(),
+               sbora::to_string(sbora::active_isa()));
   int status = 0;
   for (const bench::ratio* entry : chosen) {
     std::fprintf(stderr, "%s: %s\n", entry->name, entry->what);

@@ -20,7 +20,8 @@ struct problem {
   sbora::workspace memory;
 
   explicit problem(index_t tokens)
-      : work({shape.d_out, shape.d_in, tokens}), layer(work.view()),
+      : work({shape.d_out, shape.d_in, tokens}),
+        layer(work.view()),
         adapter(shape.d_out, shape.d_in, sbora::sample_region(4096, shape.rank, 1)) {
     fill_uniform(adapter.parameters(), 54, 0.05F);
   }
@@ -34,8 +35,7 @@ struct problem {
         if (indices[j] != index) continue;
         const auto m = adapter.matrix();
         const auto at = static_cast<index_t>(j);
-        return adapter.scale() *
-               static_cast<double>(Adapter::kind == sbora::adapter_kind::fa ? m(o, at) : m(at, i));
+        return adapter.scale() * static_cast<double>(Adapter::kind == sbora::adapter_kind::fa ? m(o, at) : m(at, i));
       }
       return 0.0;
     };
@@ -55,8 +55,7 @@ double forward_overhead(index_t tokens) {
   const auto without = [&] { p.layer.forward(work.x(), work.y(), p.memory); };
   with();
   work.verify(p.delta(), false);
-  return overhead(alternate([&] { return arm(1, arm_seconds, with); },
-                            [&] { return arm(1, arm_seconds, without); }),
+  return overhead(alternate([&] { return arm(1, arm_seconds, with); }, [&] { return arm(1, arm_seconds, without); }),
                   "ms");
 }
 
@@ -82,8 +81,7 @@ double step_overhead() {
   };
   pass();
   work.verify(p.delta(), true);
-  return overhead(alternate([&] { return arm(1, arm_seconds, with); },
-                            [&] { return arm(1, arm_seconds, without); }),
+  return overhead(alternate([&] { return arm(1, arm_seconds, with); }, [&] { return arm(1, arm_seconds, without); }),
                   "ms");
 }
 

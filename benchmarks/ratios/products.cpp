@@ -36,20 +36,17 @@ class forward_arm {
 };
 
 void note_flops(const alternation& measured, const char* first, const char* second) {
-  note(std::string(first) + " " + std::to_string(1e-9 / median(measured.first)) + " GFLOP/s, " + second +
-       " " + std::to_string(1e-9 / median(measured.second)) + " GFLOP/s, spread of the ratio " +
+  note(std::string(first) + " " + std::to_string(1e-9 / median(measured.first)) + " GFLOP/s, " + second + " " +
+       std::to_string(1e-9 / median(measured.second)) + " GFLOP/s, spread of the ratio " +
        std::to_string(measured.spread()));
 }
 
-using peer_function = void (*)(const float*, const float*, float*, std::ptrdiff_t, std::ptrdiff_t,
-                               std::ptrdiff_t);
+using peer_function = void (*)(const float*, const float*, float*, std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t);
 
 double against(const char* name, peer_function peer, index_t tokens) {
   forward_arm ours(tokens);
   linear_workload& work = ours.work();
-  const auto run = [&] {
-    peer(work.input(), work.weight(), work.output(), tokens, dim, dim);
-  };
+  const auto run = [&] { peer(work.input(), work.weight(), work.output(), tokens, dim, dim); };
   run();
   work.verify(no_delta, false);
   const alternation measured = alternate([&] { return arm(work.products(1), arm_seconds, run); }, ours);
@@ -67,8 +64,7 @@ double against_onednn(index_t tokens) {
 double gemm_f32_of_peak() {
   forward_arm ours(512);
   const double flops = peak_f32();
-  const alternation measured =
-      alternate([&] { return arm(flops, arm_seconds, [] { peak_f32(); }); }, ours);
+  const alternation measured = alternate([&] { return arm(flops, arm_seconds, [] { peak_f32(); }); }, ours);
   note_flops(measured, "peak", "sbora");
   return measured.ratio();
 }
@@ -82,9 +78,8 @@ double gemv_f32_of_bw() {
   constexpr std::size_t bytes = sizeof(float) * dim * dim;
   in_turn<forward_arm> ours(bytes);
   read_arm read;
-  const alternation measured =
-      alternate([&] { return read(); },
-                [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
+  const alternation measured = alternate(
+      [&] { return read(); }, [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
   note("read " + std::to_string(1e-9 / median(measured.first)) + " GB/s, W of the product " +
        std::to_string(1e-9 / median(measured.second)) + " GB/s, spread of the ratio " +
        std::to_string(measured.spread()));

@@ -29,9 +29,7 @@ struct forward_bf16 {
     work.verify(no_delta, false);
   }
   void run() { layer.forward(work.x(), work.y(), memory); }
-  void run_onednn() {
-    onednn_forward_bf16(work.input(), work.weight(), work.output(), work.sizes().tokens, dim, dim);
-  }
+  void run_onednn() { onednn_forward_bf16(work.input(), work.weight(), work.output(), work.sizes().tokens, dim, dim); }
   /// Seconds per flop.
   double operator()() {
     return arm(work.products(1), arm_seconds, [this] { run(); });
@@ -50,8 +48,7 @@ double gemm_bf16_of_peak() {
   const double flops = peak_bf16();
   if (flops == 0) throw std::runtime_error("this machine has no AVX512_BF16, so no peak to compare with");
   forward_bf16 ours(512);
-  const alternation measured =
-      alternate([&] { return arm(flops, arm_seconds, [] { peak_bf16(); }); }, ours);
+  const alternation measured = alternate([&] { return arm(flops, arm_seconds, [] { peak_bf16(); }); }, ours);
   note_rates(measured, "peak", "GFLOP/s");
   return measured.ratio();
 }
@@ -63,8 +60,8 @@ double gemm_bf16_vs_onednn() {
   forward_bf16 ours(512);
   ours.run_onednn();
   ours.work.verify(no_delta, false);
-  const alternation measured = alternate(
-      [&] { return arm(ours.work.products(1), arm_seconds, [&] { ours.run_onednn(); }); }, ours, 5);
+  const alternation measured =
+      alternate([&] { return arm(ours.work.products(1), arm_seconds, [&] { ours.run_onednn(); }); }, ours, 5);
   note_rates(measured, "oneDNN", "GFLOP/s");
   return measured.ratio();
 }
@@ -73,9 +70,8 @@ double gemv_bf16_of_bw() {
   constexpr std::size_t bytes = sizeof(bfloat16) * dim * dim;
   in_turn<forward_bf16> ours(bytes);
   read_arm read;
-  const alternation measured =
-      alternate([&] { return read(); },
-                [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
+  const alternation measured = alternate(
+      [&] { return read(); }, [&] { return arm(static_cast<double>(bytes), arm_seconds, [&] { ours.next().run(); }); });
   note_rates(measured, "read", "GB/s");
   return measured.ratio();
 }

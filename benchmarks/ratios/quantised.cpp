@@ -71,9 +71,9 @@ double step_overhead() {
 
 double gemm_nf4_vs_f32() {
   quantised_problem p(512);
-  const alternation measured = alternate(
-      [&] { return arm(1, arm_seconds, [&] { p.dense.forward(p.work.x(), p.work.y(), p.memory); }); },
-      [&] { return arm(1, arm_seconds, [&] { p.layer.forward(p.work.x(), p.work.y(), p.memory); }); });
+  const alternation measured =
+      alternate([&] { return arm(1, arm_seconds, [&] { p.dense.forward(p.work.x(), p.work.y(), p.memory); }); },
+                [&] { return arm(1, arm_seconds, [&] { p.layer.forward(p.work.x(), p.work.y(), p.memory); }); });
   note(measured, "f32", "NF4", 1e3, "ms");
   return measured.ratio();
 }

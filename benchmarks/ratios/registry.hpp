@@ -52,7 +52,6 @@ double compile_cost();
 /// A line on stderr, indented.
 void note(const std::string& text);
 /// Notes both arms of a measurement: median and spread, times `scale`.
-void note(const alternation& measured, const char* first, const char* second, double scale,
-          const char* unit);
+void note(const alternation& measured, const char* first, const char* second, double scale, const char* unit);
 
 }  // namespace bench

@@ -32,8 +32,11 @@ class basic_linear_workload {
   using layer_type = sbora::linear<sbora::weight_view<Scalar>>;
 
   explicit basic_linear_workload(const linear_shape& sizes)
-      : sizes_(sizes), w_(size(sizes.d_out, sizes.d_in)), x_(size(sizes.tokens, sizes.d_in)),
-        y_(size(sizes.tokens, sizes.d_out)), dy_(size(sizes.tokens, sizes.d_out)),
+      : sizes_(sizes),
+        w_(size(sizes.d_out, sizes.d_in)),
+        x_(size(sizes.tokens, sizes.d_in)),
+        y_(size(sizes.tokens, sizes.d_out)),
+        dy_(size(sizes.tokens, sizes.d_out)),
         dx_(size(sizes.tokens, sizes.d_in)) {
     fill_uniform(w_.span(), 51, 0.05F);
     fill_uniform(x_.span(), 52);

@@ -59,9 +59,7 @@ class lora_workload {
  private:
   static constexpr float scale = 2.0F;
 
-  static std::size_t size(std::ptrdiff_t rows, std::ptrdiff_t cols) {
-    return static_cast<std::size_t>(rows * cols);
-  }
+  static std::size_t size(std::ptrdiff_t rows, std::ptrdiff_t cols) { return static_cast<std::size_t>(rows * cols); }
   void merge_one(float* weight, float signed_scale) {
     eigen_lora_merge(weight, b_.data(), a_.data(), d_out_, d_in_, rank_, signed_scale);
   }

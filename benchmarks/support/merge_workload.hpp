@@ -145,13 +145,12 @@ class merge_workload {
 
     double touched = 0;
     for (sbora::region& indices : regions) {
-      const double lines = is_fa ? lines_of_columns(weight.data(), shape_, indices)
-                                 : lines_of_rows(weight.data(), shape_, indices);
+      const double lines =
+          is_fa ? lines_of_columns(weight.data(), shape_, indices) : lines_of_rows(weight.data(), shape_, indices);
       // alpha = 2 rank: the scale is 2, so that a reference needn't know where the product is rounded.
       sbora::adapter_options options;
       options.alpha = 2.0 * static_cast<double>(shape_.rank);
-      auto adapter =
-          std::make_unique<Adapter>(shape_.d_out, shape_.d_in, std::move(indices), options);
+      auto adapter = std::make_unique<Adapter>(shape_.d_out, shape_.d_in, std::move(indices), options);
       fill_uniform(adapter->parameters(), ~(seed + slots_.size()), 0.01F);
       const double half = static_cast<double>(adapter->parameter_count()) * sizeof(float);
       const double originals = static_cast<double>(adapter->parameter_count()) * sizeof(Weight);
@@ -159,8 +158,7 @@ class merge_workload {
       unmerge_bytes_ += 2 * line_bytes * lines + originals;
       touched += line_bytes * lines + half + originals;
       sbora::weight_view<Weight> view(weight.data(), shape_.d_out, shape_.d_in);
-      slots_.push_back({weights_.size() - 1, std::move(adapter),
-                        std::make_unique<sbora::merger<Weight>>(view)});
+      slots_.push_back({weights_.size() - 1, std::move(adapter), std::make_unique<sbora::merger<Weight>>(view)});
     }
     return touched;
   }
@@ -176,8 +174,7 @@ class merge_workload {
       for (index_t col = 0; col < (is_fa ? shape_.rank : shape_.d_in); ++col) {
         const index_t position = is_fa ? row * shape_.d_in + indices[static_cast<std::size_t>(col)]
                                        : indices[static_cast<std::size_t>(row)] * shape_.d_in + col;
-        const float trained =
-            parameters[static_cast<std::size_t>(row * (is_fa ? shape_.rank : shape_.d_in) + col)];
+        const float trained = parameters[static_cast<std::size_t>(row * (is_fa ? shape_.rank : shape_.d_in) + col)];
         Weight& value = expected[static_cast<std::size_t>(position)];
         value = static_cast<Weight>(static_cast<float>(value) + scale * trained);
       }

@@ -25,10 +25,8 @@ inline benchmark::internal::Benchmark* standard(benchmark::internal::Benchmark* 
   return entry->Repetitions(10)
       ->ReportAggregatesOnly()
       ->ComputeStatistics("mad", [](const std::vector<double>& values) { return mad(values); })
-      ->ComputeStatistics("min",
-                          [](const std::vector<double>& values) {
-                            return *std::min_element(values.begin(), values.end());
-                          });
+      ->ComputeStatistics(
+          "min", [](const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); });
 }
 
 /// How the time of one iteration is had.
@@ -121,15 +119,13 @@ void measure(benchmark::State& state, Run&& run) {
 
 /// Bytes per second by the byte model of the suite.
 inline void count_bytes(benchmark::State& state, double bytes_per_iteration) {
-  state.counters["bytes"] =
-      benchmark::Counter(bytes_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
-                         benchmark::Counter::kIs1000);
+  state.counters["bytes"] = benchmark::Counter(bytes_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
+                                               benchmark::Counter::kIs1000);
 }
 
 inline void count_flops(benchmark::State& state, double flops_per_iteration) {
-  state.counters["flops"] =
-      benchmark::Counter(flops_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
-                         benchmark::Counter::kIs1000);
+  state.counters["flops"] = benchmark::Counter(flops_per_iteration, benchmark::Counter::kIsIterationInvariantRate,
+                                               benchmark::Counter::kIs1000);
 }
 
 }  // namespace bench

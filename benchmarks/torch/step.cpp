@@ -50,14 +50,16 @@ struct step {
 template <class Scalar, adapter_kind Kind, class Weight>
 class layer_step final : public step {
   using adapter_type = sbora::basic_adapter<Kind, float>;
-  using saved_type = std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>,
-                                        sbora::fb_saved<float, Scalar>>;
+  using saved_type =
+      std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>, sbora::fb_saved<float, Scalar>>;
   using map = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
  public:
   layer_step(const step_plan& p, const Weight& weight)
-      : layer_(weight), x_(static_cast<Scalar*>(p.x), p.tokens, p.d_in),
-        y_(static_cast<Scalar*>(p.y), p.tokens, p.d_out), dy_(static_cast<Scalar*>(p.dy), p.tokens, p.d_out),
+      : layer_(weight),
+        x_(static_cast<Scalar*>(p.x), p.tokens, p.d_in),
+        y_(static_cast<Scalar*>(p.y), p.tokens, p.d_out),
+        dy_(static_cast<Scalar*>(p.dy), p.tokens, p.d_out),
         dx_(static_cast<Scalar*>(p.dx), p.tokens, p.d_in),
         adapter_(p.d_out, p.d_in,
                  sbora::region(Kind == adapter_kind::fa ? p.d_in : p.d_out,

@@ -11,8 +11,7 @@ std::vector<float> make_base(const options& settings, const corpus& text, thread
   const model_view values{parameters};
   const model_view gradients{gradient};
   initialise(values, settings.seed);
-  network<dense_layer, dense_layer> net(values, dense_layer(values, gradients, 0),
-                                        dense_layer(values, gradients, 1),
+  network<dense_layer, dense_layer> net(values, dense_layer(values, gradients, 0), dense_layer(values, gradients, 1),
                                         dense_layer(values, gradients, output_layer));
   matrix_map embedding_gradient = gradients.embedding();
   train(net, parameters, gradient, &embedding_gradient, text,

@@ -14,12 +14,11 @@ namespace byte_lm {
 /// positions never reach back over the border between the two parts.
 class corpus {
  public:
-  corpus(std::string name, std::string text)
-      : name_(std::move(name)), bytes_(text.begin(), text.end()) {
+  corpus(std::string name, std::string text) : name_(std::move(name)), bytes_(text.begin(), text.end()) {
     const index_t least = 20 * (context + 1);
     if (size() < least) {
-      throw input_error(name_ + ": " + std::to_string(size()) + " bytes of text, at least " +
-                        std::to_string(least) + " are needed");
+      throw input_error(name_ + ": " + std::to_string(size()) + " bytes of text, at least " + std::to_string(least) +
+                        " are needed");
     }
   }
 

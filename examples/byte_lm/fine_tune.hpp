@@ -58,15 +58,14 @@ inline index_t count_different(const matrix& a, const matrix& b) {
 /// its part of one flat array, so that a single optimiser, clip and (elsewhere) all-reduce serve both
 /// layers.
 template <class Base, class Make>
-method_result fine_tune(const session<Base>& with, std::string key, std::string name,
-                        index_t parameters_a_layer, Make make) {
+method_result fine_tune(const session<Base>& with, std::string key, std::string name, index_t parameters_a_layer,
+                        Make make) {
   const auto half = static_cast<std::size_t>(parameters_a_layer);
   std::vector<float> parameters(2 * half);
   std::vector<float> gradient(2 * half);
   const auto layer = [&](int index) {
     const std::size_t first = static_cast<std::size_t>(index) * half;
-    return make(index, std::span(parameters).subspan(first, half),
-                std::span(gradient).subspan(first, half));
+    return make(index, std::span(parameters).subspan(first, half), std::span(gradient).subspan(first, half));
   };
   network<decltype(layer(0)), frozen_layer<Base>> net(with.base.model(), layer(0), layer(1),
                                                       frozen_layer<Base>(with.base, output_layer));
@@ -83,8 +82,7 @@ method_result fine_tune(const session<Base>& with, std::string key, std::string 
                       .learning_rate = with.settings.learning_rate,
                       .seed = with.settings.seed + 1,
                       .optimiser = with.settings.optimiser};
-  const training_result trained =
-      train(net, parameters, gradient, nullptr, with.task_text, plan, with.pool, with.log);
+  const training_result trained = train(net, parameters, gradient, nullptr, with.task_text, plan, with.pool, with.log);
   result.optimiser_bytes = trained.optimiser_bytes;
   result.step_seconds = trained.step_seconds;
   result.task_after = held_out_loss(net, with.task_text, with.pool);

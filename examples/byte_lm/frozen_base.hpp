@@ -28,8 +28,7 @@ class dense_base {
   using weight_type = sbora::weight_view<const float>;
   using saved = std::array<matrix, layer_count>;
 
-  explicit dense_base(const model_view& model)
-      : model_(model), mergers_{merger(0), merger(1), merger(2)} {}
+  explicit dense_base(const model_view& model) : model_(model), mergers_{merger(0), merger(1), merger(2)} {}
 
   const model_view& model() const { return model_; }
   std::size_t bytes() const {
@@ -40,9 +39,7 @@ class dense_base {
     return count;
   }
 
-  weight_type weight(int layer) const {
-    return {model_.weight(layer).data(), model_view::outputs(layer), width};
-  }
+  weight_type weight(int layer) const { return {model_.weight(layer).data(), model_view::outputs(layer), width}; }
   std::span<const float> bias(int layer) const { return model_.bias(layer); }
   void show_merged(sbora::linear<weight_type>&, int) const {}  // it is in the weight
 
@@ -139,9 +136,7 @@ class quantised_base {
   }
 
  private:
-  static sbora::overlay<float> overlay(int layer) {
-    return sbora::overlay<float>(model_view::outputs(layer), width);
-  }
+  static sbora::overlay<float> overlay(int layer) { return sbora::overlay<float>(model_view::outputs(layer), width); }
 
   /// All codes and scales.
   static std::vector<std::byte> bits_of(const Codes& codes) {

@@ -14,8 +14,8 @@ namespace byte_lm {
 template <class Base>
 class lora_layer {
  public:
-  lora_layer(Base& base, int layer, index_t rank, double scale, std::uint64_t seed,
-             std::span<float> parameters, std::span<float> gradient)
+  lora_layer(Base& base, int layer, index_t rank, double scale, std::uint64_t seed, std::span<float> parameters,
+             std::span<float> gradient)
       : base_(&base),
         layer_(layer),
         frozen_(base, layer),
@@ -54,8 +54,7 @@ class lora_layer {
     });
     // Cut by d_out and d_in, so that every sum over tokens has one order.
     for_row_blocks(width, pool, [&](index_t first, index_t count) {
-      b_gradient_.middleRows(first, count).noalias() +=
-          (scale_ * dy.middleCols(first, count)).transpose() * reduced_;
+      b_gradient_.middleRows(first, count).noalias() += (scale_ * dy.middleCols(first, count)).transpose() * reduced_;
       a_gradient_.middleCols(first, count).noalias() +=
           reduced_gradient_.transpose() * input_->middleCols(first, count);
     });

@@ -24,16 +24,15 @@ void run(const options& settings) {
                                : load_corpus(settings.task_data);
   prepare_output(settings.output);
   thread_pool pool(settings.threads);
-  std::printf("base text: %s, %td bytes\ntask text: %s, %td bytes\n", base_text.name().c_str(),
-              base_text.size(), task_text.name().c_str(), task_text.size());
+  std::printf("base text: %s, %td bytes\ntask text: %s, %td bytes\n", base_text.name().c_str(), base_text.size(),
+              task_text.name().c_str(), task_text.size());
   std::printf("model: %td weights; instruction set %s, %d threads\n", model_view::size(),
               sbora::to_string(sbora::active_isa()), settings.threads);
   std::fflush(stdout);
 
   std::vector<loss_record> log;
   std::vector<float> base = make_base(settings, base_text, pool, log);
-  const std::vector<method_result> results =
-      run_methods({settings, model_view(base), base_text, task_text, pool, log});
+  const std::vector<method_result> results = run_methods({settings, model_view(base), base_text, task_text, pool, log});
 
   const std::string lines = result_lines(results);
   std::printf("\n%s\n%s", table(results).c_str(), lines.c_str());

@@ -28,8 +28,7 @@ class model_view {
   matrix_map weight(int layer) const { return {data_ + offset(layer), outputs(layer), width}; }
 
   std::span<float> bias(int layer) const {
-    return {data_ + offset(layer) + outputs(layer) * width,
-            static_cast<std::size_t>(outputs(layer))};
+    return {data_ + offset(layer) + outputs(layer) * width, static_cast<std::size_t>(outputs(layer))};
   }
 
   static constexpr index_t outputs(int layer) { return layer == output_layer ? symbols : width; }

@@ -21,8 +21,7 @@ CLI::Validator between(double least, double most) {
   return CLI::Validator(
       [=, text = std::string(range)](const std::string& given) {
         double value = 0;
-        const bool good =
-            CLI::detail::lexical_cast(given, value) && value >= least && value <= most;
+        const bool good = CLI::detail::lexical_cast(given, value) && value >= least && value <= most;
         return good ? std::string() : given + " isn't a number from " + text;
       },
       range);
@@ -37,9 +36,7 @@ std::string check_seed(const std::string& given) {
   return good ? std::string() : given + " isn't an integer from 0 to 2^64 - 1";
 }
 
-std::string check_name(const std::string& given) {
-  return given.empty() ? "the name is empty" : std::string();
-}
+std::string check_name(const std::string& given) { return given.empty() ? "the name is empty" : std::string(); }
 
 }  // namespace
 
@@ -64,8 +61,7 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.add_option("--quant", quant, "how frozen weights are kept; none: float")
       ->type_name("KIND")
       ->check(CLI::IsMember({"none", "nf4", "fp4", "int8"}));
-  app.add_flag("--double-quant", result.double_quant, "quantise the scales of nf4 and fp4 too")
-      ->default_str("");
+  app.add_flag("--double-quant", result.double_quant, "quantise the scales of nf4 and fp4 too")->default_str("");
   app.add_option("--rank", result.rank, "rank of the adapters, up to the layers' width")
       ->type_name("N")
       ->check(between(1, width));
@@ -84,9 +80,7 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.add_option("--base-steps", result.base_steps, "optimiser steps of pre-training")
       ->type_name("N")
       ->check(between(1, 1e6));
-  app.add_option("--batch", result.batch, "predicted bytes a step")
-      ->type_name("N")
-      ->check(between(1, 65536));
+  app.add_option("--batch", result.batch, "predicted bytes a step")->type_name("N")->check(between(1, 65536));
   app.add_option("--seed", result.seed, "of weights, regions, batches and generated text")
       ->type_name("N")
       ->check(check_seed);

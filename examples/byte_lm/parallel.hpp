@@ -14,9 +14,7 @@ using sbora::thread_pool;
 template <class Function>
 void for_row_blocks(index_t rows, thread_pool& pool, Function f) {
   constexpr index_t block = 64;
-  pool.parallel_for((rows + block - 1) / block, [&](index_t i) {
-    f(i * block, std::min(block, rows - i * block));
-  });
+  pool.parallel_for((rows + block - 1) / block, [&](index_t i) { f(i * block, std::min(block, rows - i * block)); });
 }
 
 }  // namespace byte_lm

@@ -35,9 +35,8 @@ class progress {
     const double elapsed = seconds_since(start_);
     const double tokens_a_second = static_cast<double>(step * tokens_a_step_) / elapsed;
     const double left = elapsed / static_cast<double>(step) * static_cast<double>(total_ - step);
-    std::fprintf(stderr, "%s%-22s step %5td/%td  loss %.3f  %6.0f tokens/s  ETA %3.0f s%s",
-                 terminal_ ? "\r" : "", phase_.c_str(), step, total_, smoothed_, tokens_a_second,
-                 left, terminal_ && !last ? " " : "\n");
+    std::fprintf(stderr, "%s%-22s step %5td/%td  loss %.3f  %6.0f tokens/s  ETA %3.0f s%s", terminal_ ? "\r" : "",
+                 phase_.c_str(), step, total_, smoothed_, tokens_a_second, left, terminal_ && !last ? " " : "\n");
     std::fflush(stderr);
   }
 

@@ -47,13 +47,10 @@ inline std::string table(const std::vector<method_result>& results) {
                  "before   after  change", "before   after", "");
   for (const method_result& r : results) {
     const std::string exact =
-        r.unmerge_exact
-            ? "bit-exact"
-            : format("%td of %td weights differ", r.unmerge_differences, r.merge_changed);
-    text += format("%-20s %10zu %10td %10zu %8.2f  %6.3f  %6.3f  %+5.1f %% %6.3f  %6.3f   %s\n",
-                   r.name.c_str(), r.frozen_bytes, r.parameters, r.optimiser_bytes, 1e3 * r.step_seconds,
-                   r.task_before, r.task_after, 100 * (r.task_after / r.task_before - 1),
-                   r.base_before, r.base_after, exact.c_str());
+        r.unmerge_exact ? "bit-exact" : format("%td of %td weights differ", r.unmerge_differences, r.merge_changed);
+    text += format("%-20s %10zu %10td %10zu %8.2f  %6.3f  %6.3f  %+5.1f %% %6.3f  %6.3f   %s\n", r.name.c_str(),
+                   r.frozen_bytes, r.parameters, r.optimiser_bytes, 1e3 * r.step_seconds, r.task_before, r.task_after,
+                   100 * (r.task_after / r.task_before - 1), r.base_before, r.base_after, exact.c_str());
   }
   return text;
 }
@@ -81,15 +78,13 @@ inline std::string result_lines(const std::vector<method_result>& results) {
   return text;
 }
 
-inline void write_files(const std::string& folder, const std::string& results,
-                        const std::vector<loss_record>& log) {
+inline void write_files(const std::string& folder, const std::string& results, const std::vector<loss_record>& log) {
   const std::filesystem::path path(folder);
   std::ofstream(path / "results.txt") << results;
   std::ofstream losses(path / "losses.csv");
   losses << "model,step,loss_nats_per_byte\n";
   for (const loss_record& record : log) {
-    losses << record.key << ',' << record.step << ',' << detail::format("%.9g", record.loss)
-           << '\n';
+    losses << record.key << ',' << record.step << ',' << detail::format("%.9g", record.loss) << '\n';
   }
   if (!losses.flush()) throw input_error("--output: writing to " + folder + " failed");
 }

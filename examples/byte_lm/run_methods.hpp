@@ -12,15 +12,13 @@ namespace byte_lm {
 template <class Adapter, class Base>
 method_result fine_tune_sbora(const session<Base>& with, const char* key, const char* name) {
   const options& set = with.settings;
-  return fine_tune(
-      with, key, name + std::string(", rank ") + std::to_string(set.rank), set.rank * width,
-      [&](int layer, std::span<float> parameters, std::span<float> gradient) {
-        const sbora::region region =
-            sbora::sample_region(width, set.rank, set.seed + static_cast<std::uint64_t>(layer));
-        return sbora_layer<Base, Adapter>(
-            with.base, layer,
-            Adapter(width, width, region, {.alpha = set.alpha}, parameters, gradient));
-      });
+  return fine_tune(with, key, name + std::string(", rank ") + std::to_string(set.rank), set.rank * width,
+                   [&](int layer, std::span<float> parameters, std::span<float> gradient) {
+                     const sbora::region region =
+                         sbora::sample_region(width, set.rank, set.seed + static_cast<std::uint64_t>(layer));
+                     return sbora_layer<Base, Adapter>(
+                         with.base, layer, Adapter(width, width, region, {.alpha = set.alpha}, parameters, gradient));
+                   });
 }
 
 /// The same scale for every rank: with alpha fixed, half the rank would also double the step.
@@ -28,12 +26,10 @@ template <class Base>
 method_result fine_tune_lora(const session<Base>& with, const char* key, index_t rank) {
   const options& set = with.settings;
   const double scale = set.alpha / static_cast<double>(set.rank);
-  return fine_tune(with, key, "LoRA, rank " + std::to_string(rank),
-                   2 * rank * width,
+  return fine_tune(with, key, "LoRA, rank " + std::to_string(rank), 2 * rank * width,
                    [&](int layer, std::span<float> parameters, std::span<float> gradient) {
                      return lora_layer<Base>(with.base, layer, rank, scale,
-                                             set.seed + static_cast<std::uint64_t>(layer), parameters,
-                                             gradient);
+                                             set.seed + static_cast<std::uint64_t>(layer), parameters, gradient);
                    });
 }
 

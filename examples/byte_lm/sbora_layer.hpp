@@ -16,9 +16,7 @@ class frozen_layer {
     base.show_merged(linear_, layer);
   }
 
-  void forward(const matrix& x, matrix& y, pass, thread_pool& pool) {
-    linear_.forward(x, y, workspace_, pool);
-  }
+  void forward(const matrix& x, matrix& y, pass, thread_pool& pool) { linear_.forward(x, y, workspace_, pool); }
   void backward(const matrix& dy, matrix* dx, thread_pool& pool) {
     if (dx) linear_.backward(dy, *dx, workspace_, pool);
   }

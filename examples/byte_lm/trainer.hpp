@@ -39,8 +39,7 @@ struct training_result {
 };
 
 /// Positions drawn with replacement. A pure function of seed and step: all methods see the same.
-inline void draw_batch(const corpus& text, index_t tokens, std::uint64_t seed, index_t step,
-                       batch& examples) {
+inline void draw_batch(const corpus& text, index_t tokens, std::uint64_t seed, index_t step, batch& examples) {
   sbora::random_stream random(seed, static_cast<std::uint64_t>(step));
   const index_t first = text.first_training_position();
   examples.clear();
@@ -69,9 +68,9 @@ double held_out_loss(Network& net, const corpus& text, thread_pool& pool) {
 }
 
 template <class Network, class Optimiser>
-training_result train_with(Optimiser optimiser, Network& net, std::span<float> parameters,
-                           std::span<float> gradient, matrix_map* embedding_gradient, const corpus& text,
-                           const training& plan, thread_pool& pool, std::vector<loss_record>& log) {
+training_result train_with(Optimiser optimiser, Network& net, std::span<float> parameters, std::span<float> gradient,
+                           matrix_map* embedding_gradient, const corpus& text, const training& plan, thread_pool& pool,
+                           std::vector<loss_record>& log) {
   const auto schedule = sbora::schedule::cosine(plan.learning_rate, plan.steps / 20, plan.steps);
   progress shown(plan.phase, plan.steps, plan.batch);
   std::vector<double> times;
@@ -82,14 +81,12 @@ training_result train_with(Optimiser optimiser, Network& net, std::span<float> p
     std::fill(gradient.begin(), gradient.end(), 0.0f);
     const double loss = net.forward(examples, pass::train, pool);
     if (!std::isfinite(loss)) {
-      throw std::runtime_error(plan.phase + ": the loss isn't finite at step " +
-                               std::to_string(step + 1) + "; try a lower --learning-rate");
+      throw std::runtime_error(plan.phase + ": the loss isn't finite at step " + std::to_string(step + 1) +
+                               "; try a lower --learning-rate");
     }
     net.backward(examples, embedding_gradient, pool);
-    const double clip = sbora::clip_scale(
-        sbora::gradient_norm(std::span<const float>(gradient)), /*max_norm=*/1.0);
-    optimiser.step(parameters, gradient,
-                   {.learning_rate = schedule.at(step), .gradient_scale = clip}, pool);
+    const double clip = sbora::clip_scale(sbora::gradient_norm(std::span<const float>(gradient)), /*max_norm=*/1.0);
+    optimiser.step(parameters, gradient, {.learning_rate = schedule.at(step), .gradient_scale = clip}, pool);
     times.push_back(seconds_since(start));
     log.push_back({plan.key, step + 1, loss});
     shown.update(step + 1, loss);
@@ -102,8 +99,8 @@ training_result train_with(Optimiser optimiser, Network& net, std::span<float> p
 /// pre-training, all adapters of a method in fine-tuning.
 template <class Network>
 training_result train(Network& net, std::span<float> parameters, std::span<float> gradient,
-                      matrix_map* embedding_gradient, const corpus& text, const training& plan,
-                      thread_pool& pool, std::vector<loss_record>& log) {
+                      matrix_map* embedding_gradient, const corpus& text, const training& plan, thread_pool& pool,
+                      std::vector<loss_record>& log) {
   const auto with = [&](auto optimiser) {
     return train_with(std::move(optimiser), net, parameters, gradient, embedding_gradient, text, plan, pool, log);
   };

@@ -36,7 +36,9 @@ inline constexpr signature signatures[] = {
     {"\x1F\x8B", "gzip-compressed; unpack it with gunzip"},
     {"PK\x03\x04", "a ZIP archive (also .xlsx, .docx, .npz or PyTorch's); unpack or export it"},
     {"BZh", "bzip2-compressed; unpack it with bunzip2"},
-    {"\xFD" "7zXZ", "xz-compressed; unpack it with unxz"},
+    {"\xFD"
+     "7zXZ",
+     "xz-compressed; unpack it with unxz"},
     {"\x28\xB5\x2F\xFD", "Zstandard-compressed; unpack it with unzstd"},
     {"PAR1", "Parquet; export it as JSON lines (datasets: to_json)"},
     {"ARROW1", "Arrow; export it as JSON lines (datasets: to_json)"},
@@ -50,8 +52,10 @@ inline std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3
-                             : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  const std::size_t length = first >= 0xC2 && first < 0xE0   ? 2
+                             : first >= 0xE0 && first < 0xF0 ? 3
+                             : first >= 0xF0 && first < 0xF5 ? 4
+                                                             : 0;
   if (length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0U) != 0x80) return 0;

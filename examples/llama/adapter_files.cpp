@@ -106,10 +106,10 @@ void save_lora(const model& of, const std::filesystem::path& directory, const st
                        {"inference_mode", true}};
   std::vector<sbora::tensor_view> tensors;
   for (const adapter_slot& slot : of.adapters()) {
-    tensors.push_back({key_of(slot, ".lora_A.weight"), sbora::dtype::f32, {slot.rank, slot.d_in},
-                       std::as_bytes(slot.a)});
-    tensors.push_back({key_of(slot, ".lora_B.weight"), sbora::dtype::f32, {slot.d_out, slot.rank},
-                       std::as_bytes(slot.b)});
+    tensors.push_back(
+        {key_of(slot, ".lora_A.weight"), sbora::dtype::f32, {slot.rank, slot.d_in}, std::as_bytes(slot.a)});
+    tensors.push_back(
+        {key_of(slot, ".lora_B.weight"), sbora::dtype::f32, {slot.d_out, slot.rank}, std::as_bytes(slot.b)});
   }
   sbora::write_safetensors(directory / "adapter_model.safetensors", tensors, {{"format", "pt"}});
   sbora::atomic_file file(directory / "adapter_config.json");

@@ -12,12 +12,12 @@ namespace llama {
 namespace {
 
 const std::vector<answer_rule> choice_rules = {
-    {{"true", "false"}, 32},                                     // BoolQ
-    {{"solution1", "solution2"}, 32},                            // PIQA
+    {{"true", "false"}, 32},                                        // BoolQ
+    {{"solution1", "solution2"}, 32},                               // PIQA
     {{"answer1", "answer2", "answer3", "answer4", "answer5"}, 32},  // SIQA, ARC, OpenBookQA
-    {{"ending1", "ending2", "ending3", "ending4"}, 32},          // HellaSwag
-    {{"option1", "option2"}, 32},                                // WinoGrande
-    {{"A", "B", "C", "D", "E"}, 256}};                           // AQuA
+    {{"ending1", "ending2", "ending3", "ending4"}, 32},             // HellaSwag
+    {{"option1", "option2"}, 32},                                   // WinoGrande
+    {{"A", "B", "C", "D", "E"}, 256}};                              // AQuA
 
 constexpr std::string_view white_space = " \t\n\v\f\r";
 

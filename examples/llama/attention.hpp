@@ -18,8 +18,7 @@ struct attention_heads {
 
   explicit attention_heads(const model_config& config)
       : query(config.num_attention_heads), key_value(config.num_key_value_heads), dim(config.head_dim) {}
-  attention_heads(index_t query_, index_t key_value_, index_t dim_)
-      : query(query_), key_value(key_value_), dim(dim_) {}
+  attention_heads(index_t query_, index_t key_value_, index_t dim_) : query(query_), key_value(key_value_), dim(dim_) {}
 
   index_t group() const { return query / key_value; }
 };
@@ -80,9 +79,9 @@ void attention(const matrix_of<T>& q, const matrix_of<T>& k, const matrix_of<T>&
 /// Gradients of q, k and v, which are overwritten. dq may be q.
 template <class T>
 void attention_backward(const matrix_of<T>& q, const matrix_of<T>& k, const matrix_of<T>& v,
-                        const matrix_of<T>& log_sums, const matrix_of<T>& dy,
-                        std::span<const token_range> sequences, const attention_heads& heads, matrix_of<T>& dq,
-                        matrix_of<T>& dk, matrix_of<T>& dv, thread_pool& pool) {
+                        const matrix_of<T>& log_sums, const matrix_of<T>& dy, std::span<const token_range> sequences,
+                        const attention_heads& heads, matrix_of<T>& dq, matrix_of<T>& dk, matrix_of<T>& dv,
+                        thread_pool& pool) {
   dq.resize(q.rows(), q.cols());
   dk.resize(k.rows(), k.cols());
   dv.resize(v.rows(), v.cols());

@@ -20,8 +20,8 @@ namespace llama {
 
 namespace {
 
-constexpr index_t window = 256;    // tokens of a training sequence
-constexpr index_t sequences = 8;   // of a step
+constexpr index_t window = 256;   // tokens of a training sequence
+constexpr index_t sequences = 8;  // of a step
 constexpr double learning_rate = 3e-3;
 constexpr double weight_decay = 0.1;
 

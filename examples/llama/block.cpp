@@ -7,9 +7,8 @@ namespace llama {
 namespace {
 
 void add(const matrix& x, matrix& y, thread_pool& pool) {
-  for_row_blocks(y.rows(), pool, [&](index_t first, index_t count) {
-    y.middleRows(first, count) += x.middleRows(first, count);
-  });
+  for_row_blocks(y.rows(), pool,
+                 [&](index_t first, index_t count) { y.middleRows(first, count) += x.middleRows(first, count); });
 }
 
 template <class... Matrix>
@@ -27,8 +26,8 @@ void block::forward(const matrix& x, matrix* y, const packed_tokens& tokens, pas
                     const block_context& with) {
   project(x, tokens.positions, what, kept, with);
   matrix& attended = what == pass::train && needs_input({output}) ? kept.attended : with.scratch.attended;
-  attention<float>(kept.q, kept.k, kept.v, tokens.sequences, attention_heads(with.config), attended,
-                   kept.log_sums, with.pool);
+  attention<float>(kept.q, kept.k, kept.v, tokens.sequences, attention_heads(with.config), attended, kept.log_sums,
+                   with.pool);
   finish(x, attended, y, what, kept, with);
 }
 
@@ -67,8 +66,8 @@ void block::finish(const matrix& x, const matrix& attended, matrix* y, pass what
   add(kept.middle, *y, with.pool);
 }
 
-void block::backward(const matrix& x, matrix& dy, const packed_tokens& tokens, block_activations& kept,
-                     bool needs_dx, const block_context& with) {
+void block::backward(const matrix& x, matrix& dy, const packed_tokens& tokens, block_activations& kept, bool needs_dx,
+                     const block_context& with) {
   backward_mlp(dy, kept, with);
   backward_attention(x, dy, tokens, kept, needs_dx, with);
 }

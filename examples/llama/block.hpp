@@ -19,10 +19,10 @@ struct norm_gain {
 /// What a block's backward needs of its forward, beside the block's input.
 struct block_activations {
   std::vector<float> attention_inverse_rms, mlp_inverse_rms;
-  matrix q, k, v;          ///< rotated
-  matrix log_sums;         ///< of the softmaxes
-  matrix attended;         ///< the attention's result, kept where o_proj needs its input
-  matrix middle;           ///< after the attention's residual
+  matrix q, k, v;   ///< rotated
+  matrix log_sums;  ///< of the softmaxes
+  matrix attended;  ///< the attention's result, kept where o_proj needs its input
+  matrix middle;    ///< after the attention's residual
   matrix gate, up;
 
   std::size_t bytes() const;

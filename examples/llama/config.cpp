@@ -46,11 +46,11 @@ void read_rope(fields& config, const std::string& where, model_config& result) {
   rope.ignore({"original_max_position_embeddings"});  // of use to llama3's scaling alone
   if (type == "llama3") {
     // As transformers: a length beside the object is the one that counts, and without any the model's own.
-    const double length = rope.number("original_max_position_embeddings",
-                                      static_cast<double>(result.max_position_embeddings));
-    result.scaling = rope_scaling{
-        rope.number("factor"), rope.number("low_freq_factor"), rope.number("high_freq_factor"),
-        outer_length ? config.number("original_max_position_embeddings") : length};
+    const double length =
+        rope.number("original_max_position_embeddings", static_cast<double>(result.max_position_embeddings));
+    result.scaling =
+        rope_scaling{rope.number("factor"), rope.number("low_freq_factor"), rope.number("high_freq_factor"),
+                     outer_length ? config.number("original_max_position_embeddings") : length};
     if (!(result.scaling->high_freq_factor > result.scaling->low_freq_factor)) {
       rope.fail("high_freq_factor must be above low_freq_factor");
     }
@@ -133,11 +133,29 @@ model_config read_config(const std::filesystem::path& file) {
   check_quantization(config, where);
 
   // What transformers writes for every model; other fields are worth a word.
-  config.ignore({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "initializer_range",
-                 "pretraining_tp", "tokenizer_class", "is_encoder_decoder", "is_decoder", "add_cross_attention",
-                 "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id", "num_labels",
-                 "problem_type", "pruned_heads", "chunk_size_feed_forward", "_attn_implementation_autoset",
-                 "max_sequence_length", "unk_token_id"});
+  config.ignore({"_name_or_path",
+                 "transformers_version",
+                 "torch_dtype",
+                 "dtype",
+                 "use_cache",
+                 "initializer_range",
+                 "pretraining_tp",
+                 "tokenizer_class",
+                 "is_encoder_decoder",
+                 "is_decoder",
+                 "add_cross_attention",
+                 "output_attentions",
+                 "output_hidden_states",
+                 "return_dict",
+                 "id2label",
+                 "label2id",
+                 "num_labels",
+                 "problem_type",
+                 "pruned_heads",
+                 "chunk_size_feed_forward",
+                 "_attn_implementation_autoset",
+                 "max_sequence_length",
+                 "unk_token_id"});
   result.unread_fields = config.others();
   try {
     check_config(result);
@@ -152,9 +170,9 @@ void check_config(const model_config& config) {
     if (!holds) throw input_error(message);
   };
   const auto text = [](index_t n) { return std::to_string(n); };
-  for (const index_t size : {config.vocab_size, config.hidden_size, config.intermediate_size,
-                             config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads,
-                             config.head_dim, config.max_position_embeddings}) {
+  for (const index_t size :
+       {config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers,
+        config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.max_position_embeddings}) {
     require(size >= 1, "a model's sizes must be at least 1");
   }
   require(config.num_attention_heads % config.num_key_value_heads == 0,

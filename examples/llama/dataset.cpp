@@ -108,8 +108,8 @@ class collector {
     example made;
     made.tokens = read_ids(fields, "input_ids", 0, options_.vocab_size);
     if (made.tokens.empty()) fields.fail("field \"input_ids\" is empty");
-    made.labels = fields.find("labels") ? read_ids(fields, "labels", token_batch::not_scored, options_.vocab_size)
-                                        : made.tokens;
+    made.labels =
+        fields.find("labels") ? read_ids(fields, "labels", token_batch::not_scored, options_.vocab_size) : made.tokens;
     if (made.labels.size() != made.tokens.size()) {
       fields.fail("fields \"input_ids\" and \"labels\" have " + std::to_string(made.tokens.size()) + " and " +
                   std::to_string(made.labels.size()) + " entries");
@@ -169,8 +169,9 @@ void for_each_row(const data_file::content& content, const std::filesystem::path
 }
 
 data_file::content recognise(const std::filesystem::path& path, const std::string& bytes) {
-  return data_file::recognise(path, bytes, [](std::string_view text) { return json::accept(text); },
-                              [&](const std::string& why) { throw input_error(path.string() + ": " + why); });
+  return data_file::recognise(
+      path, bytes, [](std::string_view text) { return json::accept(text); },
+      [&](const std::string& why) { throw input_error(path.string() + ": " + why); });
 }
 
 std::vector<task_row> read_rows(const data_file::content& content, const std::filesystem::path& path) {

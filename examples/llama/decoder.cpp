@@ -17,8 +17,8 @@ struct decoder::state {
 };
 
 decoder::decoder(model& of, thread_pool& pool)
-    : state_(new state{of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {},
-                       {}}) {}
+    : state_(new state{
+          of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {}, {}}) {}
 decoder::~decoder() = default;
 
 const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
@@ -58,8 +58,8 @@ const matrix& decoder::step(std::span<const std::int32_t> tokens) {
   parts.embed(tokens, *std::max_element(state_->positions.begin(), state_->positions.end()) + 1, state_->x,
               state_->pool);
   for (std::size_t layer = 0; layer < parts.blocks.size(); ++layer) {
-    parts.blocks[layer].forward_cached(state_->x, state_->next, state_->positions, state_->caches[layer],
-                                       state_->kept, with);
+    parts.blocks[layer].forward_cached(state_->x, state_->next, state_->positions, state_->caches[layer], state_->kept,
+                                       with);
     state_->x.swap(state_->next);
   }
   for (index_t& position : state_->positions) ++position;
@@ -70,8 +70,9 @@ const matrix& decoder::step(std::span<const std::int32_t> tokens) {
 const matrix& decoder::checked_logits() const {
   for (index_t row = 0; row < state_->logits.rows(); ++row) {
     if (state_->logits.row(row).allFinite()) continue;
-    throw_not_finite(state_->net, "a logit of sequence " + std::to_string(row) + " after " +
-                     std::to_string(state_->positions[static_cast<std::size_t>(row)]) + " tokens",
+    throw_not_finite(state_->net,
+                     "a logit of sequence " + std::to_string(row) + " after " +
+                         std::to_string(state_->positions[static_cast<std::size_t>(row)]) + " tokens",
                      "the adapter may have diverged in training: try a lower --learning_rate");
   }
   return state_->logits;

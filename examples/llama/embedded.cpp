@@ -59,8 +59,12 @@ std::vector<adapter_plan> plans_of(const options& set) {
   const auto plan = [&](adapter_method method, index_t rank) {
     // The same scale for every rank: with alpha fixed, half the rank would also double the update.
     const double alpha = set.lora_alpha * static_cast<double>(rank) / static_cast<double>(set.lora_r);
-    return adapter_plan{.method = method, .rank = rank, .alpha = alpha, .dropout = set.lora_dropout,
-                        .target_modules = set.target_modules, .seed = set.seed};
+    return adapter_plan{.method = method,
+                        .rank = rank,
+                        .alpha = alpha,
+                        .dropout = set.lora_dropout,
+                        .target_modules = set.target_modules,
+                        .seed = set.seed};
   };
   if (set.adapter_name == "sbora_fa") return {plan(adapter_method::sbora_fa, set.lora_r)};
   if (set.adapter_name == "sbora_fb") return {plan(adapter_method::sbora_fb, set.lora_r)};
@@ -91,9 +95,8 @@ class embedded_cycle {
   }
 
   int run() {
-    say(format("base text: %s, %zu bytes\ntask: %s, %td rows, %td of them for validation\n",
-               text_.name().c_str(), text_.bytes(), task_.name.c_str(),
-               std::ssize(task_.rows), std::ssize(task_.split.validation)));
+    say(format("base text: %s, %zu bytes\ntask: %s, %td rows, %td of them for validation\n", text_.name().c_str(),
+               text_.bytes(), task_.name.c_str(), std::ssize(task_.rows), std::ssize(task_.split.validation)));
     say(format("instruction set %s, %d threads, %d process%s\n", sbora::to_string(sbora::active_isa()),
                with_.pool.threads(), with_.processes.size(), with_.processes.size() == 1 ? "" : "es"));
     int signal = 0;

@@ -59,8 +59,12 @@ std::string evaluation_json(const test_file& test, const evaluation& result) {
   for (std::size_t i = 0; i < result.rows.size(); ++i) {
     const task_row& asked = test.rows[i];
     const evaluation::row& row = result.rows[i];
-    rows.push_back({{"instruction", asked.instruction}, {"input", asked.input}, {"output", asked.output},
-                    {"answer", asked.answer}, {"output_pred", row.response}, {"pred", row.predicted},
+    rows.push_back({{"instruction", asked.instruction},
+                    {"input", asked.input},
+                    {"output", asked.output},
+                    {"answer", asked.answer},
+                    {"output_pred", row.response},
+                    {"pred", row.predicted},
                     {"flag", row.correct}});
   }
   return rows.dump(4) + "\n";

@@ -42,9 +42,8 @@ data_split split_data(index_t examples, index_t validation_size, std::uint64_t s
 
 void check_scored(const dataset& data, const data_split& split) {
   const auto check = [&](const std::vector<index_t>& chosen, const std::string& what) {
-    const bool scored = std::ranges::any_of(chosen, [&](index_t i) {
-      return is_scored(data.examples[static_cast<std::size_t>(i)]);
-    });
+    const bool scored =
+        std::ranges::any_of(chosen, [&](index_t i) { return is_scored(data.examples[static_cast<std::size_t>(i)]); });
     if (scored || chosen.empty()) return;
     throw input_error("none of the " + std::to_string(chosen.size()) + " rows " + what +
                       " has a token that is scored: their prompts fill --cutoff_len, which has to be larger; or take "

@@ -72,7 +72,8 @@ training_plan training_plan_of(const options& set, const fine_tuning& job) {
 void refuse_unfinished(const options& set, const std::filesystem::path& output) {
   if (!set.resume_from_checkpoint.empty()) return;
   if (const auto left = checkpoint_folder(output).unfinished()) {
-    throw input_error(left->string() + " is of a run that was stopped; go on with --resume_from_checkpoint auto, "
+    throw input_error(left->string() +
+                      " is of a run that was stopped; go on with --resume_from_checkpoint auto, "
                       "or remove it, or name another --output_dir");
   }
 }
@@ -88,9 +89,8 @@ training_result fine_tune(model& net, const fine_tuning& job, const session& wit
     metrics.emplace(job.output / metrics_name, resumed ? resumed->step : 0);
   }
   const training_plan plan = training_plan_of(with.set, job);
-  const training_result result =
-      train(net, plan, {job.data, job.validation, &folder, metrics ? &*metrics : nullptr},
-            resumed ? &*resumed : nullptr, with.pool, with.processes);
+  const training_result result = train(net, plan, {job.data, job.validation, &folder, metrics ? &*metrics : nullptr},
+                                       resumed ? &*resumed : nullptr, with.pool, with.processes);
   if (with.processes.is_first()) {
     write_loss_plot(job);
     if (result.signal == 0) save(net, job);

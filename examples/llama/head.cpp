@@ -30,8 +30,7 @@ void scatter(const matrix& rows, std::span<const index_t> tokens, matrix& to, th
 
 void head::norm_rows(const matrix& hidden, const block_context& with) {
   gather(hidden, tokens_, rows_, with.pool);
-  rms_norm<float>(rows_, norm_.values, static_cast<float>(with.config.rms_norm_eps), normed_, inverse_rms_,
-                  with.pool);
+  rms_norm<float>(rows_, norm_.values, static_cast<float>(with.config.rms_norm_eps), normed_, inverse_rms_, with.pool);
 }
 
 loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float gradient_scale, matrix* dhidden,
@@ -73,9 +72,8 @@ void head::backward(const matrix& dlogits, const block_context& with) {
     matrix& result = first == 0 ? dnormed_ : part_;
     multiply_back(dlogits.middleCols(first, count), weight_.rows(first, count), result, with.memory, with.pool);
     if (first == 0) continue;
-    for_row_blocks(dnormed_.rows(), with.pool, [&](index_t row, index_t rows) {
-      dnormed_.middleRows(row, rows) += part_.middleRows(row, rows);
-    });
+    for_row_blocks(dnormed_.rows(), with.pool,
+                   [&](index_t row, index_t rows) { dnormed_.middleRows(row, rows) += part_.middleRows(row, rows); });
   }
   if (!norm_.gradient.empty()) rms_norm_gain_gradient(rows_, inverse_rms_, dnormed_, norm_.gradient, with.pool);
   drows_.setZero(rows_.rows(), rows_.cols());

@@ -22,8 +22,8 @@ class lora {
   static index_t parameter_count(index_t d_out, index_t d_in, index_t rank) { return rank * (d_in + d_out); }
 
   /// Parameters: A, rank x d_in, then B, d_out x rank.
-  lora(index_t d_out, index_t d_in, index_t rank, const sbora::adapter_options& options,
-       std::span<float> parameters, std::span<float> gradient)
+  lora(index_t d_out, index_t d_in, index_t rank, const sbora::adapter_options& options, std::span<float> parameters,
+       std::span<float> gradient)
       : a_(rank, d_in, everything(rank), a_options(options, rank), a_part(parameters, rank, d_in),
            a_part(gradient, rank, d_in)),
         b_(d_out, rank, everything(rank), b_options(options), b_part(parameters, rank, d_in),

@@ -25,27 +25,34 @@ T exponentials(std::span<T> logits, std::int32_t label, double& loss) {
 template <class T>
 void softmax_cross_entropy(Eigen::Ref<matrix_of<T>> logits, std::span<const std::int32_t> labels, T scale,
                            std::span<double> losses, thread_pool& pool) {
-  for_row_blocks(logits.rows(), pool, [&](index_t first, index_t count) {
-    for (index_t row = first; row < first + count; ++row) {
-      const auto at = static_cast<std::size_t>(row);
-      auto values = logits.row(row).array();
-      const T sum = exponentials<T>({&logits(row, 0), static_cast<std::size_t>(logits.cols())}, labels[at], losses[at]);
-      values *= scale / sum;
-      values(labels[at]) -= scale;
-    }
-  }, 8);
+  for_row_blocks(
+      logits.rows(), pool,
+      [&](index_t first, index_t count) {
+        for (index_t row = first; row < first + count; ++row) {
+          const auto at = static_cast<std::size_t>(row);
+          auto values = logits.row(row).array();
+          const T sum =
+              exponentials<T>({&logits(row, 0), static_cast<std::size_t>(logits.cols())}, labels[at], losses[at]);
+          values *= scale / sum;
+          values(labels[at]) -= scale;
+        }
+      },
+      8);
 }
 
 /// The losses alone; the logits are used up.
 template <class T>
 void cross_entropy(Eigen::Ref<matrix_of<T>> logits, std::span<const std::int32_t> labels, std::span<double> losses,
                    thread_pool& pool) {
-  for_row_blocks(logits.rows(), pool, [&](index_t first, index_t count) {
-    for (index_t row = first; row < first + count; ++row) {
-      const auto at = static_cast<std::size_t>(row);
-      exponentials<T>({&logits(row, 0), static_cast<std::size_t>(logits.cols())}, labels[at], losses[at]);
-    }
-  }, 8);
+  for_row_blocks(
+      logits.rows(), pool,
+      [&](index_t first, index_t count) {
+        for (index_t row = first; row < first + count; ++row) {
+          const auto at = static_cast<std::size_t>(row);
+          exponentials<T>({&logits(row, 0), static_cast<std::size_t>(logits.cols())}, labels[at], losses[at]);
+        }
+      },
+      8);
 }
 
 }  // namespace llama

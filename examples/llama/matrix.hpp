@@ -19,9 +19,7 @@ using matrix = matrix_of<float>;
 /// own, so results are the same for any number of threads.
 template <class Function>
 void for_row_blocks(index_t rows, thread_pool& pool, Function f, index_t block = 32) {
-  pool.parallel_for((rows + block - 1) / block, [&](index_t i) {
-    f(i * block, std::min(block, rows - i * block));
-  });
+  pool.parallel_for((rows + block - 1) / block, [&](index_t i) { f(i * block, std::min(block, rows - i * block)); });
 }
 
 }  // namespace llama

@@ -60,8 +60,7 @@ void add_and_subtract(const adapter_slot& slot, const adapter_plan& plan, matrix
 
 }  // namespace
 
-merge_report check_merge(const model& adapted, const std::filesystem::path& base,
-                         const std::filesystem::path& merged) {
+merge_report check_merge(const model& adapted, const std::filesystem::path& base, const std::filesystem::path& merged) {
   const auto before = sbora::checkpoint::open(base);
   const auto after = sbora::checkpoint::open(merged);
   merge_report report;

@@ -16,7 +16,6 @@ struct merge_report {
 /// Compares a merged checkpoint with its base, and merges and unmerges once more in memory: SBoRA by
 /// sbora::merger, which puts the original numbers back; LoRA by adding and subtracting s·B·A. Both checkpoints
 /// hold float32. Errors: sbora::error where a tensor is missing.
-merge_report check_merge(const model& adapted, const std::filesystem::path& base,
-                         const std::filesystem::path& merged);
+merge_report check_merge(const model& adapted, const std::filesystem::path& base, const std::filesystem::path& merged);
 
 }  // namespace llama

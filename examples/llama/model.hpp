@@ -37,7 +37,7 @@ struct named_tensor {
 
 /// One adapted linear layer, for saving, loading and comparing. The spans are parts of parameters().
 struct adapter_slot {
-  std::string module;                     ///< "model.layers.0.self_attn.q_proj"
+  std::string module;  ///< "model.layers.0.self_attn.q_proj"
   adapter_method method;
   index_t d_out, d_in, rank;
   const sbora::region* target = nullptr;  ///< FA: its columns, FB: its rows

@@ -63,8 +63,8 @@ projection& model_parts::linear(index_t number) {
 void model_parts::attach(const adapter_plan& with, const std::vector<sbora::region>* regions) {
   const std::vector<adapted_layer> adapted = adapted_layers(config, with);
   if (regions && regions->size() != adapted.size()) {
-    throw input_error("regions for " + std::to_string(regions->size()) + " modules, " +
-                      std::to_string(adapted.size()) + " are adapted");
+    throw input_error("regions for " + std::to_string(regions->size()) + " modules, " + std::to_string(adapted.size()) +
+                      " are adapted");
   }
   const std::size_t size = parameter_count(adapted);
   std::vector<float> new_parameters(size, 0.0f);
@@ -170,12 +170,15 @@ loss_sum model_parts::forward_backward(const token_batch& batch, float gradient_
 void model_parts::add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool) {
   Eigen::Map<matrix> sum(embedding_gradient.data(), config.vocab_size, config.hidden_size);
   // Cut by features: tokens may be the same, and the order of sums is part of the result.
-  for_row_blocks(config.hidden_size, pool, [&](index_t first, index_t count) {
-    for (index_t token = 0; token < tokens.count(); ++token) {
-      sum.row(tokens.ids[static_cast<std::size_t>(token)]).segment(first, count) +=
-          dhidden.row(token).segment(first, count);
-    }
-  }, 128);
+  for_row_blocks(
+      config.hidden_size, pool,
+      [&](index_t first, index_t count) {
+        for (index_t token = 0; token < tokens.count(); ++token) {
+          sum.row(tokens.ids[static_cast<std::size_t>(token)]).segment(first, count) +=
+              dhidden.row(token).segment(first, count);
+        }
+      },
+      128);
 }
 
 loss_sum model_parts::evaluate(const token_batch& batch, thread_pool& pool) {

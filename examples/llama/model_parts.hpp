@@ -52,15 +52,15 @@ struct model_parts {
   adapter_plan plan;
   std::vector<adapter_slot> slots;
   std::vector<float> adapter_parameters, gradient;
-  std::span<float> parameters;         // the adapters' or all weights
+  std::span<float> parameters;  // the adapters' or all weights
   std::span<float> embedding_gradient;
   bool checkpointing = false;
 
   rotary_table<float> rotary;
   sbora::workspace memory;
   block_scratch scratch;
-  std::vector<matrix> inputs;               // of every block, and what the last one gives
-  std::vector<block_activations> kept;      // of every block; with checkpointing of one
+  std::vector<matrix> inputs;           // of every block, and what the last one gives
+  std::vector<block_activations> kept;  // of every block; with checkpointing of one
   matrix dhidden, next;
 
  private:

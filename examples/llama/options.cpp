@@ -71,9 +71,7 @@ std::string check_seed(const std::string& given) {
   return parsed == end && status == std::errc() ? std::string() : given + " isn't an integer from 0 to 2^64 - 1";
 }
 
-std::string check_name(const std::string& given) {
-  return given.empty() ? "the name is empty" : std::string();
-}
+std::string check_name(const std::string& given) { return given.empty() ? "the name is empty" : std::string(); }
 
 /// q_proj,v_proj; in brackets and quotes, as the official scripts write it, or in what shells leave of these.
 std::vector<std::string> parse_modules(const std::string& text) {
@@ -173,7 +171,9 @@ void add_model_options(CLI::App& app, options& set) {
   app.add_option("--bits", set.bits, "of the frozen weights: 16 as stored, 8 LLM.int8, 4 (QSBoRA)")
       ->type_name("N")
       ->check(one_of({"16", "8", "4"}));
-  app.add_option("--quant_type", set.quant_type, "of 4 bits: nf4 or fp4")->type_name("TYPE")->check(one_of({"nf4", "fp4"}));
+  app.add_option("--quant_type", set.quant_type, "of 4 bits: nf4 or fp4")
+      ->type_name("TYPE")
+      ->check(one_of({"nf4", "fp4"}));
   add_switch(app, "--double_quant", set.double_quant, "4 bits: quantise the scales too");
 }
 
@@ -330,8 +330,7 @@ void check_folder(const std::string& option, const std::string& folder) {
 void prepare_folder(const std::string& option, const std::string& folder) {
   std::error_code status;
   std::filesystem::create_directories(folder, status);
-  const std::filesystem::path probe =
-      std::filesystem::path(folder) / (".writable-" + std::to_string(getpid()));
+  const std::filesystem::path probe = std::filesystem::path(folder) / (".writable-" + std::to_string(getpid()));
   if (!(std::ofstream(probe) << "?" << std::flush)) throw input_error(option + ": can't write in " + folder);
   std::filesystem::remove(probe, status);
 }

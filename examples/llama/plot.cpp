@@ -84,8 +84,8 @@ std::vector<double> moving_average(const std::vector<double>& values) {
 }
 
 /// More points than pixels only make the file large; the last one is kept.
-std::string path_of(const std::vector<double>& x, const std::vector<double>& y, const axis& across,
-                    const axis& up, const std::string& style) {
+std::string path_of(const std::vector<double>& x, const std::vector<double>& y, const axis& across, const axis& up,
+                    const std::string& style) {
   const std::size_t stride = x.size() / most_points + 1;
   std::string points;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -95,17 +95,14 @@ std::string path_of(const std::vector<double>& x, const std::vector<double>& y, 
   return "<polyline fill=\"none\" " + style + " points=\"" + points + "\"/>\n";
 }
 
-std::string text_at(double x, double y, const char* anchor, const std::string& text,
-                    const std::string& more = "") {
-  return format("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, more.c_str()) +
-         escaped(text) + "</text>\n";
+std::string text_at(double x, double y, const char* anchor, const std::string& text, const std::string& more = "") {
+  return format("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, more.c_str()) + escaped(text) +
+         "</text>\n";
 }
 
-std::string draw_axes(const axis& across, const axis& up, const std::string& x_label,
-                      const std::string& y_label) {
+std::string draw_axes(const axis& across, const axis& up, const std::string& x_label, const std::string& y_label) {
   const auto rule = [](double x1, double y1, double x2, double y2, const char* colour) {
-    return format("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", x1, y1, x2, y2,
-                  colour);
+    return format("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", x1, y1, x2, y2, colour);
   };
   std::string svg;
   for (double tick = up.first_tick(); tick <= up.most + up.step * 1e-6; tick += up.step) {
@@ -133,8 +130,8 @@ std::string draw_line(const plot_line& line, const char* colour, const axis& acr
   std::string svg = path_of(line.x, line.y, across, up, stroke + "stroke-width=\"2\"");
   if (!line.marks && line.x.size() > 1) return svg;
   for (std::size_t i = 0; i < line.x.size(); ++i) {
-    svg += format("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", across.at(line.x[i]),
-                  up.at(line.y[i]), colour);
+    svg += format("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", across.at(line.x[i]), up.at(line.y[i]),
+                  colour);
   }
   return svg;
 }
@@ -172,8 +169,8 @@ std::string plot_svg(const std::string& title, const std::string& x_label, const
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const char* colour = colours[i % colours.size()];
     svg += draw_line(drawn[i], colour, across, up);
-    svg += format("<line x1=\"%.1f\" y1=\"40\" x2=\"%.1f\" y2=\"40\" stroke=\"%s\" stroke-width=\"3\"/>\n",
-                  legend_x, legend_x + 18, colour);
+    svg += format("<line x1=\"%.1f\" y1=\"40\" x2=\"%.1f\" y2=\"40\" stroke=\"%s\" stroke-width=\"3\"/>\n", legend_x,
+                  legend_x + 18, colour);
     svg += text_at(legend_x + 24, 44, "start", drawn[i].name);
     legend_x += 48 + 7.2 * static_cast<double>(drawn[i].name.size());
   }

@@ -8,11 +8,11 @@ namespace llama {
 
 /// One line of a plot.
 struct plot_line {
-  std::string name;            ///< in the legend
+  std::string name;  ///< in the legend
   std::vector<double> x;
-  std::vector<double> y;       ///< as many; what isn't finite is left out
-  bool marks = false;          ///< dots at the points: for few, such as evaluations
-  bool smooth = false;         ///< the points faintly, their moving average strongly
+  std::vector<double> y;  ///< as many; what isn't finite is left out
+  bool marks = false;     ///< dots at the points: for few, such as evaluations
+  bool smooth = false;    ///< the points faintly, their moving average strongly
 };
 
 /// A plot with axes, grid, labels and legend as an SVG document of its own.

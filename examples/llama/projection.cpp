@@ -68,8 +68,7 @@ void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace
   }
 }
 
-void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory,
-                          thread_pool& pool) {
+void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory, thread_pool& pool) {
   if (!weight_gradient_.empty()) add_weight_gradient(dy, x, weight_gradient_, pool);
   if (dx) dx->resize(dy.rows(), d_in());
   if (auto* const with = std::get_if<fb>(&adapter_)) {
@@ -114,9 +113,12 @@ void multiply_back(const Eigen::Ref<const matrix>& dy, const weight_source& weig
 void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,
                          thread_pool& pool) {
   Eigen::Map<matrix> sum(gradient.data(), dy.cols(), x.cols());
-  for_row_blocks(dy.cols(), pool, [&](index_t first, index_t count) {
-    sum.middleRows(first, count).noalias() += dy.middleCols(first, count).transpose() * x;
-  }, 64);
+  for_row_blocks(
+      dy.cols(), pool,
+      [&](index_t first, index_t count) {
+        sum.middleRows(first, count).noalias() += dy.middleCols(first, count).transpose() * x;
+      },
+      64);
 }
 
 }  // namespace llama

@@ -26,8 +26,9 @@ std::string prompt(const task_row& row, const blanks& blank) {
   if (row.input.empty()) {
     text += std::string(". Write a response that appropriately completes the request.") + blank.after_task;
   } else {
-    text += ", paired with an input that provides further context. "
-            "Write a response that appropriately completes the request.";
+    text +=
+        ", paired with an input that provides further context. "
+        "Write a response that appropriately completes the request.";
     text += blank.after_task_with_input;
   }
   text += "\n" + line + "### Instruction:" + line + row.instruction + gap;
@@ -54,8 +55,9 @@ token_ids encode_prompt(std::string_view text, const tokenizer& by) {
 
 example tokenise(const task_row& row, const tokenizer& by, const prompt_options& options) {
   if (!by.eos()) {
-    throw input_error("the tokenizer has no end of sequence: no eos_token in tokenizer_config.json, no eos_token_id in "
-                      "config.json");
+    throw input_error(
+        "the tokenizer has no end of sequence: no eos_token in tokenizer_config.json, no eos_token_id in "
+        "config.json");
   }
   // Cut as Hugging Face does it: the text, not the special tokens around it.
   example result;

@@ -24,9 +24,9 @@ struct method_result {
   std::size_t peak_bytes = 0;
   double task_before = 0, task_after = 0;
   double base_before = 0, base_after = 0;
-  double task_merged = 0;         ///< of the merged checkpoint, loaded without adapters
-  bool reload_exact = false;      ///< base and saved adapter, loaded anew, have the same loss to the last bit
-  std::optional<merge_report> merge;  ///< not where the base is quantised
+  double task_merged = 0;                  ///< of the merged checkpoint, loaded without adapters
+  bool reload_exact = false;               ///< base and saved adapter, loaded anew, have the same loss to the last bit
+  std::optional<merge_report> merge;       ///< not where the base is quantised
   std::map<std::string, double> accuracy;  ///< by test file, 0 to 1
 };
 

@@ -11,8 +11,8 @@ namespace llama {
 /// y = x / rms(x) * gain for every token, rms(x) = sqrt(mean(x^2) + epsilon); 1/rms is kept for the
 /// backward.
 template <class T>
-void rms_norm(const matrix_of<T>& x, std::span<const T> gain, T epsilon, matrix_of<T>& y,
-              std::vector<T>& inverse_rms, thread_pool& pool) {
+void rms_norm(const matrix_of<T>& x, std::span<const T> gain, T epsilon, matrix_of<T>& y, std::vector<T>& inverse_rms,
+              thread_pool& pool) {
   y.resize(x.rows(), x.cols());
   inverse_rms.resize(static_cast<std::size_t>(x.rows()));
   const Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>> scale(gain.data(), x.cols());
@@ -28,8 +28,8 @@ void rms_norm(const matrix_of<T>& x, std::span<const T> gain, T epsilon, matrix_
 
 /// The same y again, from the 1/rms that was kept.
 template <class T>
-void rms_norm_again(const matrix_of<T>& x, std::span<const T> gain, const std::vector<T>& inverse_rms,
-                    matrix_of<T>& y, thread_pool& pool) {
+void rms_norm_again(const matrix_of<T>& x, std::span<const T> gain, const std::vector<T>& inverse_rms, matrix_of<T>& y,
+                    thread_pool& pool) {
   y.resize(x.rows(), x.cols());
   const Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>> scale(gain.data(), x.cols());
   for_row_blocks(x.rows(), pool, [&](index_t first, index_t count) {
@@ -61,13 +61,16 @@ void rms_norm_gain_gradient(const matrix_of<T>& x, const std::vector<T>& inverse
                             std::span<T> gradient, thread_pool& pool) {
   Eigen::Map<Eigen::Array<T, 1, Eigen::Dynamic>> sum(gradient.data(), x.cols());
   // Cut by features, so that every sum over tokens has one order.
-  for_row_blocks(x.cols(), pool, [&](index_t first, index_t count) {
-    for (index_t token = 0; token < x.rows(); ++token) {
-      sum.segment(first, count) += x.row(token).segment(first, count).array() *
-                                   dy.row(token).segment(first, count).array() *
-                                   inverse_rms[static_cast<std::size_t>(token)];
-    }
-  }, 128);
+  for_row_blocks(
+      x.cols(), pool,
+      [&](index_t first, index_t count) {
+        for (index_t token = 0; token < x.rows(); ++token) {
+          sum.segment(first, count) += x.row(token).segment(first, count).array() *
+                                       dy.row(token).segment(first, count).array() *
+                                       inverse_rms[static_cast<std::size_t>(token)];
+        }
+      },
+      128);
 }
 
 }  // namespace llama

@@ -27,8 +27,13 @@ adapter_plan plan_of(const options& set) {
   const auto method = set.adapter_name == "lora"       ? adapter_method::lora
                       : set.adapter_name == "sbora_fb" ? adapter_method::sbora_fb
                                                        : adapter_method::sbora_fa;
-  return {.method = method, .rank = set.lora_r, .alpha = set.lora_alpha, .dropout = set.lora_dropout,
-          .rslora = false, .target_modules = set.target_modules, .seed = set.seed};
+  return {.method = method,
+          .rank = set.lora_r,
+          .alpha = set.lora_alpha,
+          .dropout = set.lora_dropout,
+          .rslora = false,
+          .target_modules = set.target_modules,
+          .seed = set.seed};
 }
 
 /// One fine-tuning from the checkpoint to the evaluated adapter.
@@ -56,8 +61,7 @@ class fine_tuning_run {
 
     const example_batches training(data_, split_.training, set_.micro_batch_size, example_batches::order::shuffled,
                                    set_.seed);
-    const example_batches validation(data_, split_.validation, set_.micro_batch_size,
-                                     example_batches::order::as_given);
+    const example_batches validation(data_, split_.validation, set_.micro_batch_size, example_batches::order::as_given);
     const fine_tuning job{
         .phase = name_of(plan),
         .data = training,
@@ -87,8 +91,10 @@ class fine_tuning_run {
 
   /// Answers and results are kept under the file's name.
   void add_test(test_file test) {
-    const bool again = std::any_of(tests_.begin(), tests_.end(), [&](const test_file& other) { return other.name == test.name; });
-    if (again) throw input_error("--eval_files: two files named " + test.name + ".json; results are told apart by name");
+    const bool again =
+        std::any_of(tests_.begin(), tests_.end(), [&](const test_file& other) { return other.name == test.name; });
+    if (again)
+      throw input_error("--eval_files: two files named " + test.name + ".json; results are told apart by name");
     tests_.push_back(std::move(test));
   }
 

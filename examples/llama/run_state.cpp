@@ -72,8 +72,8 @@ void check_options(const sbora::safetensors_file& file, const run_options& now) 
     }
   }
   if (differences.empty()) return;
-  throw input_error("--resume_from_checkpoint: " + file.path().string() + " is of a run with other options: " +
-                    differences);
+  throw input_error("--resume_from_checkpoint: " + file.path().string() +
+                    " is of a run with other options: " + differences);
 }
 
 std::vector<float> read(const sbora::safetensors_file& file, const char* name, std::size_t count) {
@@ -166,7 +166,8 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
     const auto file = sbora::safetensors_file::open(path);
     if (field(file, "format") == former_format_name) {
       throw input_error("--resume_from_checkpoint: " + path.string() + ": written by an earlier version (format \"" +
-                        former_format_name + "\"), which didn't record enough to tell whether --base_model is still "
+                        former_format_name +
+                        "\"), which didn't record enough to tell whether --base_model is still "
                         "the same, and counted losses otherwise; finish the run with that version, or start anew in "
                         "another --output_dir");
     }

@@ -46,8 +46,7 @@ class checkpoint_folder {
   explicit checkpoint_folder(std::filesystem::path directory, int kept = 3);
 
   void save(const run_state& state, const run_options& options) const;
-  run_state load(const std::filesystem::path& file, const run_options& options,
-                 std::size_t parameter_count) const;
+  run_state load(const std::filesystem::path& file, const run_options& options, std::size_t parameter_count) const;
 
   /// The newest, if there is any.
   std::optional<std::filesystem::path> latest() const;

@@ -14,7 +14,7 @@ struct step_plan {
   index_t micro_batches;  ///< in one epoch
   index_t accumulation;   ///< micro-batches a step
   index_t epochs;
-  index_t max_steps;      ///< instead of the epochs, where above 0
+  index_t max_steps;  ///< instead of the epochs, where above 0
 
   index_t steps_an_epoch() const { return (micro_batches + accumulation - 1) / accumulation; }
   index_t total_steps() const { return max_steps > 0 ? max_steps : epochs * steps_an_epoch(); }

@@ -103,7 +103,8 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
 }
 
 std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& name) const {
-  if (const sbora::four_bit_view* codes = codes_.find_four_bit(name)) return frozen_weight{*codes, nullptr, codes->bytes()};
+  if (const sbora::four_bit_view* codes = codes_.find_four_bit(name))
+    return frozen_weight{*codes, nullptr, codes->bytes()};
   if (const sbora::int8_view* codes = codes_.find_int8(name)) return frozen_weight{*codes, nullptr, codes->bytes()};
   return std::nullopt;
 }
@@ -125,14 +126,16 @@ std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, mode
       tensors.take_head_for_embedding();
     } else if (!same_values(tensors, embedding_name, head_name)) {
       config.tie_word_embeddings = false;
-      notes.push_back(tensors.place(head_name) + "lm_head.weight differs from model.embed_tokens.weight, though "
+      notes.push_back(tensors.place(head_name) +
+                      "lm_head.weight differs from model.embed_tokens.weight, though "
                       "config.json says tie_word_embeddings: the head is used, as transformers 5 does it (4 uses the "
                       "embedding); say \"tie_word_embeddings\": false there if that is right");
     }
   }
   for (const std::string& name : tensors.names()) {
     if (!name.ends_with(inverse_frequencies) || has_frequencies_of(config, *tensors.find(name))) continue;
-    notes.push_back(tensors.place(name) + name + " isn't what config.json's rope_theta gives; config.json is followed, "
+    notes.push_back(tensors.place(name) + name +
+                    " isn't what config.json's rope_theta gives; config.json is followed, "
                     "as transformers does it");
     break;  // they are the same in all layers
   }

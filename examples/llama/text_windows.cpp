@@ -20,8 +20,7 @@ token_batch text_windows::micro_batch(index_t epoch, index_t index) const {
   token_batch batch{.sequences = sequences_, .length = length_, .tokens = {}, .labels = {}, .mask = {}};
   for (index_t row = 0; row < sequences_; ++row) {
     const index_t window = index * sequences_ + row;
-    const index_t begin = order_ == order::drawn ? random.below(begins)
-                                                 : window * begins / (batches_ * sequences_);
+    const index_t begin = order_ == order::drawn ? random.below(begins) : window * begins / (batches_ * sequences_);
     batch.tokens.insert(batch.tokens.end(), tokens_.begin() + begin, tokens_.begin() + begin + length_);
   }
   batch.labels = batch.tokens;

@@ -102,8 +102,8 @@ class training_run {
     done.gradient_norm = share * sbora::gradient_norm(std::span<const float>(gradient));
     if (!std::isfinite(done.loss.total) || !std::isfinite(done.gradient_norm)) throw_diverged(done);
     const double clip = plan_.max_grad_norm > 0 ? sbora::clip_scale(done.gradient_norm, plan_.max_grad_norm) : 1;
-    optimiser_.step(net_.parameters(), gradient,
-                    {.learning_rate = schedule_.at(step_), .gradient_scale = clip * share}, pool_);
+    optimiser_.step(net_.parameters(), gradient, {.learning_rate = schedule_.at(step_), .gradient_scale = clip * share},
+                    pool_);
     ++step_;
     return done;
   }
@@ -143,8 +143,10 @@ class training_run {
     const char* const what = std::isfinite(done.loss.total) ? "the gradient" : "the loss";
     std::string advice = step_ == 0 ? "nothing has been trained yet, so it isn't the learning rate; is this the "
                                       "checkpoint that its config.json describes?"
-                                    : format("the learning rate was %.3g: try a lower --learning_rate or more "
-                                             "--warmup_steps", schedule_.at(step_ - 1));
+                                    : format(
+                                          "the learning rate was %.3g: try a lower --learning_rate or more "
+                                          "--warmup_steps",
+                                          schedule_.at(step_ - 1));
     if (files_.checkpoints != nullptr) {
       if (const auto last = files_.checkpoints->latest()) advice += "; the last good checkpoint is " + last->string();
     }
@@ -161,8 +163,8 @@ class training_run {
 
   void record(const step_result& done, double seconds) {
     if (files_.metrics == nullptr) return;
-    const double epoch = static_cast<double>(plan_.steps.first_micro_batch(step_)) /
-                         static_cast<double>(plan_.steps.micro_batches);
+    const double epoch =
+        static_cast<double>(plan_.steps.first_micro_batch(step_)) / static_cast<double>(plan_.steps.micro_batches);
     nlohmann::json line = {{"step", step_},
                            {"epoch", epoch},
                            {"learning_rate", schedule_.at(step_ - 1)},
@@ -243,8 +245,8 @@ std::optional<validation_loss> evaluate_until(model& net, const batch_source& da
 
 }  // namespace
 
-training_result train(model& net, const training_plan& plan, const training_files& files,
-                      const run_state* resumed, thread_pool& pool, const communicator& processes) {
+training_result train(model& net, const training_plan& plan, const training_files& files, const run_state* resumed,
+                      thread_pool& pool, const communicator& processes) {
   return training_run(net, plan, files, resumed, pool, processes).run();
 }
 

@@ -34,13 +34,13 @@ struct training_files {
 };
 
 struct training_result {
-  index_t steps = 0;                 ///< taken, those before a resume included
-  int signal = 0;                    ///< that stopped it, or 0: it is finished
-  index_t own_steps = 0;             ///< taken since the start or the resume, which the next two are of
-  double step_seconds = 0;           ///< median
-  double last_loss = 0;              ///< of the last step that had a scored token
+  index_t steps = 0;        ///< taken, those before a resume included
+  int signal = 0;           ///< that stopped it, or 0: it is finished
+  index_t own_steps = 0;    ///< taken since the start or the resume, which the next two are of
+  double step_seconds = 0;  ///< median
+  double last_loss = 0;     ///< of the last step that had a scored token
   std::size_t optimiser_bytes = 0;
-  std::optional<double> best_loss;   ///< by validation
+  std::optional<double> best_loss;  ///< by validation
   index_t best_step = 0;
 };
 
@@ -56,8 +56,8 @@ struct training_result {
 ///             threads.
 /// Errors      what throw_not_finite() says where the loss or the gradient isn't finite, before the parameters change;
 ///             what checkpoint_folder and metrics_file throw.
-training_result train(model& net, const training_plan& plan, const training_files& files,
-                      const run_state* resumed, thread_pool& pool, const communicator& processes);
+training_result train(model& net, const training_plan& plan, const training_files& files, const run_state* resumed,
+                      thread_pool& pool, const communicator& processes);
 
 /// A loss without dropout, as the evaluation loop of transformers' Trainer (5.24) averages it: every sequence counts
 /// with the mean over its micro-batch's scored tokens, so tokens of short micro-batches weigh more. Micro-batches

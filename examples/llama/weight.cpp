@@ -34,8 +34,7 @@ frozen_weight dense_weight(const sbora::tensor_view& tensor) {
   return with_scalar(tensor, [&]<class Scalar>(Scalar) -> frozen_weight {
     if (tensor.is_aligned<Scalar>()) return {tensor.as_weight<Scalar>(), nullptr, tensor.data.size()};
     const auto copy = std::make_shared<const std::vector<Scalar>>(tensor.copy<Scalar>());
-    return {sbora::weight_view<const Scalar>(copy->data(), tensor.shape[0], tensor.shape[1]), copy,
-            tensor.data.size()};
+    return {sbora::weight_view<const Scalar>(copy->data(), tensor.shape[0], tensor.shape[1]), copy, tensor.data.size()};
   });
 }
 
@@ -49,9 +48,8 @@ frozen_weight quantise(const frozen_weight& stored, const load_options& options,
           }
           const auto codes = std::make_shared<const sbora::four_bit_weight>(
               view,
-              sbora::four_bit_options{.type = options.four_bit,
-                                      .blocksize = options.blocksize,
-                                      .nested = options.double_quant},
+              sbora::four_bit_options{
+                  .type = options.four_bit, .blocksize = options.blocksize, .nested = options.double_quant},
               pool);
           return {codes->view(), codes, codes->view().bytes()};
         } else {

@@ -16,9 +16,8 @@
 namespace llama {
 
 /// A frozen linear layer's weight as sbora takes it.
-using weight_source =
-    std::variant<sbora::weight_view<const float>, sbora::weight_view<const Eigen::bfloat16>,
-                 sbora::weight_view<const Eigen::half>, sbora::four_bit_view, sbora::int8_view>;
+using weight_source = std::variant<sbora::weight_view<const float>, sbora::weight_view<const Eigen::bfloat16>,
+                                   sbora::weight_view<const Eigen::half>, sbora::four_bit_view, sbora::int8_view>;
 
 struct frozen_weight {
   weight_source source;

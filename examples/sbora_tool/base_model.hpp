@@ -68,8 +68,8 @@ class base_model {
     std::map<std::string, std::uint64_t> found;
     for (const std::string& module : adapter.modules()) {
       if (!wanted(module)) continue;
-      found[module] = weights.visit(
-          module, [&](const auto& weight) { return sbora::base_fingerprint(weight, adapter, module); });
+      found[module] =
+          weights.visit(module, [&](const auto& weight) { return sbora::base_fingerprint(weight, adapter, module); });
     }
     return found;
   }

@@ -36,8 +36,7 @@ int convert(const convert_options& set) {
     case layout::native: save_sbora(adapter, set.output); break;
     case layout::official: save_sbora(adapter, set.output, sbora::sbora_layout::official); break;
     case layout::peft:
-      save_peft_lora(adapter, set.output,
-                     set.rslora_flag ? sbora::rslora_export::flag : sbora::rslora_export::folded);
+      save_peft_lora(adapter, set.output, set.rslora_flag ? sbora::rslora_export::flag : sbora::rslora_export::folded);
       break;
   }
   std::printf("SBoRA-%s adapter of %td modules, %s parameters, in %s\n", to_string(adapter.kind()), adapter.size(),

@@ -11,9 +11,9 @@ namespace {
 sbora::weight_changes changes_of(const sbora::model_adapter<float>& adapter) {
   sbora::weight_changes changes;
   for (const std::string& module : adapter.modules()) {
-    changes[module + ".weight"] = {{adapter.delta(module)}, adapter.config().fan_in_fan_out
-                                                                ? sbora::storage::in_by_out
-                                                                : sbora::storage::out_by_in};
+    changes[module + ".weight"] = {
+        {adapter.delta(module)},
+        adapter.config().fan_in_fan_out ? sbora::storage::in_by_out : sbora::storage::out_by_in};
   }
   return changes;
 }

@@ -9,7 +9,7 @@ namespace fs = std::filesystem;
 
 struct inspect_options {
   fs::path path;
-  fs::path base;      ///< empty: none
+  fs::path base;  ///< empty: none
   bool list = false;
 };
 
@@ -19,7 +19,7 @@ struct convert_options {
   fs::path input;
   fs::path output;
   layout to = layout::native;
-  fs::path base;      ///< empty: none
+  fs::path base;  ///< empty: none
   bool lenient = false;
   bool rslora_flag = false;
   bool record_base = false;
@@ -39,7 +39,7 @@ struct merge_options {
 struct diff_options {
   fs::path a;
   fs::path b;
-  fs::path base;      ///< empty: none
+  fs::path base;  ///< empty: none
   bool all = false;
 };
 

@@ -169,10 +169,8 @@ TEST_CASE("a region of the wrong side is rejected by both sizes") {
   const region ten(10, {3}), eight(8, {3});
   CHECK_NOTHROW(fa_adapter<float>(8, 10, ten));
   CHECK_NOTHROW(fb_adapter<float>(8, 10, eight));
-  CHECK_ERROR(shape_error, "sbora::fa_adapter: the region is of [0, 8), d_in is 10",
-              fa_adapter<float>(8, 10, eight));
-  CHECK_ERROR(shape_error, "sbora::fb_adapter: the region is of [0, 10), d_out is 8",
-              fb_adapter<float>(8, 10, ten));
+  CHECK_ERROR(shape_error, "sbora::fa_adapter: the region is of [0, 8), d_in is 10", fa_adapter<float>(8, 10, eight));
+  CHECK_ERROR(shape_error, "sbora::fb_adapter: the region is of [0, 10), d_out is 8", fb_adapter<float>(8, 10, ten));
   CHECK_ERROR(shape_error, "a weight of 0 x 10, both must be at least 1", fa_adapter<float>(0, 10, ten));
   CHECK_ERROR(shape_error, "8 x -1", fb_adapter<float>(8, -1, eight));
 }

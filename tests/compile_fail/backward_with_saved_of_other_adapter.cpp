@@ -10,8 +10,8 @@ using saved_inputs = sbora::fb_saved<float>;
 using saved_inputs = sbora::fa_saved<float>;
 #endif
 
-void test(matrix& weight, const matrix& dy, matrix& dx, sbora::fa_adapter<float>& adapter,
-          const saved_inputs& saved, sbora::workspace& memory) {
+void test(matrix& weight, const matrix& dy, matrix& dx, sbora::fa_adapter<float>& adapter, const saved_inputs& saved,
+          sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
   layer.backward(dy, dx, adapter, saved, memory);
 }

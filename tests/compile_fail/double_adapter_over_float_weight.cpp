@@ -9,8 +9,7 @@ using adapter_type = sbora::fa_adapter<double>;
 using adapter_type = sbora::fa_adapter<float>;
 #endif
 
-void test(matrix& weight, const matrix& x, matrix& y, const adapter_type& adapter,
-          sbora::workspace& memory) {
+void test(matrix& weight, const matrix& x, matrix& y, const adapter_type& adapter, sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
   layer.forward(x, y, adapter, memory);
 }

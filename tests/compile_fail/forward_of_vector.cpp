@@ -5,8 +5,8 @@
 
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-void test(matrix& weight, const std::vector<float>& x, matrix& y, sbora::fa_adapter<float>& adapter, sbora::fa_saved<float>& saved,
-          sbora::workspace& memory) {
+void test(matrix& weight, const std::vector<float>& x, matrix& y, sbora::fa_adapter<float>& adapter,
+          sbora::fa_saved<float>& saved, sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
 #if defined(SBORA_COMPILE_FAIL)
   layer.forward(x, y, memory);

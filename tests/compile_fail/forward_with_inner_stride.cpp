@@ -10,8 +10,7 @@ using stride = Eigen::Stride<Eigen::Dynamic, 2>;
 using stride = Eigen::OuterStride<>;
 #endif
 
-void test(matrix& weight, const Eigen::Map<const matrix, 0, stride>& x, matrix& y,
-          sbora::workspace& memory) {
+void test(matrix& weight, const Eigen::Map<const matrix, 0, stride>& x, matrix& y, sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
   layer.forward(x, y, memory);
 }

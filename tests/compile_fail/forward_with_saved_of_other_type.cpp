@@ -6,8 +6,7 @@
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 void test(matrix& weight, const matrix& x, matrix& y, sbora::fa_adapter<float>& adapter, std::vector<float>& floats,
-          sbora::fa_saved<float>& saved,
-          sbora::workspace& memory) {
+          sbora::fa_saved<float>& saved, sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
 #if defined(SBORA_COMPILE_FAIL)
   layer.forward(x, y, adapter, floats, memory);

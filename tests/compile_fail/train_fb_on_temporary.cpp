@@ -5,8 +5,8 @@
 
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-void test(matrix& weight, matrix& x, matrix& y, sbora::fb_adapter<float>& adapter,
-          sbora::fb_saved<float>& saved, sbora::workspace& memory) {
+void test(matrix& weight, matrix& x, matrix& y, sbora::fb_adapter<float>& adapter, sbora::fb_saved<float>& saved,
+          sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
 #if defined(SBORA_COMPILE_FAIL)
   layer.forward(matrix(x), y, adapter, saved, memory);

@@ -6,8 +6,7 @@
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 void test(matrix& weight, const matrix& x, matrix& y, sbora::fb_adapter<float>& adapter, sbora::fa_saved<float>& of_fa,
-          sbora::fb_saved<float>& saved,
-          sbora::workspace& memory) {
+          sbora::fb_saved<float>& saved, sbora::workspace& memory) {
   sbora::linear layer{sbora::weight_view{weight}};
 #if defined(SBORA_COMPILE_FAIL)
   layer.forward(x, y, adapter, of_fa, memory);

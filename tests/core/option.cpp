@@ -41,7 +41,8 @@ TEST_CASE("an option is what its type makes of it, or refused") {
     CHECK(as_used<float>("who", "x", range, 0) == 0);
   }
 
-  CHECK_ERROR(config_error, "who: x must be finite, got 3.402823466385289e+38, above the greatest float, 3.40282346638528",
+  CHECK_ERROR(config_error,
+              "who: x must be finite, got 3.402823466385289e+38, above the greatest float, 3.40282346638528",
               as_used<float>("who", "x", number, std::nextafter(double{floats::max()}, doubles::max())));
   CHECK_ERROR(config_error, "below the least normal float",
               as_used<float>("who", "x", positive, std::nextafter(double{floats::min()}, 0.0)));

@@ -17,8 +17,7 @@ using words = std::array<std::uint32_t, 4>;
 TEST_CASE("philox4x32 gives the known answers of Random123") {
   // kat_vectors of Random123 1.14, "philox4x32 10".
   CHECK(philox4x32({0, 0, 0, 0}, 0) == words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
-  CHECK(philox4x32({~0U, ~0U, ~0U, ~0U}, ~std::uint64_t{0}) ==
-        words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox4x32({~0U, ~0U, ~0U, ~0U}, ~std::uint64_t{0}) == words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
   CHECK(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822) ==
         words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
   STATIC_REQUIRE(philox4x32({0, 0, 0, 0}, 0)[0] == 0x6627e8d5);
@@ -30,17 +29,13 @@ TEST_CASE("random_stream is the same everywhere") {
     return std::vector<std::uint64_t>{stream.next(), stream.next(), stream.next(), stream.next()};
   };
   CHECK(first_four(random_stream(0)) ==
-        std::vector<std::uint64_t>{0xe169c58d6627e8d5, 0x5cb200dbf8e4cca4, 0x51c732a604faa329,
-                                   0x6a4474a6c990ef29});
+        std::vector<std::uint64_t>{0xe169c58d6627e8d5, 0x5cb200dbf8e4cca4, 0x51c732a604faa329, 0x6a4474a6c990ef29});
   CHECK(first_four(random_stream(42)) ==
-        std::vector<std::uint64_t>{0x77f5493b9ceaf053, 0x53ba6cfdfcdb2127, 0xa8875dcbd36c0225,
-                                   0xabaf0dabbac70475});
+        std::vector<std::uint64_t>{0x77f5493b9ceaf053, 0x53ba6cfdfcdb2127, 0xa8875dcbd36c0225, 0xabaf0dabbac70475});
   CHECK(first_four(random_stream(42, 1)) ==
-        std::vector<std::uint64_t>{0x2051e91302933769, 0xfdd21d9420ff9139, 0x1f70ab0736794079,
-                                   0xae3a5abf1e8dc7c5});
+        std::vector<std::uint64_t>{0x2051e91302933769, 0xfdd21d9420ff9139, 0x1f70ab0736794079, 0xae3a5abf1e8dc7c5});
   CHECK(first_four(random_stream(0xffffffffffffffff, 0x8000000000000005)) ==
-        std::vector<std::uint64_t>{0x6bfc91cae9ac6c3e, 0x2c76242f010a8629, 0xc1e1309023c41fc5,
-                                   0x4eb844fb5bb6c53f});
+        std::vector<std::uint64_t>{0x6bfc91cae9ac6c3e, 0x2c76242f010a8629, 0xc1e1309023c41fc5, 0x4eb844fb5bb6c53f});
 }
 
 TEST_CASE("below is the same everywhere") {

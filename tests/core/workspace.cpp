@@ -79,7 +79,8 @@ TEST_CASE("a span that is too small throws and names both sizes") {
   workspace unaligned(shifted.span());
   CHECK_ERROR(sbora::workspace_error, "the span given has 640", unaligned.reserve(640));
   unaligned.reserve(640 - 56);
-  CHECK_ERROR(sbora::workspace_error, "696 bytes needed, the span given has 640; 56 of them because it doesn't start on",
+  CHECK_ERROR(sbora::workspace_error,
+              "696 bytes needed, the span given has 640; 56 of them because it doesn't start on",
               unaligned.reserve(640));
 
   workspace none{std::span<std::byte>{}};

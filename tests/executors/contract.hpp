@@ -98,9 +98,13 @@ void check_nesting(Executor& pool) {
   }
   // An exception of an inner call comes through both.
   for (int round = 0; round < 20; ++round) {
-    CHECK_THROWS_AS(pool.parallel_for(4, [&](index_t) {
-      pool.parallel_for(4, [](index_t i) { if (i == 2) throw std::runtime_error("inner"); });
-    }), std::runtime_error);
+    CHECK_THROWS_AS(pool.parallel_for(4,
+                                      [&](index_t) {
+                                        pool.parallel_for(4, [](index_t i) {
+                                          if (i == 2) throw std::runtime_error("inner");
+                                        });
+                                      }),
+                    std::runtime_error);
   }
 }
 
@@ -136,10 +140,12 @@ template <class Executor>
 void check_greatest_count(Executor& pool) {
   for (int round = 0; round < 20; ++round) {
     std::atomic<index_t> least{0};
-    CHECK_THROWS_AS(pool.parallel_for(std::numeric_limits<index_t>::max(), [&](index_t i) {
-      if (i < least.load()) least.store(i);
-      if (i >= 50) throw std::runtime_error("enough");
-    }), std::runtime_error);
+    CHECK_THROWS_AS(pool.parallel_for(std::numeric_limits<index_t>::max(),
+                                      [&](index_t i) {
+                                        if (i < least.load()) least.store(i);
+                                        if (i >= 50) throw std::runtime_error("enough");
+                                      }),
+                    std::runtime_error);
     CHECK(least.load() == 0);
   }
   check_every_index_once(pool);

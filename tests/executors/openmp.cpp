@@ -55,7 +55,8 @@ TEST_CASE("an openmp_executor takes the greatest count") {
   }
 }
 
-TEST_CASE("an openmp_executor's tasks compute in the caller's floating-point environment, the team otherwise in its own") {
+TEST_CASE(
+    "an openmp_executor's tasks compute in the caller's floating-point environment, the team otherwise in its own") {
   check_float_environment([] { return std::make_unique<openmp_executor>(3); });
   {
     const sbora::denormal_guard guard;

@@ -63,16 +63,11 @@ struct training {
 /// Everything that a few training steps write, as one run of numbers.
 template <adapter_kind Kind, class Weight, class Activation, class Executor>
 std::vector<float> train(const training& how, Executor& pool) {
-  using saved_type = std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>,
-                                        sbora::fb_saved<float, Activation>>;
+  using saved_type =
+      std::conditional_t<Kind == adapter_kind::fa, sbora::fa_saved<float>, sbora::fb_saved<float, Activation>>;
   // Several tasks everywhere: rows (tokens), columns, narrow products, gathers, merges.
-  layer_problem<Kind, typename Weight::scalar> p({.d_out = 140,
-                                                  .d_in = 290,
-                                                  .rank = 9,
-                                                  .tokens = how.tokens,
-                                                  .padding = 1,
-                                                  .bias = true,
-                                                  .dropout = how.dropout});
+  layer_problem<Kind, typename Weight::scalar> p(
+      {.d_out = 140, .d_in = 290, .rank = 9, .tokens = how.tokens, .padding = 1, .bias = true, .dropout = how.dropout});
   Weight weight;
   const auto layer = weight.layer_of(p);
   padded_matrix<Activation> x(how.tokens, 290, 1), dy(how.tokens, 140), y(how.tokens, 140, 2), dx(x);
@@ -184,13 +179,10 @@ TEST_CASE("training on quantised weights gives the same bits on every executor")
   check_training<quantised<sbora::int8_weight>, Eigen::bfloat16>();
 }
 TEST_CASE("merging into float weights gives the same bits on every executor") { check_merging<float>(); }
-TEST_CASE("merging into bfloat16 weights gives the same bits on every executor") {
-  check_merging<Eigen::bfloat16>();
-}
+TEST_CASE("merging into bfloat16 weights gives the same bits on every executor") { check_merging<Eigen::bfloat16>(); }
 
 TEST_CASE("layers may run on several threads at once, with a workspace each") {
-  const layer_problem<adapter_kind::fa, float> p(
-      {.d_out = 70, .d_in = 60, .rank = 5, .tokens = 20, .dropout = 0.2});
+  const layer_problem<adapter_kind::fa, float> p({.d_out = 70, .d_in = 60, .rank = 5, .tokens = 20, .dropout = 0.2});
   const auto layer = p.layer();
   auto expected = p.empty_y();
   sbora::workspace memory;

@@ -67,7 +67,9 @@ int works(Executor& pool) {
       if (count.load() != 1) return 1;
     }
     try {
-      pool.parallel_for(10, [](index_t i) { if (i == 3) throw std::runtime_error("task"); });
+      pool.parallel_for(10, [](index_t i) {
+        if (i == 3) throw std::runtime_error("task");
+      });
       return 2;
     } catch (const std::runtime_error&) {
     }
@@ -153,9 +155,9 @@ TEST_CASE("the child of a fork may use an openmp_executor") {
   sbora::openmp_executor pool(3);
   CHECK(works(pool) == 0);
   CHECK(in_child([&] {
-    sbora::openmp_executor own(2);
-    return works(pool) + works(own);
-  }) == 0);
+          sbora::openmp_executor own(2);
+          return works(pool) + works(own);
+        }) == 0);
   CHECK(works(pool) == 0);
 }
 #endif

@@ -34,9 +34,8 @@ std::string file_of(const Tensors& tensors, const std::map<std::string, std::str
   // The header has them by descending dtype, then name.
   std::vector<const sbora::tensor_view*> order;
   for (const sbora::tensor_view& tensor : tensors.tensors()) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return a->type != b->type ? a->type > b->type : a->name < b->name;
-  });
+  std::sort(order.begin(), order.end(),
+            [](const auto* a, const auto* b) { return a->type != b->type ? a->type > b->type : a->name < b->name; });
   for (const sbora::tensor_view* tensor : order) {
     if constexpr (requires { tensors.write(tensor->name, [](std::span<const std::byte>) {}); }) {
       tensors.write(tensor->name, [&](std::span<const std::byte> piece) {
@@ -130,7 +129,8 @@ void merge(const adapter& of) {
     std::vector<index_t> shape = {part.d_out(), part.d_in()};
     if (transposed) std::swap(shape[0], shape[1]);
     const sbora::tensor_view tensor = {module, sbora::dtype::f32, shape, std::as_bytes(std::span(weight))};
-    const sbora::weight_change change = {{part.delta()}, transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in};
+    const sbora::weight_change change = {{part.delta()},
+                                         transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in};
     require(sbora::detail::tensor_merge::problem(tensor, change).empty());
     std::vector<float> merged;
     sbora::detail::tensor_merge merging(tensor, change);
@@ -145,7 +145,8 @@ void merge(const adapter& of) {
         const index_t index = part.target().indices()[static_cast<std::size_t>(j)];
         const index_t row = fa ? k : index, column = fa ? index : k;
         const volatile float update = scale * part.matrix()(fa ? k : j, fa ? j : k);
-        weight[static_cast<std::size_t>(transposed ? column * part.d_out() + row : row * part.d_in() + column)] += update;
+        weight[static_cast<std::size_t>(transposed ? column * part.d_out() + row : row * part.d_in() + column)] +=
+            update;
       }
     }
     require(same_bits(merged, weight));
@@ -162,7 +163,8 @@ void run(const fuzz::folder& input) {
   const unsigned command = input.command;
   const bool lenient = (command & 2U) != 0;
   const auto model = (command & 1U) != 0 ? std::span(modules()) : std::span<const sbora::model_module>();
-  const sbora::loaded_adapter<float> loaded = load(input, model, lenient ? sbora::strictness::lenient : sbora::strictness::strict);
+  const sbora::loaded_adapter<float> loaded =
+      load(input, model, lenient ? sbora::strictness::lenient : sbora::strictness::strict);
   inspect(loaded.adapter);
   if ((command & 4U) != 0 && !lenient) {
     require_same(loaded.adapter, load(input, model, sbora::strictness::lenient).adapter);
@@ -219,7 +221,8 @@ std::vector<fuzz::seed> make_seeds() {
       config.target_modules.names = {"q_proj", "v_proj"};
       if (variant == 1) config.rank_pattern = {{"layers.1.q_proj", 1}}, config.alpha_pattern = {{"v_proj", 0.5}};
       if (variant == 2) config.target_modules = {{}, ".*q_proj"}, config.use_rslora = true, config.lora_dropout = 0.1;
-      if (variant == 3) config.layers_to_transform = {1}, config.layers_pattern = {"layers"}, config.fan_in_fan_out = true;
+      if (variant == 3)
+        config.layers_to_transform = {1}, config.layers_pattern = {"layers"}, config.fan_in_fan_out = true;
       auto made = sbora::make_adapter<float>(config, modules(), static_cast<std::uint64_t>(variant));
       float next = 0.5F;
       for (float& value : made.parameters()) value = next += 0.25F;
@@ -228,7 +231,7 @@ std::vector<fuzz::seed> make_seeds() {
         try {
           seeds.emplace_back(written(made, as));
           seeds.back().files.config = fuzz::text_of(seeds.back().config);  // shorter
-        } catch (const sbora::config_error&) {  // the official layout can't say it
+        } catch (const sbora::config_error&) {                             // the official layout can't say it
         }
       }
     }

@@ -76,10 +76,12 @@ inline json any_value(random_source& random) {
     case 7: return (std::uint64_t{1} << random() % 64) + random() % 32;
     case 8: return (std::uint64_t{1} << random() % 64) - 1;
     case 9: return std::vector<double>{0.5, 1e-320, 1e39, 1e308, 1.5, 0.1}[random() % 6];
-    case 10: return std::vector<std::string>{"F32", "F16", "BF16", "F64", "I64", "I32", "U8", "BOOL", "F4"}[random() % 9];
+    case 10:
+      return std::vector<std::string>{"F32", "F16", "BF16", "F64", "I64", "I32", "U8", "BOOL", "F4"}[random() % 9];
     case 11:
-      return std::vector<std::string>{"q_proj", "proj", ".*", "a{99}", "(a|b)*", "sbora_fa", "sbora_fb", "LORA", "SBORA",
-                                      "all-linear", "0123456789abcdef", "layers", "^m", "q_proj$"}[random() % 14];
+      return std::vector<std::string>{"q_proj",           "proj",     ".*",   "a{99}",  "(a|b)*",
+                                      "sbora_fa",         "sbora_fb", "LORA", "SBORA",  "all-linear",
+                                      "0123456789abcdef", "layers",   "^m",   "q_proj$"}[random() % 14];
     default: return static_cast<std::int64_t>(random() % 10);
   }
 }
@@ -129,7 +131,8 @@ inline void mutate_tree(json& tree, random_source& random, const json& other) {
       else *here = any;
       break;
     case 4:
-      if (here->is_string()) *here = mutated_bytes(here->get<std::string>(), here->get_ref<const std::string&>().size() + 16);
+      if (here->is_string())
+        *here = mutated_bytes(here->get<std::string>(), here->get_ref<const std::string&>().size() + 16);
       else *here = any;
       break;
     case 5: {  // the same key's value of another file
@@ -150,7 +153,8 @@ inline std::string laid_out(json header, std::string data) {
                                                                   {"I64", 8}, {"I32", 4}, {"U8", 1},   {"BOOL", 1}};
   std::size_t end = 0;
   for (auto& [name, tensor] : header.items()) {
-    if (name == "__metadata__" || !tensor.is_object() || !tensor.contains("shape") || !tensor["shape"].is_array()) continue;
+    if (name == "__metadata__" || !tensor.is_object() || !tensor.contains("shape") || !tensor["shape"].is_array())
+      continue;
     std::size_t bytes = 0;
     for (const auto& [dtype, size] : sizes) {
       if (tensor.contains("dtype") && tensor["dtype"] == dtype) bytes = size;

@@ -113,8 +113,7 @@ TEST_CASE("PEFT's config is read, with patterns in their order") {
   CHECK(config.layers_to_transform == std::vector<index_t>{0, 3});
   CHECK(config.layers_pattern == lines{"layers"});
   CHECK(config.rank_pattern == std::vector<sbora::module_pattern<index_t>>{{"z", 3}, {"a", 4}});
-  CHECK(config.alpha_pattern ==
-        std::vector<sbora::module_pattern<double>>{{"layers.3.q_proj", 2.5}, {"q_proj", 4}});
+  CHECK(config.alpha_pattern == std::vector<sbora::module_pattern<double>>{{"layers.3.q_proj", 2.5}, {"q_proj", 4}});
   CHECK(config.revision == "main");
   CHECK(skipped.empty());
 }
@@ -184,20 +183,14 @@ TEST_CASE("everything that would be ignored is refused at once, and left out whe
     "velora_config": {"a": 1}, "monteclora_config": {"a": 1}, "arrow_config": {"a": 1}, "kasa_config": {"a": 1},
     "enable_lora": [true, false], "init_lora_weights": "pissa_niter_16"})";
   CHECK(problems_of(text) ==
-        lines{R"(bias: only "none" is supported, got "all")",
-              "alora_invocation_tokens isn't supported, got [5]",
-              R"(arrow_config isn't supported, got {"a":1})",
-              "enable_lora isn't supported, got [true,false]",
-              R"(kasa_config isn't supported, got {"a":1})",
-              "layer_replication isn't supported, got [[0,4]]",
-              "lora_bias isn't supported, got true",
-              R"(modules_to_save isn't supported, got ["lm_head"])",
+        lines{R"(bias: only "none" is supported, got "all")", "alora_invocation_tokens isn't supported, got [5]",
+              R"(arrow_config isn't supported, got {"a":1})", "enable_lora isn't supported, got [true,false]",
+              R"(kasa_config isn't supported, got {"a":1})", "layer_replication isn't supported, got [[0,4]]",
+              "lora_bias isn't supported, got true", R"(modules_to_save isn't supported, got ["lm_head"])",
               R"(monteclora_config isn't supported, got {"a":1})",
               R"(target_parameters isn't supported, got ["experts.w"])",
-              "trainable_token_indices isn't supported, got [1,2]",
-              R"(use_bdlora isn't supported, got {"a":1})",
-              "use_dora isn't supported, got true",
-              "use_qalora isn't supported, got true",
+              "trainable_token_indices isn't supported, got [1,2]", R"(use_bdlora isn't supported, got {"a":1})",
+              "use_dora isn't supported, got true", "use_qalora isn't supported, got true",
               R"(velora_config isn't supported, got {"a":1})",
               "init_lora_weights: 'pissa_niter_16' changes the base weights"});
   const auto [config, skipped] = parse_adapter_config(text, strictness::lenient);
@@ -276,7 +269,8 @@ TEST_CASE("values of the wrong type or range are refused in either mode") {
 TEST_CASE("all problems come at once, and long values are cut short") {
   const std::string text =
       R"({"peft_type": "LORA", "r": 0, "lora_alpha": "x", "use_dora": true, "rank_pattern": {"a": 1.5, "b": 2, "c": []},
-          "target_modules": [")" + std::string(500, 'x') + R"(", 1]})";
+          "target_modules": [")" +
+      std::string(500, 'x') + R"(", 1]})";
   const lines problems = problems_of(text);
   REQUIRE(problems.size() == 6);
   for (const std::string& problem : problems) CHECK(problem.size() < 150);
@@ -290,8 +284,8 @@ TEST_CASE("what isn't an object of JSON is a format error") {
     CHECK_THROWS_AS(parse_adapter_config(text), format_error);
     CHECK_THROWS_AS(parse_adapter_config(text, strictness::lenient), format_error);
   }
-  CHECK_ERROR(format_error, "/x/adapter_config.json", parse_adapter_config("{", strictness::strict,
-                                                                           "/x/adapter_config.json"));
+  CHECK_ERROR(format_error, "/x/adapter_config.json",
+              parse_adapter_config("{", strictness::strict, "/x/adapter_config.json"));
   const std::string deep = R"({"x": )" + std::string(100000, '[') + std::string(100000, ']') + "}";
   CHECK_ERROR(format_error, "deeper", parse_adapter_config(deep));
 }

@@ -59,9 +59,8 @@ TEST_CASE("an adapter has the modules that the config chooses, in the model's or
   config.alpha_pattern = {{"q_proj", 7}};
   model_adapter<float> adapter = make_adapter(config, small, 5);
   CHECK(adapter.kind() == adapter_kind::fa);
-  CHECK(adapter.modules() ==
-        std::vector<std::string>{"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj",
-                                 "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj"});
+  CHECK(adapter.modules() == std::vector<std::string>{"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj",
+                                                      "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj"});
   CHECK(adapter.parameter_count() == 12 * 4 + 20 * 4 + 12 * 4 + 20 * 2);
   CHECK(trainable_parameters(config, small) == adapter.parameter_count());
   CHECK(adapter.fa("model.layers.1.mlp.up_proj").rank() == 2);
@@ -115,15 +114,15 @@ TEST_CASE("regions depend on the seed and the module's name, not on the other mo
 
 TEST_CASE("regions can be chosen otherwise") {
   std::vector<std::string> asked;
-  const auto adapter = make_adapter<double>(
-      config_of(adapter_kind::fb, {"k_proj"}, 3), small, 5,
-      [&](const model_module& module, index_t dim, index_t rank, std::uint64_t seed) {
-        asked.push_back(module.name);
-        CHECK(dim == 6);
-        CHECK(rank == 3);
-        CHECK(seed == sbora::module_seed(5, module.name, 0));
-        return region(dim, {5, 0, 3});
-      });
+  const auto adapter =
+      make_adapter<double>(config_of(adapter_kind::fb, {"k_proj"}, 3), small, 5,
+                           [&](const model_module& module, index_t dim, index_t rank, std::uint64_t seed) {
+                             asked.push_back(module.name);
+                             CHECK(dim == 6);
+                             CHECK(rank == 3);
+                             CHECK(seed == sbora::module_seed(5, module.name, 0));
+                             return region(dim, {5, 0, 3});
+                           });
   CHECK(asked == adapter.modules());
   CHECK(adapter.fb(asked[1]).target() == region(6, {5, 0, 3}));
 }
@@ -205,9 +204,8 @@ TEST_CASE("a set keeps adapters by name, and the first is active") {
   CHECK(&set.at("math.2") == &chat);
   CHECK_FALSE(set.has("mat"));
   CHECK(set.parameter_count() == math.parameter_count() + chat.parameter_count());
-  CHECK(set.status() == std::vector<adapter_status>{
-                            {"math", adapter_kind::fa, true, true, 10, math.parameter_count()},
-                            {"math.2", adapter_kind::fb, false, false, 2, 2 * 4 * 12}});
+  CHECK(set.status() == std::vector<adapter_status>{{"math", adapter_kind::fa, true, true, 10, math.parameter_count()},
+                                                    {"math.2", adapter_kind::fb, false, false, 2, 2 * 4 * 12}});
   set.set_active(std::vector<std::string>{"math.2", "math"});
   CHECK(set.status()[1].active);
   set.set_enabled(false);
@@ -262,11 +260,11 @@ TEST_CASE("an adapter of another model is refused with every module that doesn't
     set.add("large", std::move(of_larger));
     FAIL("not refused");
   } catch (const sbora::checkpoint_error& error) {
-    CHECK(error.problems() == std::vector<std::string>{
-                                  "module 'model.layers.0.self_attn.k_proj' is 6 x 12, the adapter is for 12 x 12",
-                                  "module 'model.layers.1.self_attn.k_proj' is 6 x 12, the adapter is for 12 x 12",
-                                  "module 'model.layers.2.self_attn.q_proj' is none of the model's",
-                                  "module 'model.layers.2.self_attn.k_proj' is none of the model's"});
+    CHECK(error.problems() ==
+          std::vector<std::string>{"module 'model.layers.0.self_attn.k_proj' is 6 x 12, the adapter is for 12 x 12",
+                                   "module 'model.layers.1.self_attn.k_proj' is 6 x 12, the adapter is for 12 x 12",
+                                   "module 'model.layers.2.self_attn.q_proj' is none of the model's",
+                                   "module 'model.layers.2.self_attn.k_proj' is none of the model's"});
   }
   CHECK(set.size() == 0);
 }
@@ -311,8 +309,6 @@ TEST_CASE("layers compute with the deltas of the enabled adapters") {
   }
   CHECK(set.deltas(module).size() == 2);
   set.set_enabled(false);
-  {
-    const sbora::scoped_base_model guard(set);
-  }
+  { const sbora::scoped_base_model guard(set); }
   CHECK_FALSE(set.enabled());
 }

@@ -151,9 +151,9 @@ TEST_CASE("an access list comes along, or nobody has more than the others") {
   const temporary_directory directory;
   write_file(directory / "x", "old");
   // user::rw- user:1234:r-- group::--- mask::r-- other::---: the mode's group bits are the mask.
-  const unsigned char list[] = {2, 0, 0, 0, 1, 0, 6, 0, 0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 4, 0, 0xD2, 4, 0, 0,
-                                4, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x10, 0, 4, 0, 0xFF, 0xFF, 0xFF, 0xFF,
-                                0x20, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF};
+  const unsigned char list[] = {2, 0,    0,    0,    1,    0,    6,    0, 0xFF, 0xFF, 0xFF, 0xFF, 2,    0,    4,
+                                0, 0xD2, 4,    0,    0,    4,    0,    0, 0,    0xFF, 0xFF, 0xFF, 0xFF, 0x10, 0,
+                                4, 0,    0xFF, 0xFF, 0xFF, 0xFF, 0x20, 0, 0,    0,    0xFF, 0xFF, 0xFF, 0xFF};
   if (::setxattr((directory / "x").c_str(), "system.posix_acl_access", list, sizeof list, 0) != 0) {
     WARN("no access lists here");
     return;
@@ -332,8 +332,8 @@ TEST_CASE("a full disk is an error that says so, and its space is free again") {
   });
   const std::string after = message_of<sbora::file_error>([&] { unreserved.commit(); });
   const std::vector<float> many(400'000, 1);
-  const std::string message = message_of<sbora::file_error>(
-      [&] { write_safetensors(path, std::vector{tensor_of("w", many, {400'000})}); });
+  const std::string message =
+      message_of<sbora::file_error>([&] { write_safetensors(path, std::vector{tensor_of("w", many, {400'000})}); });
   const bool old = read_file(path) == "old";
   const std::size_t files = files_in(directory.path());
   replace(path, half + "fits");

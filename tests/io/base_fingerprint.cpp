@@ -38,8 +38,8 @@ std::uint64_t expected(const std::vector<float>& weight, adapter_kind kind, cons
 
 TEST_CASE("a fingerprint is of the region's elements and of no others") {
   const std::vector<float> weight = random_vector<float>(d_out * d_in, 1);
-  for (const auto& [kind, target] : {std::pair(adapter_kind::fa, region(d_in, {3, 0})),
-                                     std::pair(adapter_kind::fb, region(d_out, {6, 2, 4}))}) {
+  for (const auto& [kind, target] :
+       {std::pair(adapter_kind::fa, region(d_in, {3, 0})), std::pair(adapter_kind::fb, region(d_out, {6, 2, 4}))}) {
     const weight_view<const float> view(weight.data(), d_out, d_in);
     const std::uint64_t whole = base_fingerprint(view, kind, target);
     CHECK(whole == expected(weight, kind, target));
@@ -71,9 +71,10 @@ TEST_CASE("types that hold the same numbers, and both storage orders, have one f
 }
 
 TEST_CASE("an adapter for another base is refused by module") {
-  sbora::model_adapter<float> adapter(adapter_kind::fb, {}, {{"a", d_out, d_in, region(d_out, {1}), 1},
-                                                             {"b", d_out, d_in, region(d_out, {2}), 1},
-                                                             {"c", d_out, d_in, region(d_out, {3}), 1}});
+  sbora::model_adapter<float> adapter(adapter_kind::fb, {},
+                                      {{"a", d_out, d_in, region(d_out, {1}), 1},
+                                       {"b", d_out, d_in, region(d_out, {2}), 1},
+                                       {"c", d_out, d_in, region(d_out, {3}), 1}});
   std::vector<float> weight = random_vector<float>(d_out * d_in, 1);
   const weight_view view(weight.data(), d_out, d_in);
   for (const char* module : {"a", "b"}) adapter.set_base_fingerprint(module, base_fingerprint(view, adapter, module));

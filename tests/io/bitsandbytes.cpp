@@ -39,7 +39,8 @@ struct example {
   std::map<std::string, std::vector<std::byte>> bytes;
 
   explicit example(index_t d_out = 15)
-      : nf4(view(d_out)), nested(view(d_out), {.type = four_bit_type::fp4, .blocksize = 32, .nested = true}),
+      : nf4(view(d_out)),
+        nested(view(d_out), {.type = four_bit_type::fp4, .blocksize = 32, .nested = true}),
         int8(view(d_out)) {
     sbora::bitsandbytes_writer writer;
     writer.add("a.weight", nf4.view(), dtype::bf16);
@@ -54,9 +55,7 @@ struct example {
       tensor.data = copy;
     }
   }
-  sbora::weight_view<float> view(index_t d_out) {
-    return {values.randomise(3).data(), d_out, 36};
-  }
+  sbora::weight_view<float> view(index_t d_out) { return {values.randomise(3).data(), d_out, 36}; }
 
   sbora::tensor_view& at(std::string_view name) {
     for (sbora::tensor_view& tensor : tensors) {
@@ -75,9 +74,7 @@ struct example {
     at(name).data = copy;
     at(name).shape = {static_cast<index_t>(text.size())};
   }
-  std::string text(std::string_view name) {
-    return std::string(sbora::detail::text_of(at(name).data));
-  }
+  std::string text(std::string_view name) { return std::string(sbora::detail::text_of(at(name).data)); }
   /// The state with a part of its text replaced.
   void edit(std::string_view name, std::string_view old, std::string_view now) {
     std::string json = text(name);
@@ -149,8 +146,7 @@ TEST_CASE("tensors have the names, types, shapes and JSON of bitsandbytes") {
   is("c.SCB", dtype::f32, {15});
   is("c.weight_format", dtype::u8, {});
   CHECK(made.tensors.size() == 4 + 6 + 3 + 1);
-  CHECK(made.text(nf4_state) ==
-        R"({"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [15, 36]})");
+  CHECK(made.text(nf4_state) == R"({"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [15, 36]})");
   // As json.dumps of bitsandbytes 0.50 gives it; a dump of google/gemma.cpp#533 has these lengths.
   CHECK(sbora::detail::to_json({four_bit_type::nf4, 64, dtype::f16, 6912, 1152, {}}).size() == 81);
   CHECK(sbora::detail::to_json({four_bit_type::nf4, 64, dtype::f16, 256, 1152, {}}).size() == 80);
@@ -160,12 +156,21 @@ TEST_CASE("tensors have the names, types, shapes and JSON of bitsandbytes") {
 }
 
 TEST_CASE("floats are printed as Python does") {
-  const std::pair<double, const char*> cases[] = {
-      {0.0, "0.0"}, {-0.0, "-0.0"}, {1.0, "1.0"}, {-2.5, "-2.5"}, {0.1, "0.1"}, {1e15, "1000000000000000.0"},
-      {1e16, "1e+16"}, {123456789012345680.0, "1.2345678901234568e+17"}, {1e-4, "0.0001"}, {1e-5, "1e-05"},
-      {static_cast<double>(2.8739599e-05F), "2.873959965654649e-05"},
-      {static_cast<double>(0.028739598F), "0.028739597648382187"}, {3.4028234663852886e+38, "3.4028234663852886e+38"},
-      {1e100, "1e+100"}, {5e-324, "5e-324"}};
+  const std::pair<double, const char*> cases[] = {{0.0, "0.0"},
+                                                  {-0.0, "-0.0"},
+                                                  {1.0, "1.0"},
+                                                  {-2.5, "-2.5"},
+                                                  {0.1, "0.1"},
+                                                  {1e15, "1000000000000000.0"},
+                                                  {1e16, "1e+16"},
+                                                  {123456789012345680.0, "1.2345678901234568e+17"},
+                                                  {1e-4, "0.0001"},
+                                                  {1e-5, "1e-05"},
+                                                  {static_cast<double>(2.8739599e-05F), "2.873959965654649e-05"},
+                                                  {static_cast<double>(0.028739598F), "0.028739597648382187"},
+                                                  {3.4028234663852886e+38, "3.4028234663852886e+38"},
+                                                  {1e100, "1e+100"},
+                                                  {5e-324, "5e-324"}};
   for (const auto& [value, text] : cases) CHECK(sbora::detail::python_float(value) == text);
 }
 
@@ -204,45 +209,34 @@ TEST_CASE("every inconsistency is refused, by its name") {
   refused("a.weight: .quant_state.bitsandbytes__nf4 is missing", [](example& made) { made.remove(nf4_state); });
   refused("c.weight: SCB is missing", [](example& made) { made.remove("c.SCB"); });
   refused("c.weight: codes is missing", [](example& made) { made.remove("c.weight"); });
-  refused("has states of nf4 and fp4", [](example& made) {
-    made.at(fp4_state).name = "a.weight.quant_state.bitsandbytes__fp4";
-  });
+  refused("has states of nf4 and fp4",
+          [](example& made) { made.at(fp4_state).name = "a.weight.quant_state.bitsandbytes__fp4"; });
   refused("has states of 4 bits and of int8", [](example& made) { made.at("c.SCB").name = "a.SCB"; });
-  refused("a.weight: .absmax is U8, expected F32", [](example& made) {
-    made.at("a.weight.absmax").type = dtype::u8;
-  });
-  refused("a.weight: .quant_map isn't the code book of nf4", [](example& made) {
-    made.bytes["a.weight.quant_map"][5] ^= std::byte{1};
-  });
-  refused(".quant_map isn't the code book of nf4", [](example& made) {
-    made.at("a.weight.quant_map").data = made.at("a.weight.quant_map").data.first(60);
-  });
-  refused("codes has 269 elements, expected 270", [](example& made) {
-    made.at("a.weight").data = made.at("a.weight").data.first(269);
-  });
-  refused("absmax has 8 elements, expected 9", [](example& made) {
-    made.at("a.weight.absmax").data = made.at("a.weight.absmax").data.first(32);
-  });
+  refused("a.weight: .absmax is U8, expected F32", [](example& made) { made.at("a.weight.absmax").type = dtype::u8; });
+  refused("a.weight: .quant_map isn't the code book of nf4",
+          [](example& made) { made.bytes["a.weight.quant_map"][5] ^= std::byte{1}; });
+  refused(".quant_map isn't the code book of nf4",
+          [](example& made) { made.at("a.weight.quant_map").data = made.at("a.weight.quant_map").data.first(60); });
+  refused("codes has 269 elements, expected 270",
+          [](example& made) { made.at("a.weight").data = made.at("a.weight").data.first(269); });
+  refused("absmax has 8 elements, expected 9",
+          [](example& made) { made.at("a.weight.absmax").data = made.at("a.weight.absmax").data.first(32); });
   refused("absmax[1] = inf isn't finite", [](example& made) {
     const float infinite = std::numeric_limits<float>::infinity();
     std::memcpy(&made.bytes["a.weight.absmax"][4], &infinite, sizeof infinite);
   });
-  refused("nested_absmax has 0 elements, expected 1", [](example& made) {
-    made.at("b.weight.nested_absmax").data = {};
-  });
+  refused("nested_absmax has 0 elements, expected 1",
+          [](example& made) { made.at("b.weight.nested_absmax").data = {}; });
   refused("nested_table has 255 elements, expected 256", [](example& made) {
     made.at("b.weight.nested_quant_map").data = made.at("b.weight.nested_quant_map").data.first(255 * 4);
   });
-  refused("absmax has 14 elements, expected 15", [](example& made) {
-    made.at("c.SCB").data = made.at("c.SCB").data.first(14 * 4);
-  });
-  refused("c.weight: has shape [540], expected two dimensions", [](example& made) {
-    made.at("c.weight").shape = {540};
-  });
+  refused("absmax has 14 elements, expected 15",
+          [](example& made) { made.at("c.SCB").data = made.at("c.SCB").data.first(14 * 4); });
+  refused("c.weight: has shape [540], expected two dimensions",
+          [](example& made) { made.at("c.weight").shape = {540}; });
   refused("c.weight: weight_format isn't 0", [](example& made) { made.bytes["c.weight_format"][0] = std::byte{2}; });
-  refused(".nested_absmax is there, and the state isn't nested", [](example& made) {
-    made.at("b.weight.nested_absmax").name = "a.weight.nested_absmax";
-  });
+  refused(".nested_absmax is there, and the state isn't nested",
+          [](example& made) { made.at("b.weight.nested_absmax").name = "a.weight.nested_absmax"; });
 
   const auto edited = [&](const char* state, std::string_view old, std::string_view now, const std::string& expected) {
     refused(expected, [&](example& made) { made.edit(state, old, now); });

@@ -18,8 +18,8 @@ void write_tensors(const std::filesystem::path& path, const std::vector<std::str
   for (const std::string& name : names) {
     const std::string begin = std::to_string(data.size());
     data += static_cast<char>(data.size() + 1);
-    header += (header.size() == 1 ? "\"" : ",\"") + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + begin + "," +
-              std::to_string(data.size()) + "]}";
+    header += (header.size() == 1 ? "\"" : ",\"") + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + begin +
+              "," + std::to_string(data.size()) + "]}";
   }
   const auto bytes = safetensors_bytes(header + "}");
   write_file(path, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()) + data);
@@ -79,7 +79,9 @@ TEST_CASE("shards by their index, and what points into them stays when the check
 TEST_CASE("everything that is wrong with a sharded checkpoint, at once") {
   const temporary_directory directory;
   const auto index = directory / "model.safetensors.index.json";
-  write_file(index, R"({"weight_map":{"a":"s2","b":"s1","c":"s2","d":"gone","e":"../up","f":"/etc/passwd","g":"broken","h":"s1","i":""}})");
+  write_file(
+      index,
+      R"({"weight_map":{"a":"s2","b":"s1","c":"s2","d":"gone","e":"../up","f":"/etc/passwd","g":"broken","h":"s1","i":""}})");
   write_tensors(directory / "s1", {"b", "a", "unknown"});
   write_tensors(directory / "s2", {"a"});
   write_file(directory / "broken", "broken");

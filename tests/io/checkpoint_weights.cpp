@@ -119,10 +119,10 @@ TEST_CASE("merging into codes is refused with what can be done instead, and noth
   sbora::weight_changes changes;
   for (const char* name : {"m.nf4.weight", "m.packed.weight", "m.fp4.weight", "m.int8.weight"})
     changes[name] = {{fa.delta()}};
-  for (const auto& merge : std::vector<std::function<void()>>{
-           [&] { write_merged_tensors(model, changes, folder / "out.safetensors"); },
-           [&] { write_merged_checkpoint(model, changes, folder / "out.safetensors"); },
-           [&] { merge_in_place(folder / "model.safetensors", changes); }}) {
+  for (const auto& merge :
+       std::vector<std::function<void()>>{[&] { write_merged_tensors(model, changes, folder / "out.safetensors"); },
+                                          [&] { write_merged_checkpoint(model, changes, folder / "out.safetensors"); },
+                                          [&] { merge_in_place(folder / "model.safetensors", changes); }}) {
     const std::string text = message_of<sbora::checkpoint_error>(merge);
     CHECK_THAT(text,
                contains("merge into the model that was quantised, and quantise the result; or keep the adapter apart"));

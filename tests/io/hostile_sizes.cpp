@@ -22,7 +22,8 @@ constexpr index_t huge = index_t{1} << 62;
 void write_adapter_of(const std::filesystem::path& folder, const std::string& d_in, std::vector<std::int64_t> indices) {
   adapter_by_hand()
       .config(R"({"peft_type": "SBORA", "adapter_name": "sbora_fa", "r": 4, "lora_alpha": 4, "target_modules": ["q"],
-                  "sbora": {"version": "0.1.0", "modules": [{"name": "m.q", "d_out": 2, "d_in": )" + d_in + "}]}}")
+                  "sbora": {"version": "0.1.0", "modules": [{"name": "m.q", "d_out": 2, "d_in": )" +
+              d_in + "}]}}")
       .tensor<std::int64_t>("base_model.model.m.q.lora_A", {4}, std::move(indices))
       .tensor<float>("base_model.model.m.q.lora_B.weight", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})
       .write(folder);
@@ -60,8 +61,8 @@ TEST_CASE("a d_in that only the config says is refused where no weight can have 
   const temporary_directory directory;
   for (const char* const d_in : {"4611686018427387920", "1099511627776", "2147483648"}) {  // 2^62 + 16, 2^40, 2^31
     write_adapter_of(directory / "in", d_in, {1000, 1, 2, 3});
-    CHECK_ERROR(sbora::checkpoint_error, "sbora.modules[0]: 'm.q' is 2 x " + std::string(d_in) +
-                                             ", expected sizes up to 2147483647",
+    CHECK_ERROR(sbora::checkpoint_error,
+                "sbora.modules[0]: 'm.q' is 2 x " + std::string(d_in) + ", expected sizes up to 2147483647",
                 sbora::load_adapter(directory / "in"));
   }
   // Largest that is read: a one-hot half of 32 GiB, on disk if there is room, never in memory.
@@ -111,7 +112,8 @@ TEST_CASE("a rank that only the config says is counted or refused") {
   config.r = huge;
   config.target_modules.names = {"q"};
   const std::vector<sbora::model_module> modules = {{"q", 8, 8}};
-  CHECK_ERROR(sbora::shape_error, "module 'q' of 8 x 8 and rank 4611686018427387904", sbora::trainable_parameters(config, modules));
+  CHECK_ERROR(sbora::shape_error, "module 'q' of 8 x 8 and rank 4611686018427387904",
+              sbora::trainable_parameters(config, modules));
 }
 
 TEST_CASE("sizes from callers: views, adapters and models whose product can't be are refused") {
@@ -224,7 +226,8 @@ TEST_CASE("lists of names are looked up as if each were tried") {
     const sbora::target_rules rules(config);
     for (int i = 0; i < 20; ++i) {
       const std::string text = any_name(9);
-      CHECK(endings.of(text) == std::any_of(names.begin(), names.end(), [&](const auto& name) { return text.ends_with(name); }));
+      CHECK(endings.of(text) ==
+            std::any_of(names.begin(), names.end(), [&](const auto& name) { return text.ends_with(name); }));
       index_t rank = config.r;
       bool is_suffix = false;
       for (std::size_t k = names.size(); k-- > 0;) {
@@ -244,8 +247,8 @@ TEST_CASE("an adapter of many modules with a rank each is read and written in on
   // Quadratic, with a regular expression for each, this takes hours.
   std::vector<sbora::adapter_part> parts;
   for (int i = 0; i < 20'000; ++i) {
-    parts.push_back({"m." + std::to_string(i) + ".q", 2, 3, sbora::region(3, i % 2 == 0 ? std::vector<index_t>{1} :
-                                                                              std::vector<index_t>{0, 2}), 1.0 + i % 3});
+    parts.push_back({"m." + std::to_string(i) + ".q", 2, 3,
+                     sbora::region(3, i % 2 == 0 ? std::vector<index_t>{1} : std::vector<index_t>{0, 2}), 1.0 + i % 3});
   }
   const sbora::model_adapter<float> adapter(sbora::adapter_kind::fb, {}, [&] {
     for (sbora::adapter_part& part : parts) std::swap(part.d_out, part.d_in);

@@ -21,7 +21,8 @@ constexpr int pieces = 40;
 
 /// Writes in 40 pieces; says so over `progress` before each, and before and after the commit; having said so
 /// `halt` times it waits to be killed.
-[[noreturn]] void write_slowly(const std::filesystem::path& path, const std::vector<float>& values, int progress, int halt) {
+[[noreturn]] void write_slowly(const std::filesystem::path& path, const std::vector<float>& values, int progress,
+                               int halt) {
   int step = 0;
   const auto report = [&] {
     if (::write(progress, "", 1) != 1) ::_exit(2);

@@ -58,17 +58,16 @@ struct small_model {
             tensor_of("c.weight", wh, {40, 48}), tensor_of("norm", w32, {48 * 40})};
   }
 
-  void write_single(const std::filesystem::path& path) const {
-    write_safetensors(path, tensors(), {{"format", "pt"}});
-  }
+  void write_single(const std::filesystem::path& path) const { write_safetensors(path, tensors(), {{"format", "pt"}}); }
 
   void write_shards(const std::filesystem::path& directory) const {
     const std::vector<sbora::tensor_view> all = tensors();
     write_safetensors(directory / "model-1.safetensors", std::span(all).first(2), {{"format", "pt"}});
     write_safetensors(directory / "model-2.safetensors", std::span(all).subspan(2), {{"format", "pt"}});
-    write_file(directory / "model.safetensors.index.json",
-               R"({"metadata": {}, "weight_map": {"odd": "model-1.safetensors", "a.weight": "model-1.safetensors",)"
-               R"( "b.weight": "model-2.safetensors", "c.weight": "model-2.safetensors", "norm": "model-2.safetensors"}})");
+    write_file(
+        directory / "model.safetensors.index.json",
+        R"({"metadata": {}, "weight_map": {"odd": "model-1.safetensors", "a.weight": "model-1.safetensors",)"
+        R"( "b.weight": "model-2.safetensors", "c.weight": "model-2.safetensors", "norm": "model-2.safetensors"}})");
   }
 };
 

@@ -79,7 +79,10 @@ TEST_CASE("several deltas that share elements have the bits of export_merged; di
   disabled.set_enabled(false);
   const std::vector<sbora::weight_delta<float>> deltas = {fa.delta(), fb.delta(), more.delta(), disabled.delta()};
   write_merged_tensors(checkpoint::open(directory / "x"),
-                       {{"a.weight", {deltas}}, {"b.weight", {deltas}}, {"norm", {}}, {"c.weight", {{disabled.delta()}, storage::in_by_out}}},
+                       {{"a.weight", {deltas}},
+                        {"b.weight", {deltas}},
+                        {"norm", {}},
+                        {"c.weight", {{disabled.delta()}, storage::in_by_out}}},
                        directory / "y");
   const checkpoint merged = checkpoint::open(directory / "y");
   std::vector<float> expected(48 * 40);
@@ -103,7 +106,8 @@ TEST_CASE("a whole checkpoint keeps every other byte, in one file and over shard
   old.write_shards(directory / "shards");
   std::uint64_t done = 0, total = 0;
   write_merged_checkpoint(checkpoint::open(directory / "shards/model.safetensors.index.json"), three_changes(),
-                          directory / "merged/shards", [&](std::uint64_t now, std::uint64_t all) { done = now, total = all; });
+                          directory / "merged/shards",
+                          [&](std::uint64_t now, std::uint64_t all) { done = now, total = all; });
   CHECK(done == total);
   CHECK(total == std::filesystem::file_size(directory / "shards/model-1.safetensors") +
                      std::filesystem::file_size(directory / "shards/model-2.safetensors"));
@@ -118,15 +122,17 @@ TEST_CASE("a whole checkpoint keeps every other byte, in one file and over shard
     for (const auto& file : merged.files()) CHECK(file.metadata().at("format") == "pt");
   }
   // Nothing but the changed tensors' bytes differs.
-  const std::string before = read_file(directory / "model.safetensors"), after = read_file(directory / "copy.safetensors");
+  const std::string before = read_file(directory / "model.safetensors"),
+                    after = read_file(directory / "copy.safetensors");
   const auto file = sbora::safetensors_file::open(directory / "model.safetensors");
   REQUIRE(before.size() == after.size());
   for (std::size_t i = 0; i < before.size(); ++i) {
     if (before[i] == after[i]) continue;
-    const bool inside = std::any_of(file.tensors().begin(), file.tensors().end(), [&](const sbora::tensor_view& tensor) {
-      const auto begin = static_cast<std::size_t>(tensor.data.data() - file.bytes().data());
-      return tensor.name.ends_with(".weight") && i >= begin && i < begin + tensor.data.size();
-    });
+    const bool inside =
+        std::any_of(file.tensors().begin(), file.tensors().end(), [&](const sbora::tensor_view& tensor) {
+          const auto begin = static_cast<std::size_t>(tensor.data.data() - file.bytes().data());
+          return tensor.name.ends_with(".weight") && i >= begin && i < begin + tensor.data.size();
+        });
     if (!inside) FAIL_CHECK("byte " << i << " differs");
   }
 
@@ -141,20 +147,25 @@ TEST_CASE("all changes that can't be made are named, and nothing is written") {
   old.write_single(directory / "model.safetensors");
   write_file(directory / "to", "old");
   const checkpoint model = checkpoint::open(directory.path());
-  const weight_changes wrong = {{"a.weight", {{fa.delta()}, storage::in_by_out}}, {"b", {{fa.delta()}}}, {"norm", {{fb.delta()}}},
-                                {"odd", {{fb.delta()}}}, {"b.weight", {{fa.delta()}}}};
+  const weight_changes wrong = {{"a.weight", {{fa.delta()}, storage::in_by_out}},
+                                {"b", {{fa.delta()}}},
+                                {"norm", {{fb.delta()}}},
+                                {"odd", {{fb.delta()}}},
+                                {"b.weight", {{fa.delta()}}}};
   for (const bool whole : {true, false}) {
     try {
-      whole ? write_merged_checkpoint(model, wrong, directory / "to") : write_merged_tensors(model, wrong, directory / "to");
+      whole ? write_merged_checkpoint(model, wrong, directory / "to")
+            : write_merged_tensors(model, wrong, directory / "to");
       FAIL("was merged");
     } catch (const sbora::checkpoint_error& error) {
-      CHECK(error.problems() == std::vector<std::string>{
-                                    "tensor 'a.weight' has shape [48, 40], the adapter is for [40, 48]", "no tensor 'b'",
-                                    "tensor 'norm' has shape [1920], the adapter is for [48, 40]",
-                                    "tensor 'odd' is U8, expected F32, BF16 or F16"});
+      CHECK(error.problems() ==
+            std::vector<std::string>{"tensor 'a.weight' has shape [48, 40], the adapter is for [40, 48]",
+                                     "no tensor 'b'", "tensor 'norm' has shape [1920], the adapter is for [48, 40]",
+                                     "tensor 'odd' is U8, expected F32, BF16 or F16"});
     }
   }
-  CHECK_ERROR(sbora::file_error, "mapped into memory", write_merged_checkpoint(model, three_changes(), directory.path()));
+  CHECK_ERROR(sbora::file_error, "mapped into memory",
+              write_merged_checkpoint(model, three_changes(), directory.path()));
 
   auto endless = random_fa(48, 40, 5, 1);
   endless.parameters()[5 * 7 + 2] = std::numeric_limits<float>::infinity();

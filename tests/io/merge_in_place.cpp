@@ -13,8 +13,8 @@
 
 using namespace sbora_tests;
 using sbora::checkpoint;
-using sbora::storage;
 using sbora::merge_in_place;
+using sbora::storage;
 using sbora::weight_changes;
 using sbora::write_safetensors;
 
@@ -24,7 +24,8 @@ const auto fa = random_fa(48, 40, 5, 1);
 const auto fb = random_fb(48, 40, 3, 2);
 
 weight_changes three_changes() {
-  return {{"a.weight", {{fa.delta(), fb.delta()}}}, {"b.weight", {{fb.delta()}}},
+  return {{"a.weight", {{fa.delta(), fb.delta()}}},
+          {"b.weight", {{fb.delta()}}},
           {"c.weight", {{fa.delta()}, storage::in_by_out}}};
 }
 
@@ -38,8 +39,9 @@ TEST_CASE("merged in place and restored, in one file and over shards") {
   const small_model old;
   for (const bool sharded : {false, true}) {
     const temporary_directory directory, copy;
-    const std::vector<std::string> names = sharded ? std::vector<std::string>{"model-1.safetensors", "model-2.safetensors"}
-                                                   : std::vector<std::string>{"model.safetensors"};
+    const std::vector<std::string> names = sharded
+                                               ? std::vector<std::string>{"model-1.safetensors", "model-2.safetensors"}
+                                               : std::vector<std::string>{"model.safetensors"};
     sharded ? old.write_shards(directory.path()) : old.write_single(directory / "model.safetensors");
     write_merged_checkpoint(checkpoint::open(directory.path()), three_changes(), copy.path());
     std::vector<std::string> before;
@@ -47,7 +49,8 @@ TEST_CASE("merged in place and restored, in one file and over shards") {
     CHECK(!sbora::is_merged_in_place(directory.path()));
 
     std::uint64_t done = 0, total = 1;
-    merge_in_place(directory.path(), three_changes(), [&](std::uint64_t now, std::uint64_t all) { done = now, total = all; });
+    merge_in_place(directory.path(), three_changes(),
+                   [&](std::uint64_t now, std::uint64_t all) { done = now, total = all; });
     CHECK(done == total);
     CHECK(sbora::is_merged_in_place(directory.path()));
     for (const std::string& name : names) CHECK((read_file(directory / name) == read_file(copy / name)));
@@ -76,7 +79,8 @@ TEST_CASE("what can't be merged in place changes nothing and leaves nothing behi
   unchanged();
   auto endless = random_fa(48, 40, 5, 1);
   endless.parameters().back() = std::numeric_limits<float>::quiet_NaN();
-  CHECK_ERROR(sbora::not_finite_error, "row 47", merge_in_place(path, {{"a.weight", {{fb.delta()}}}, {"b.weight", {{endless.delta()}}}}));
+  CHECK_ERROR(sbora::not_finite_error, "row 47",
+              merge_in_place(path, {{"a.weight", {{fb.delta()}}}, {"b.weight", {{endless.delta()}}}}));
   unchanged();
   {
     const checkpoint open = checkpoint::open(path);
@@ -84,9 +88,11 @@ TEST_CASE("what can't be merged in place changes nothing and leaves nothing behi
   }
   unchanged();
   int calls = 0;  // in the middle of writing
-  CHECK_THROWS_AS(merge_in_place(path, three_changes(), [&](std::uint64_t, std::uint64_t) {
-    if (++calls == 3) throw std::runtime_error("stop");
-  }), std::runtime_error);
+  CHECK_THROWS_AS(merge_in_place(path, three_changes(),
+                                 [&](std::uint64_t, std::uint64_t) {
+                                   if (++calls == 3) throw std::runtime_error("stop");
+                                 }),
+                  std::runtime_error);
   CHECK(calls == 3);
   unchanged();
   merge_in_place(path, {});
@@ -195,7 +201,8 @@ TEST_CASE("originals of another file are refused before anything is written") {
   merge_in_place(path, three_changes());
   const std::string originals = read_file(directory / "model.safetensors.originals");
   const std::vector<float> other(48 * 40);
-  const std::vector<sbora::tensor_view> tensors = {tensor_of("a.weight", other, {40, 48}), tensor_of("b.weight", other, {48, 40})};
+  const std::vector<sbora::tensor_view> tensors = {tensor_of("a.weight", other, {40, 48}),
+                                                   tensor_of("b.weight", other, {48, 40})};
   write_safetensors(path, tensors);
   const std::string before = read_file(path);
   try {
@@ -239,7 +246,8 @@ TEST_CASE("originals lie beside the file itself, so that a second link to it is 
   std::filesystem::create_symlink("blob", directory / "b.safetensors");
   const std::string before = read_file(directory / "blob");
   merge_in_place(directory / "a.safetensors", three_changes());
-  CHECK_ERROR(sbora::merge_error, "is merged in place already", merge_in_place(directory / "b.safetensors", three_changes()));
+  CHECK_ERROR(sbora::merge_error, "is merged in place already",
+              merge_in_place(directory / "b.safetensors", three_changes()));
   sbora::unmerge_in_place(directory / "b.safetensors");
   CHECK((read_file(directory / "blob") == before));
 }

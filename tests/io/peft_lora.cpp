@@ -110,7 +110,8 @@ TEST_CASE("an export that can't replace the old tensors leaves the old adapter")
   save_peft_lora(old, folder.path());
   {
     const auto open = sbora::open_adapter_tensors(folder.path());  // mapped, so not to be replaced
-    CHECK_ERROR(sbora::file_error, "mapped into memory", save_peft_lora(made(adapter_kind::fa, false, 4), folder.path()));
+    CHECK_ERROR(sbora::file_error, "mapped into memory",
+                save_peft_lora(made(adapter_kind::fa, false, 4), folder.path()));
   }
   CHECK(same_adapter(load_peft_lora(folder.path(), model).adapter, old));
   CHECK(files_below(folder.path()) == lines{"adapter_config.json", "adapter_model.safetensors"});
@@ -200,11 +201,12 @@ TEST_CASE("a LoRA with a one-hot half becomes FA or FB") {
 
   lora()
       .tensor<Eigen::bfloat16>(q0 + "A.weight", {2, 5}, std::vector<Eigen::bfloat16>(10, Eigen::bfloat16(0.3F)))
-      .tensor<Eigen::half>(q0 + "B.weight", {6, 2}, [] {
-        std::vector<Eigen::half> b(12, Eigen::half(0.0F));
-        b[2 * 5] = b[2 * 1 + 1] = Eigen::half(1.0F);
-        return b;
-      }())
+      .tensor<Eigen::half>(q0 + "B.weight", {6, 2},
+                           [] {
+                             std::vector<Eigen::half> b(12, Eigen::half(0.0F));
+                             b[2 * 5] = b[2 * 1 + 1] = Eigen::half(1.0F);
+                             return b;
+                           }())
       .write(folder.path());
   const auto fb = load_peft_lora(folder.path());
   CHECK(fb.adapter.kind() == adapter_kind::fb);
@@ -269,8 +271,7 @@ TEST_CASE("everything wrong with a LoRA's tensors is listed at once") {
               "tensor '" + k0 + "B.weight' is F32 [12], expected F32, F16 or BF16 [d_out, rank]",
               "missing tensor '" + q0 + "B.weight'",
               "module 'm.layers.1.q': lora_A is [3, 5] and lora_B [6, 2], their ranks differ",
-              "unexpected tensor 'base_model.model.x.lora_A'",
-              "missing tensor 'base_model.model.x.lora_A.weight'",
+              "unexpected tensor 'base_model.model.x.lora_A'", "missing tensor 'base_model.model.x.lora_A.weight'",
               "missing tensor 'base_model.model.x.lora_B.weight'"});
 }
 
@@ -319,13 +320,12 @@ TEST_CASE("native, official and PEFT files of one adapter load the same") {
 TEST_CASE("an export that is killed leaves the old LoRA, the new one or none, but no mixture") {
   const temporary_directory folder;
   const auto fa = made(adapter_kind::fa, false), fb = made(adapter_kind::fb, false);
-  const int loaded = kill_savers(
-      [&](int i) { save_peft_lora(i % 2 == 0 ? fa : fb, folder / "lora"); },
-      [&] {
-        if (!std::filesystem::exists(folder / "lora/adapter_config.json")) return false;
-        const auto found = load_peft_lora(folder / "lora", model).adapter;
-        CHECK((same_adapter(found, fa) || same_adapter(found, fb)));
-        return true;
-      });
+  const int loaded = kill_savers([&](int i) { save_peft_lora(i % 2 == 0 ? fa : fb, folder / "lora"); },
+                                 [&] {
+                                   if (!std::filesystem::exists(folder / "lora/adapter_config.json")) return false;
+                                   const auto found = load_peft_lora(folder / "lora", model).adapter;
+                                   CHECK((same_adapter(found, fa) || same_adapter(found, fb)));
+                                   return true;
+                                 });
   CHECK(loaded > 0);
 }

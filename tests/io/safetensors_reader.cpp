@@ -73,7 +73,11 @@ TEST_CASE("white space, sizes of zero, scalars and unknown fields are read") {
   CHECK(refusal(tensor("I32", "[]", "[0,4]"), 4).empty());
   CHECK(refusal(tensor("F4", "[2]", "[0,1]"), 1).empty());
   CHECK(refusal(R"({"__metadata__":null})").empty());
-  CHECK(refusal(R"({"t":{"more":[{"a":[1,"x",null,true,-1,1.5]},{}],"dtype":"U8","shape":[1],"e":{},"data_offsets":[0,1],"n":null}})", 1).empty());
+  CHECK(
+      refusal(
+          R"({"t":{"more":[{"a":[1,"x",null,true,-1,1.5]},{}],"dtype":"U8","shape":[1],"e":{},"data_offsets":[0,1],"n":null}})",
+          1)
+          .empty());
   const auto bytes = safetensors_bytes(tensor("I32", "[]", "[0,4]"), 4);
   CHECK(safetensors_file::from_memory(bytes).at("t").elements() == 1);
 }
@@ -100,7 +104,8 @@ TEST_CASE("the reference's rejections") {
   CHECK_REFUSED("metadata incomplete buffer: tensors of 16 bytes, and 14 bytes after", good, 14);
   CHECK_REFUSED("validation overflow: tensor 't'", tensor("I32", "[2,18446744073709551614]", "[0,16]"), 16);
   CHECK_REFUSED("validation overflow: tensor 't'", tensor("I32", "[2,9223372036854775807]", "[0,16]"), 16);
-  CHECK_REFUSED("tensor invalid info: tensor 't': data_offsets [0, 4], expected 16", tensor("I32", "[2,2]", "[0,4]"), 4);
+  CHECK_REFUSED("tensor invalid info: tensor 't': data_offsets [0, 4], expected 16", tensor("I32", "[2,2]", "[0,4]"),
+                4);
 }
 
 TEST_CASE("holes, overlaps, ends before begins, parts of bytes") {
@@ -195,7 +200,8 @@ TEST_CASE("depth is bounded, whatever the header's length") {
   };
   CHECK(refusal(nested(126)).empty());
   CHECK_REFUSED("invalid header deserialization: deeper than 128 levels", nested(127));
-  CHECK_REFUSED("invalid header deserialization: deeper than 128 levels", R"({"t":{"x":)" + std::string(4'000'000, '['));
+  CHECK_REFUSED("invalid header deserialization: deeper than 128 levels",
+                R"({"t":{"x":)" + std::string(4'000'000, '['));
   std::string objects = R"({"t":{"x":)";
   for (int i = 0; i < 500'000; ++i) objects += "{\"a\":";
   CHECK_REFUSED("invalid header deserialization: deeper than 128 levels", objects);
@@ -205,13 +211,14 @@ TEST_CASE("only UTF-8 is UTF-8") {
   const auto named = [](const std::string& name) {
     return R"({")" + name + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})";
   };
-  for (const char* const good : {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
-                                 "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+  for (const char* const good : {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+                                 "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     CHECK(refusal(named(good)).empty());
     CHECK(safetensors_file::from_memory(safetensors_bytes(named(good))).tensors()[0].name == good);
   }
-  for (const char* const bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\xc2", "\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80",
-                                "\xef\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
+  for (const char* const bad :
+       {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\xc2", "\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80",
+        "\xef\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
     CHECK_REFUSED("invalid header: not UTF-8 at byte 2", named(bad));
   }
   CHECK_REFUSED("invalid header: not UTF-8 at byte 2", "{\"\xe2\x82");  // cut off by the header's end

@@ -10,13 +10,14 @@
 
 using namespace sbora_tests;
 using sbora::dtype;
-using sbora::safetensors_file;
 using sbora::safetensors_fault;
+using sbora::safetensors_file;
 using sbora::tensor_view;
 
 namespace {
 
-std::string header_of(const std::vector<tensor_view>& tensors, const std::map<std::string, std::string>& metadata = {}) {
+std::string header_of(const std::vector<tensor_view>& tensors,
+                      const std::map<std::string, std::string>& metadata = {}) {
   return sbora::safetensors_header(tensors, metadata);
 }
 
@@ -43,14 +44,27 @@ TEST_CASE("a file is byte for byte what the package writes") {
   // safetensors 0.8.0's save() of these eight tensors, with names and metadata that need escapes.
   const std::string expected =
       std::string("\xf8\x01\0\0\0\0\0\0", 8) +
-      R"({"__metadata__":{"k\t":"v\")" "\xc3\xa9" R"(\u0007"},"i":{"dtype":"I64","shape":[],"data_offsets":[0,8]},)"
+      R"({"__metadata__":{"k\t":"v\")"
+      "\xc3\xa9"
+      R"(\u0007"},"i":{"dtype":"I64","shape":[],"data_offsets":[0,8]},)"
       R"("none":{"dtype":"F64","shape":[0,2],"data_offsets":[8,8]},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]},)"
       R"("b":{"dtype":"F32","shape":[3],"data_offsets":[16,28]},"h":{"dtype":"F16","shape":[1],"data_offsets":[28,30]},)"
-      "\"\xc3\xa9" R"(\"\\\n\u0001/)" "\xe2\x80\xa8\x7f"
+      "\"\xc3\xa9"
+      R"(\"\\\n\u0001/)"
+      "\xe2\x80\xa8\x7f"
       R"(":{"dtype":"I16","shape":[1],"data_offsets":[30,32]},"u":{"dtype":"U8","shape":[5],"data_offsets":[32,37]},)"
       R"("m":{"dtype":"BOOL","shape":[3],"data_offsets":[37,40]}}       )" +
-      std::string("\x07\0\0\0\0\0\0\0" "\0\0\x80\x3f\0\0\0\xc0" "\0\0\0\0\0\0\x80\x3f\0\0\0\x40" "\0\x3e" "\xfd\xff", 32) +
-      std::string("\0\1\2\3\4" "\1\0\1", 8);
+      std::string(
+          "\x07\0\0\0\0\0\0\0"
+          "\0\0\x80\x3f\0\0\0\xc0"
+          "\0\0\0\0\0\0\x80\x3f\0\0\0\x40"
+          "\0\x3e"
+          "\xfd\xff",
+          32) +
+      std::string(
+          "\0\1\2\3\4"
+          "\1\0\1",
+          8);
   const std::vector<float> a = {1, -2}, b = {0, 1, 2};
   const std::vector<std::int64_t> i = {7};
   const std::vector<std::int16_t> escaped = {-3};
@@ -60,9 +74,10 @@ TEST_CASE("a file is byte for byte what the package writes") {
   tensor_view mask = tensor_of("m", m, {3});
   mask.type = dtype::boolean;
   const std::vector<tensor_view> tensors = {
-      tensor_of("b", b, {3}), tensor_of("a", a, {1, 2}), tensor_of("i", i, {}), mask, tensor_of("h", h, {1}),
-      tensor_of("u", u, {5}), tensor_of("none", none, {0, 2}),
-      tensor_of("\xc3\xa9\"\\\n\x01/\xe2\x80\xa8\x7f", escaped, {1})};
+      tensor_of("b", b, {3}),          tensor_of("a", a, {1, 2}),
+      tensor_of("i", i, {}),           mask,
+      tensor_of("h", h, {1}),          tensor_of("u", u, {5}),
+      tensor_of("none", none, {0, 2}), tensor_of("\xc3\xa9\"\\\n\x01/\xe2\x80\xa8\x7f", escaped, {1})};
   const temporary_directory directory;
   write_safetensors(directory / "x.safetensors", tensors, {{"k\t", "v\"\xc3\xa9\x07"}});
   CHECK(read_file(directory / "x.safetensors") == expected);
@@ -81,7 +96,8 @@ TEST_CASE("tensors of every dtype come back bit for bit") {
   std::vector<tensor_view> tensors;
   for (int type = 0; type <= static_cast<int>(dtype::u64); ++type) {
     for (const sbora::index_t rows : {0, 1, 4, 20}) {
-      tensor_view tensor = {"t" + std::to_string(type) + "." + std::to_string(rows), static_cast<dtype>(type), {rows, 4}, {}};
+      tensor_view tensor = {
+          "t" + std::to_string(type) + "." + std::to_string(rows), static_cast<dtype>(type), {rows, 4}, {}};
       memory.emplace_back(static_cast<std::size_t>(rows * 4 * bits_of(tensor.type) / 8));
       for (std::byte& byte : memory.back()) byte = static_cast<std::byte>(random.below(256));
       tensor.data = memory.back();
@@ -129,18 +145,22 @@ TEST_CASE("what can't be a file is refused, and the file is as it was") {
     CHECK(names_in(directory.path()).size() == 1);
   };
   const auto big = std::numeric_limits<sbora::index_t>::max();
-  refused(safetensors_fault::tensor_invalid_info, "tensor 'a' has 8 bytes, expected 12 for F32 [3]", {tensor_of("a", two, {3})});
+  refused(safetensors_fault::tensor_invalid_info, "tensor 'a' has 8 bytes, expected 12 for F32 [3]",
+          {tensor_of("a", two, {3})});
   refused(safetensors_fault::tensor_invalid_info, "a dimension is negative", {tensor_of("a", two, {-2})});
   refused(safetensors_fault::validation_overflow, "too large", {tensor_of("a", two, {big, 2})});
   refused(safetensors_fault::misaligned_slice, "12 bits", {{"a", dtype::f4, {3}, {}}});
-  refused(safetensors_fault::duplicate_name, "'a'", {tensor_of("a", two, {2}), tensor_of("b", two, {2}), tensor_of("a", two, {2})});
+  refused(safetensors_fault::duplicate_name, "'a'",
+          {tensor_of("a", two, {2}), tensor_of("b", two, {2}), tensor_of("a", two, {2})});
   refused(safetensors_fault::duplicate_name, "'__metadata__'", {tensor_of("__metadata__", two, {2})});
   refused(safetensors_fault::invalid_header, "not UTF-8", {tensor_of("\xff", two, {2})});
   refused(safetensors_fault::invalid_header, "not UTF-8", {}, {{"k", "\xc3"}});
   refused(safetensors_fault::invalid_header, "not UTF-8", {}, {{"\xc3", "v"}});
-  refused(safetensors_fault::header_too_large, "100000032 bytes, expected up to 100000000", {}, {{"k", std::string(100'000'000, 'x')}});
+  refused(safetensors_fault::header_too_large, "100000032 bytes, expected up to 100000000", {},
+          {{"k", std::string(100'000'000, 'x')}});
   std::vector<tensor_view> huge;
-  for (const char* const name : {"a", "b", "c", "d", "e", "f", "g", "h", "i"}) huge.push_back({name, dtype::u8, {big / 4}, {}});
+  for (const char* const name : {"a", "b", "c", "d", "e", "f", "g", "h", "i"})
+    huge.push_back({name, dtype::u8, {big / 4}, {}});
   CHECK_ERROR(sbora::format_error, "all tensors together are too large", header_of(huge));
   huge.pop_back();
   CHECK_THAT(header_of(huge), contains("18446744073709551608]"));
@@ -156,7 +176,8 @@ TEST_CASE("tensors streamed in pieces make the same file") {
   write_safetensors(directory / "whole", tensors, {{"format", "pt"}});
   sbora::safetensors_stream_writer stream(directory / "pieces", tensors, {{"format", "pt"}});
   for (const tensor_view& tensor : stream.tensors()) {
-    const auto source = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == tensor.name; });
+    const auto source =
+        std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == tensor.name; });
     for (std::size_t at = 0; at < source->data.size(); at += 97) {
       stream.write(tensor.name, source->data.subspan(at, std::min<std::size_t>(97, source->data.size() - at)));
     }

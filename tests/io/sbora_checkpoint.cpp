@@ -256,8 +256,10 @@ TEST_CASE("an adapter whose config doesn't describe it is written with one that 
   // One name ends with another, and their values differ.
   const std::vector<model_module> modules = {{"a.b", 4, 5}, {"x.a.b", 4, 5}, {"y.a.b", 4, 5}, {"c+d", 4, 5}};
   model_adapter<float> adapter(adapter_kind::fa, {},
-                               {{"a.b", 4, 5, region(5, {1}), 1}, {"x.a.b", 4, 5, region(5, {1, 2}), 2},
-                                {"y.a.b", 4, 5, region(5, {1, 3}), 2}, {"c+d", 4, 5, region(5, {4, 0}), 3}});
+                               {{"a.b", 4, 5, region(5, {1}), 1},
+                                {"x.a.b", 4, 5, region(5, {1, 2}), 2},
+                                {"y.a.b", 4, 5, region(5, {1, 3}), 2},
+                                {"c+d", 4, 5, region(5, {4, 0}), 3}});
   fill_random(adapter.parameters(), 1);
   const temporary_directory folder;
   save_sbora(adapter, folder.path());
@@ -281,8 +283,7 @@ TEST_CASE("everything wrong with the tensors is listed at once") {
                      .tensor<float>(q0 + "magnitude_vector", {6}, counting(6))) ==
         lines{"unexpected tensor 'base_model.model.model.embed.weight'",
               "unexpected tensor '" + q0 + "magnitude_vector'",
-              "unexpected tensor 'model.layers.0.self_attn.q_proj.lora_A.weight'",
-              "missing tensor '" + q0 + "A'",
+              "unexpected tensor 'model.layers.0.self_attn.q_proj.lora_A.weight'", "missing tensor '" + q0 + "A'",
               "tensor '" + q0 + "B.weight' is F32 [2, 6], expected F32, F16 or BF16 [6, 2]",
               "missing tensor '" + q1 + "B.weight'",
               "tensor '" + q1 + "A' isn't a region: sbora::region: index 5 at position 1 is outside [0, 5)",
@@ -307,8 +308,9 @@ TEST_CASE("each thing wrong with a tensor is refused, and its module left out wh
   refused(official_fa().tensor<std::int64_t>(q0 + "A", {2}, {4, -1}),
           "tensor '" + q0 + "A' isn't a region: sbora::region: index -1 at position 1 is outside [0, 5)");
   refused(official_fa().tensor<std::int64_t>(q0 + "A", {2}, {4, std::numeric_limits<std::int64_t>::min()}),
-          "tensor '" + q0 + "A' isn't a region: sbora::region: index -9223372036854775808 at position 1 is outside "
-          "[0, 5)");
+          "tensor '" + q0 +
+              "A' isn't a region: sbora::region: index -9223372036854775808 at position 1 is outside "
+              "[0, 5)");
   refused(official_fa().tensor<float>(q0 + "A", {2}, {4, 1}),
           "tensor '" + q0 + "A' is F32 [2], expected I64 or I32 [rank]");
   refused(official_fa().tensor<std::int64_t>(q0 + "A", {1, 2}, {4, 1}),
@@ -377,11 +379,12 @@ TEST_CASE("the official code's looser suffixes are accepted in its files") {
 
 TEST_CASE("modules whose names look like the format's own parts are kept apart") {
   const std::vector<model_module> modules = {{"lora_A", 4, 5}, {"lora_A.lora_A", 4, 5}, {"base_model.model.x", 4, 5},
-                                             {"x", 4, 5}, {"x.weight", 4, 5}, {"default.x", 4, 5}};
+                                             {"x", 4, 5},      {"x.weight", 4, 5},      {"default.x", 4, 5}};
   std::vector<sbora::adapter_part> parts;
   for (const model_module& module : modules) parts.push_back({module.name, 4, 5, region(5, {1, 2}), 1});
   for (const adapter_kind kind : {adapter_kind::fa, adapter_kind::fb}) {
-    if (kind == adapter_kind::fb) for (auto& part : parts) part.target = region(4, {3, 0});
+    if (kind == adapter_kind::fb)
+      for (auto& part : parts) part.target = region(4, {3, 0});
     model_adapter<float> adapter(kind, {}, parts);
     fill_random(adapter.parameters(), 1);
     const temporary_directory folder;

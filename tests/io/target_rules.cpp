@@ -130,7 +130,7 @@ TEST_CASE("the first matching pattern gives rank and alpha") {
   CHECK(rules.rank_of("model.layers.0.self_attn.k_proj") == 4);
   CHECK(rules.rank_of("model.layers.2.self_attn.k_proj") == 8);
   CHECK(rules.rank_of("q_proj") == 3);
-  CHECK(rules.rank_of("seq_proj") == 8);     // neither from the start nor from a dot
+  CHECK(rules.rank_of("seq_proj") == 8);      // neither from the start nor from a dot
   CHECK(rules.rank_of("q_proj.inner") == 8);  // to the end
   CHECK(rules.alpha_of("model.layers.0.self_attn.q_proj") == 5.5);
   CHECK(rules.alpha_of("model.layers.0.mlp.up_proj") == 16);
@@ -144,9 +144,9 @@ TEST_CASE("expressions that can't be used are refused by key and text") {
     CHECK_ERROR(config_error, std::string(key) + ": '" + text.substr(0, 200), target_rules{config});
   };
   const auto target = [](adapter_config& config, const std::string& text) { config.target_modules.regex = text; };
-  for (const char* text : {"(", "*", "[", "a{", "(?P<x>a)", "\\", "[[:alpha:]]", R"((a)\1)",
-                           R"(\\\22222222222222222222222)",
-                           R"(.*q_proj\Z)", R"(\Aq)", "[]a]", "[^]a]", "a++", "a{2}*"}) {
+  for (const char* text :
+       {"(", "*", "[", "a{", "(?P<x>a)", "\\", "[[:alpha:]]", R"((a)\1)", R"(\\\22222222222222222222222)",
+        R"(.*q_proj\Z)", R"(\Aq)", "[]a]", "[^]a]", "a++", "a{2}*"}) {
     refused("target_modules", text, target);
   }
   refused("exclude_modules", "(", [](auto& config, const auto& text) { config.exclude_modules.regex = text; });
@@ -168,9 +168,9 @@ TEST_CASE("expressions that would exhaust stack or time are refused or matched i
   CHECK_ERROR(config_error, "more than 2 nested lookaheads", target("(?=.*(?!.*(?=.*a)))a"));
   CHECK(target(R"((?=.*(?!.*b))(?=a)a\(\(?)").matches("a("));
   CHECK_ERROR(config_error, "it has a back-reference", target("(a)\\1"));
-  CHECK(target("[()]{2}[^)]").matches("()x"));  // in a class, they open and close nothing
+  CHECK(target("[()]{2}[^)]").matches("()x"));     // in a class, they open and close nothing
   CHECK(target(R"(\[]q\.\d+)").matches("[]q.1"));  // an escaped '[' opens no class
-  CHECK(target(R"(a\\1)").matches("a\\1"));  // an escaped backslash before a 1
+  CHECK(target(R"(a\\1)").matches("a\\1"));        // an escaped backslash before a 1
   CHECK_NOTHROW(target(std::string(64, '(') + std::string(64, ')')));
   CHECK(target("a{2,3}b{2}").matches("aabb"));
   std::string optionals;

@@ -68,8 +68,8 @@ std::string text(const region_fault& found) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("check finds the first element that is not finite", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("check finds the first element that is not finite", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using S = TestType;
   using T = typename region_case<S>::T;
   const isa level = GENERATE(from_range(tested_levels()));
@@ -108,8 +108,7 @@ TEMPLATE_TEST_CASE("check finds the first element that is not finite", "[kernels
             } else if (what == fault::nearly) {
               line = j = -1;
             }
-            INFO(c.text(level) << ", fault " << static_cast<int>(what) << ", trial " << trial << ", seed "
-                               << seed);
+            INFO(c.text(level) << ", fault " << static_cast<int>(what) << ", trial " << trial << ", seed " << seed);
             const std::vector<S> weight = c.weight.memory().image();
             const std::vector<S> originals = c.originals.image();
             const region_fault found = c.kernels(level).check(c.args(c.whole()));
@@ -134,8 +133,7 @@ TEMPLATE_TEST_CASE("check looks at its part alone", "[kernels]", float, double, 
   INFO(c.text(level) << ", seed " << seed);
   const auto part = c.inner();
   const auto is_inside = [&](index_t line, index_t j) {
-    return line >= part.line_begin && line < part.line_end && j >= part.position_begin &&
-           j < part.position_end;
+    return line >= part.line_begin && line < part.line_end && j >= part.position_begin && j < part.position_end;
   };
   c.whole().for_each([&](index_t line, index_t j) {
     c.original(line, j) = stored_as<S>(is_inside(line, j) ? T(1) : std::numeric_limits<T>::infinity());

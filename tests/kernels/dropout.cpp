@@ -12,8 +12,8 @@
 using namespace sbora_tests;
 using sbora::isa;
 using sbora::detail::dense_kernels;
-using sbora::detail::get_kernels;
 using sbora::detail::dropout_mask;
+using sbora::detail::get_kernels;
 
 namespace {
 
@@ -21,18 +21,15 @@ constexpr std::uint64_t seed = 102;
 
 /// The definition in kernels/arguments.hpp.
 bool is_dropped(const dropout_mask& mask, index_t token, index_t feature) {
-  const std::array<std::uint32_t, 4> words =
-      sbora::philox4x32({static_cast<std::uint32_t>(feature / 4), static_cast<std::uint32_t>(token),
-                         static_cast<std::uint32_t>(mask.step & 0xFFFFFFFF),
-                         static_cast<std::uint32_t>(mask.step >> 32)},
-                        mask.seed);
+  const std::array<std::uint32_t, 4> words = sbora::philox4x32(
+      {static_cast<std::uint32_t>(feature / 4), static_cast<std::uint32_t>(token),
+       static_cast<std::uint32_t>(mask.step & 0xFFFFFFFF), static_cast<std::uint32_t>(mask.step >> 32)},
+      mask.seed);
   return words[static_cast<std::size_t>(feature % 4)] < mask.threshold;
 }
 
-constexpr dropout_mask masks[] = {{7, 0, 0x40000000},
-                                  {0xFEDCBA9876543210, 0x100000002, 0xC0000000},
-                                  {7, 1, 0},
-                                  {7, 1, 0xFFFFFFFF}};
+constexpr dropout_mask masks[] = {
+    {7, 0, 0x40000000}, {0xFEDCBA9876543210, 0x100000002, 0xC0000000}, {7, 1, 0}, {7, 1, 0xFFFFFFFF}};
 
 }  // namespace
 
@@ -48,10 +45,9 @@ TEMPLATE_TEST_CASE("dropout zeroes what Philox says and scales the rest", "[kern
         const index_t dim = features + random.below(9);
         const index_t gap = random.below(4);
         const index_t tokens = 3, begin = random.below(2), end = 3;
-        INFO(sbora::to_string(level) << ", " << features << " features"
-                                     << (gathered ? ", gathered" : "") << (in_place ? ", in place" : "")
-                                     << ", gap " << gap << ", threshold " << mask.threshold
-                                     << ", tokens from " << begin << ", seed " << seed);
+        INFO(sbora::to_string(level) << ", " << features << " features" << (gathered ? ", gathered" : "")
+                                     << (in_place ? ", in place" : "") << ", gap " << gap << ", threshold "
+                                     << mask.threshold << ", tokens from " << begin << ", seed " << seed);
         const guarded_matrix<T> source(tokens, features, features + gap, side);
         const guarded_matrix<T> other(tokens, features, features + 1, side);
         const guarded_matrix<T>& out = in_place ? source : other;
@@ -68,17 +64,16 @@ TEMPLATE_TEST_CASE("dropout zeroes what Philox says and scales the rest", "[kern
             expected[static_cast<std::size_t>(t * out.stride() + j)] = dropped ? T(0) : scaled;
           }
         }
-        get_kernels<dense_kernels<T>>(level).dropout({source.data(), source.stride(),
-                                            gathered ? index.data() : nullptr, features, out.data(),
-                                            out.stride(), mask, kept_scale, begin, end});
+        get_kernels<dense_kernels<T>>(level).dropout({source.data(), source.stride(), gathered ? index.data() : nullptr,
+                                                      features, out.data(), out.stride(), mask, kept_scale, begin,
+                                                      end});
         CHECK(differing_bits(out.memory(), expected) == "");
       }
     }
   }
 }
 
-TEMPLATE_TEST_CASE("dropout of gathered features is the gathered dropout of all", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("dropout of gathered features is the gathered dropout of all", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   const auto& kernels = get_kernels<dense_kernels<T>>(level);
@@ -93,12 +88,10 @@ TEMPLATE_TEST_CASE("dropout of gathered features is the gathered dropout of all"
   source.fill([&] { return random.template uniform<T>(); });
   random.distinct(dim, index);
 
-  kernels.dropout(
-      {source.data(), dim + 2, nullptr, dim, full.data(), dim, mask, T(4) / 3, 0, tokens});
+  kernels.dropout({source.data(), dim + 2, nullptr, dim, full.data(), dim, mask, T(4) / 3, 0, tokens});
   kernels.gather({full.data(), dim, index.data(), rank, expected.data(), rank, 0, tokens});
   kernels.gather({source.data(), dim + 2, index.data(), rank, some.data(), rank, 0, tokens});
-  kernels.dropout(
-      {some.data(), rank, index.data(), rank, some.data(), rank, mask, T(4) / 3, 0, tokens});
+  kernels.dropout({some.data(), rank, index.data(), rank, some.data(), rank, mask, T(4) / 3, 0, tokens});
   INFO(sbora::to_string(level) << ", seed " << seed);
   CHECK(differing_bits(some.memory(), expected.memory().image()) == "");
 }
@@ -112,8 +105,8 @@ TEST_CASE("dropout drops as often as it says", "[kernels]") {
   ones.fill([] { return 1.0F; });
   for (const double p : {0.05, 0.5, 0.9}) {
     const auto threshold = static_cast<std::uint32_t>(p * 0x1p32);
-    get_kernels<dense_kernels<float>>(level).dropout({ones.data(), features, nullptr, features, out.data(),
-                                            features, {seed, 3, threshold}, 1.0F, 0, tokens});
+    get_kernels<dense_kernels<float>>(level).dropout(
+        {ones.data(), features, nullptr, features, out.data(), features, {seed, 3, threshold}, 1.0F, 0, tokens});
     double dropped = 0;
     for (const float value : out.memory().image()) dropped += value == 0 ? 1 : 0;
     INFO(sbora::to_string(level) << ", dropout " << p << ", seed " << seed);

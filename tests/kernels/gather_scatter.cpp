@@ -25,9 +25,9 @@ constexpr range ranges[] = {{0, tokens}, {1, 3}, {2, 2}};
 
 /// What a message says of one call.
 std::string described(isa level, index_t rank, index_t dim, index_t gap, range r) {
-  return std::string(sbora::to_string(level)) + ", rank " + std::to_string(rank) + " of " +
-         std::to_string(dim) + ", gap " + std::to_string(gap) + ", tokens [" +
-         std::to_string(r.begin) + ", " + std::to_string(r.end) + "), seed " + std::to_string(seed);
+  return std::string(sbora::to_string(level)) + ", rank " + std::to_string(rank) + " of " + std::to_string(dim) +
+         ", gap " + std::to_string(gap) + ", tokens [" + std::to_string(r.begin) + ", " + std::to_string(r.end) +
+         "), seed " + std::to_string(seed);
 }
 
 }  // namespace
@@ -55,8 +55,8 @@ TEMPLATE_TEST_CASE("gather copies indexed features bit for bit", "[kernels]", fl
             expected[static_cast<std::size_t>(t * out.stride() + j)] = source(t, index[j]);
           }
         }
-        get_kernels<dense_kernels<T>>(level).gather({source.data(), source.stride(), index.data(), rank,
-                                           out.data(), out.stride(), r.begin, r.end});
+        get_kernels<dense_kernels<T>>(level).gather(
+            {source.data(), source.stride(), index.data(), rank, out.data(), out.stride(), r.begin, r.end});
         CHECK(differing_bits(out.memory(), expected) == "");
         CHECK(differing_bits(source.memory(), source_before) == "");
       }
@@ -84,8 +84,8 @@ TEMPLATE_TEST_CASE("scatter_add adds within two roundings and nothing else", "[k
         const T scale = random.template uniform<T>();
         const std::vector<T> before = out.memory().image();
         get_kernels<dense_kernels<T>>(level).scatter_add({source.data(), source.stride(),
-                                                indexed ? index.data() : nullptr, rank, scale,
-                                                out.data(), out.stride(), r.begin, r.end});
+                                                          indexed ? index.data() : nullptr, rank, scale, out.data(),
+                                                          out.stride(), r.begin, r.end});
 
         std::vector<T> untouched = before;  // with the results where there must be some
         within_bounds results;

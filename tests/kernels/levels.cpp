@@ -22,9 +22,13 @@ TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels
 }
 
 TEST_CASE("every level that this build has runs kernels of its own", "[kernels]") {
-  const auto packing = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level); };
+  const auto packing = [](isa level) {
+    return &sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level);
+  };
   const auto weight = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::merge_kernels<float>>(level); };
-  const auto conversion = [](isa level) { return &sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>(level); };
+  const auto conversion = [](isa level) {
+    return &sbora::detail::get_kernels<sbora::detail::conversion_kernels<float>>(level);
+  };
   const std::vector<isa> levels = tested_levels();
   for (const isa level : levels) {
     INFO(sbora::to_string(level));

@@ -38,15 +38,14 @@ void for_each_case(isa level, random_values& random, Function&& f) {
     index_t rank, lines, dim;
   };
   const index_t n = lanes<compute<Storage>>(level);
-  const size sizes[] = {{1, 1, 1},    {1, 70, 4},        {5, 129, 7},  {33, 20, 33},       {64, 9, 64},
-                        {65, 3, 80},  {130, 19, 140},    {2, n, 5},    {3, n + 1, 5},      {n, 2 * n + 1, 2 * n},
+  const size sizes[] = {{1, 1, 1},         {1, 70, 4},           {5, 129, 7}, {33, 20, 33},  {64, 9, 64},
+                        {65, 3, 80},       {130, 19, 140},       {2, n, 5},   {3, n + 1, 5}, {n, 2 * n + 1, 2 * n},
                         {n + 1, 2, n + 2}, {2 * n + 1, 5, 3 * n}};
   for (const size& s : sizes) {
     for (const region_form form : {region_form::columns, region_form::rows}) {
       for (const bool along_lines : {false, true}) {
         for (const guard side : both_guards) {
-          region_case<Storage> c({form, s.rank, s.lines, s.dim, along_lines}, random.below(4), side,
-                                       random);
+          region_case<Storage> c({form, s.rank, s.lines, s.dim, along_lines}, random.below(4), side, random);
           INFO(c.text(level) << ", seed " << seed);
           f(c, c.whole());
           f(c, c.inner());
@@ -58,8 +57,8 @@ void for_each_case(isa level, random_values& random, Function&& f) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("save copies the region's bits, and nothing else", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("save copies the region's bits, and nothing else", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using S = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
@@ -67,17 +66,15 @@ TEMPLATE_TEST_CASE("save copies the region's bits, and nothing else", "[kernels]
     c.weight.fill([&] { return random.template bits<S>(); });
     const std::vector<S> weight = c.weight.memory().image();
     std::vector<S> expected = c.originals.image();
-    part.for_each([&](index_t line, index_t j) {
-      expected[c.original_at(line, j)] = weight[c.weight_at(line, j)];
-    });
+    part.for_each([&](index_t line, index_t j) { expected[c.original_at(line, j)] = weight[c.weight_at(line, j)]; });
     c.kernels(level).save(c.args(part));
     CHECK(differing_bits(c.originals, expected) == "");
     CHECK(differing_bits(c.weight.memory(), weight) == "");
   });
 }
 
-TEMPLATE_TEST_CASE("restore writes the originals' bits, and nothing else", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("restore writes the originals' bits, and nothing else", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using S = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
@@ -86,17 +83,15 @@ TEMPLATE_TEST_CASE("restore writes the originals' bits, and nothing else", "[ker
     for (index_t i = 0; i < c.originals.size(); ++i) c.originals[i] = random.template bits<S>();
     const std::vector<S> originals = c.originals.image();
     std::vector<S> expected = c.weight.memory().image();
-    part.for_each([&](index_t line, index_t j) {
-      expected[c.weight_at(line, j)] = originals[c.original_at(line, j)];
-    });
+    part.for_each([&](index_t line, index_t j) { expected[c.weight_at(line, j)] = originals[c.original_at(line, j)]; });
     c.kernels(level).restore(c.args(part));
     CHECK(differing_bits(c.weight.memory(), expected) == "");
     CHECK(differing_bits(c.originals, originals) == "");
   });
 }
 
-TEMPLATE_TEST_CASE("merge is original + round(scale * trained), rounded once more", "[kernels]", float,
-                   double, sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("merge is original + round(scale * trained), rounded once more", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
   using S = TestType;
   using T = compute<S>;
   const isa level = GENERATE(from_range(tested_levels()));
@@ -110,9 +105,8 @@ TEMPLATE_TEST_CASE("merge is original + round(scale * trained), rounded once mor
     for (index_t i = 0; i < c.originals.size(); ++i) {
       c.originals[i] = random.coin() ? stored_as<S>(random.template uniform<T>()) : any_finite<S>(random);
     }
-    c.trained.fill([&] {
-      return random.template uniform<T>() * std::ldexp(T(1), static_cast<int>(random.below(24)) - 18);
-    });
+    c.trained.fill(
+        [&] { return random.template uniform<T>() * std::ldexp(T(1), static_cast<int>(random.below(24)) - 18); });
     const std::vector<S> originals = c.originals.image();
     const std::vector<T> trained = c.trained.memory().image();
     std::vector<S> expected = c.weight.memory().image();
@@ -126,8 +120,8 @@ TEMPLATE_TEST_CASE("merge is original + round(scale * trained), rounded once mor
   });
 }
 
-TEMPLATE_TEST_CASE("save, merge, restore leaves the weight as it was", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("save, merge, restore leaves the weight as it was", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using S = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
@@ -142,8 +136,8 @@ TEMPLATE_TEST_CASE("save, merge, restore leaves the weight as it was", "[kernels
   });
 }
 
-TEMPLATE_TEST_CASE("take is save, merge and check in one pass, and restore undoes it", "[kernels]", float,
-                   double, sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("take is save, merge and check in one pass, and restore undoes it", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
   using S = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
@@ -152,9 +146,8 @@ TEMPLATE_TEST_CASE("take is save, merge and check in one pass, and restore undoe
     // All finite, one element of the region that isn't, and any bits at all: the last two fail.
     const int kind = ++turn % 3;
     c.scale = compute<S>(-0.37);
-    c.weight.fill([&] {
-      return kind == 2 ? random.template bits<S>() : stored_as<S>(random.template uniform<compute<S>>());
-    });
+    c.weight.fill(
+        [&] { return kind == 2 ? random.template bits<S>() : stored_as<S>(random.template uniform<compute<S>>()); });
     c.trained.fill([&] { return random.template uniform<compute<S>>(); });
     if (kind == 1) {
       const index_t line = part.line_begin + random.below(part.line_end - part.line_begin);

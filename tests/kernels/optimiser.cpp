@@ -10,8 +10,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::optimiser_kernels;
 using sbora::detail::get_kernels;
+using sbora::detail::optimiser_kernels;
 
 namespace {
 
@@ -37,13 +37,24 @@ struct optimiser_case {
   void reset() const { w.assign(w0), g.assign(g0), m.assign(m0), s.assign(s0); }
 
   sbora::detail::adamw_args<T> adamw(index_t begin, index_t end) const {
-    return {w.data(), g.data(), m.data(), s.data(),
-            {.gradient_scale = T(0.3), .rest1 = T(0.1), .beta2 = T(0.999999), .rest2 = T(1e-6), .epsilon = T(1e-6),
-             .decay = T(0.99), .step_size = T(0.02), .inverse_root_correction = T(5)}, begin, end};
+    return {w.data(),
+            g.data(),
+            m.data(),
+            s.data(),
+            {.gradient_scale = T(0.3),
+             .rest1 = T(0.1),
+             .beta2 = T(0.999999),
+             .rest2 = T(1e-6),
+             .epsilon = T(1e-6),
+             .decay = T(0.99),
+             .step_size = T(0.02),
+             .inverse_root_correction = T(5)},
+            begin,
+            end};
   }
   sbora::detail::sgd_args<T> sgd(bool momentum, bool nesterov, index_t begin, index_t end) const {
-    return {w.data(), g.data(), momentum ? m.data() : nullptr, T(0.3), T(0.05), T(0.9),
-            T(0.6),   T(0.01),  nesterov, begin,               end};
+    return {w.data(), g.data(), momentum ? m.data() : nullptr, T(0.3), T(0.05), T(0.9), T(0.6), T(0.01), nesterov,
+            begin,    end};
   }
 
   /// The elements outside of [begin, end), of everything, and all of `constant` are as they were.
@@ -67,8 +78,7 @@ struct sgd_form {
   const char* name;
   bool momentum, nesterov;
 };
-constexpr sgd_form sgd_forms[] = {
-    {"plain", false, false}, {"momentum", true, false}, {"nesterov", true, true}};
+constexpr sgd_form sgd_forms[] = {{"plain", false, false}, {"momentum", true, false}, {"nesterov", true, true}};
 
 }  // namespace
 
@@ -81,8 +91,7 @@ TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", flo
     for (const guard side : both_guards) {
       const optimiser_case<T> c(size, side, random);
       for (const auto& [begin, end] : ranges_of(size)) {
-        INFO(sbora::to_string(level) << ", [" << begin << ", " << end << ") of " << size << ", seed "
-                                     << seed);
+        INFO(sbora::to_string(level) << ", [" << begin << ", " << end << ") of " << size << ", seed " << seed);
         c.reset();
         const auto a = c.adamw(begin, end);
         get_kernels<optimiser_kernels<T>>(level).adamw(a);
@@ -105,8 +114,7 @@ TEMPLATE_TEST_CASE("adamw is the formula within its roundings", "[kernels]", flo
   }
 }
 
-TEMPLATE_TEST_CASE("adamw of zeros only decays, and a NaN stays in its element", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("adamw of zeros only decays, and a NaN stays in its element", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t size = 2 * lanes<T>(level) + 3;
@@ -136,8 +144,8 @@ TEMPLATE_TEST_CASE("sgd is the formula within its roundings", "[kernels]", float
       for (const guard side : both_guards) {
         const optimiser_case<T> c(size, side, random);
         for (const auto& [begin, end] : ranges_of(size)) {
-          INFO(sbora::to_string(level) << ", " << form.name << ", [" << begin << ", " << end << ") of "
-                                       << size << ", seed " << seed);
+          INFO(sbora::to_string(level) << ", " << form.name << ", [" << begin << ", " << end << ") of " << size
+                                       << ", seed " << seed);
           c.reset();
           const auto a = c.sgd(form.momentum, form.nesterov, begin, end);
           get_kernels<optimiser_kernels<T>>(level).sgd(a);
@@ -163,8 +171,7 @@ TEMPLATE_TEST_CASE("sgd is the formula within its roundings", "[kernels]", float
   }
 }
 
-TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut", "[kernels]", float, double) {
   using T = TestType;
   const isa level = GENERATE(from_range(tested_levels()));
   const auto& kernels = get_kernels<optimiser_kernels<T>>(level);
@@ -176,8 +183,7 @@ TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut",
     step(0, size);
     const std::vector<T> w = c.w.image(), m = c.m.image(), s = c.s.image();
     for (index_t cut = 0; cut <= size; ++cut) {
-      INFO(sbora::to_string(level) << ", " << name << ", cut at " << cut << " of " << size << ", seed "
-                                   << seed);
+      INFO(sbora::to_string(level) << ", " << name << ", cut at " << cut << " of " << size << ", seed " << seed);
       c.reset();
       step(0, cut);
       step(cut, size);
@@ -188,8 +194,7 @@ TEMPLATE_TEST_CASE("optimiser steps give the same bits wherever a range is cut",
   };
   check_cuts("adamw", [&](index_t begin, index_t end) { kernels.adamw(c.adamw(begin, end)); });
   for (const sgd_form& form : sgd_forms) {
-    check_cuts(form.name, [&](index_t begin, index_t end) {
-      kernels.sgd(c.sgd(form.momentum, form.nesterov, begin, end));
-    });
+    check_cuts(form.name,
+               [&](index_t begin, index_t end) { kernels.sgd(c.sgd(form.momentum, form.nesterov, begin, end)); });
   }
 }

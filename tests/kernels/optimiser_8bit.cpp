@@ -48,7 +48,9 @@ struct state {
   std::vector<float> w0, g0;
 
   state(index_t size, guard side, random_values& random)
-      : w(size, side), g(size, side), m(sbora::detail::first_moment_map, blocks_of(size), side),
+      : w(size, side),
+        g(size, side),
+        m(sbora::detail::first_moment_map, blocks_of(size), side),
         s(sbora::detail::second_moment_map, blocks_of(size), side) {
     for (index_t i = 0; i < size; ++i) {
       w[i] = random.uniform<float>();
@@ -74,9 +76,20 @@ struct state {
     m.code.assign(m.code0), m.absmax.assign(m.absmax0), s.code.assign(s.code0), s.absmax.assign(s.absmax0);
   }
   sbora::detail::adamw_8bit_args args(index_t begin, index_t end) const {
-    return {w.data(), g.data(), m.args(), s.args(),
-            {.gradient_scale = 0.3F, .rest1 = 0.1F, .beta2 = 0.999F, .rest2 = 0.001F, .epsilon = 1e-6F, .decay = 0.99F,
-             .step_size = 0.02F, .inverse_root_correction = 5.0F}, begin, end};
+    return {w.data(),
+            g.data(),
+            m.args(),
+            s.args(),
+            {.gradient_scale = 0.3F,
+             .rest1 = 0.1F,
+             .beta2 = 0.999F,
+             .rest2 = 0.001F,
+             .epsilon = 1e-6F,
+             .decay = 0.99F,
+             .step_size = 0.02F,
+             .inverse_root_correction = 5.0F},
+            begin,
+            end};
   }
 };
 

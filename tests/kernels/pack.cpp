@@ -8,8 +8,8 @@
 
 using namespace sbora_tests;
 using sbora::isa;
-using sbora::detail::packing_kernels;
 using sbora::detail::get_kernels;
+using sbora::detail::packing_kernels;
 using sbora::detail::panel_depth;
 
 namespace {
@@ -66,8 +66,7 @@ TEMPLATE_TEST_CASE("pack lays strips out bit for bit and pads with zeros", "[ker
               const index_t begin = k / block_depth * block_depth;
               const index_t at = strips * begin + strip * std::min(block_depth, depth - begin) + k - begin;
               expected[static_cast<std::size_t>(at * strip_rows + i)] =
-                  row < rows ? source.data()[(indexed ? rows - 1 - row : row) * row_stride + k * depth_stride]
-                             : T(0);
+                  row < rows ? source.data()[(indexed ? rows - 1 - row : row) * row_stride + k * depth_stride] : T(0);
             }
           }
         };
@@ -111,8 +110,8 @@ TEMPLATE_TEST_CASE("pack_few lays tokens out k by k and pads with zeros", "[kern
         expected[static_cast<std::size_t>(i)] = row < rows ? source(row, in_block / block_width) : T(0);
       }
       for (index_t block = blocks; block-- > 0;) {
-        kernels.pack_few({source.data(), source.stride(), 1, nullptr, rows, depth, true, packed.data(), block,
-                          block + 1});
+        kernels.pack_few(
+            {source.data(), source.stride(), 1, nullptr, rows, depth, true, packed.data(), block, block + 1});
       }
       CHECK(differing_bits(packed, expected) == "");
     }

@@ -27,10 +27,12 @@ struct update_case {
 
   update_case(bool along_depth_, bool along_lines, index_t dim, index_t lines, index_t rank, guard side,
               random_values& random)
-      : along_depth(along_depth_), trained_along_lines(along_lines), index(rank, side),
+      : along_depth(along_depth_),
+        trained_along_lines(along_lines),
+        index(rank, side),
         position(rank, side),
-        trained(along_lines ? rank : lines, along_lines ? lines : rank,
-                (along_lines ? lines : rank) + random.below(3), side),
+        trained(along_lines ? rank : lines, along_lines ? lines : rank, (along_lines ? lines : rank) + random.below(3),
+                side),
         scale(random.uniform<T>()) {
     random.distinct(dim, index);
     unsorted = index.image();
@@ -42,8 +44,14 @@ struct update_case {
   }
 
   sbora::detail::panel_update<T> args(bool rounded) const {
-    return {index.data(), position.data(), index.size(), along_depth, trained.data(),
-            trained_along_lines ? 1 : trained.stride(), trained_along_lines ? trained.stride() : 1, scale,
+    return {index.data(),
+            position.data(),
+            index.size(),
+            along_depth,
+            trained.data(),
+            trained_along_lines ? 1 : trained.stride(),
+            trained_along_lines ? trained.stride() : 1,
+            scale,
             rounded};
   }
 
@@ -85,9 +93,7 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   for (index_t i = 0; i < rhs_rows; ++i) {
     for (index_t k = 0; k < rhs_cols; ++k) merged(i, k) = stored_as<Merged>(T(value_of(rhs(i, k))));
   }
-  const auto at = [&](index_t k, index_t n) -> Merged& {
-    return s.depth_contiguous ? merged(n, k) : merged(k, n);
-  };
+  const auto at = [&](index_t k, index_t n) -> Merged& { return s.depth_contiguous ? merged(n, k) : merged(k, n); };
 
   const update_case<T> first(true, along_lines, s.depth, s.columns, s.depth_rank, side, random);
   const update_case<T> second(false, !along_lines, s.columns, s.depth, s.column_rank, side, random);
@@ -100,26 +106,38 @@ void check(isa level, const shape& s, bool along_lines, random_values& random) {
   const auto run = [&](const auto& right, auto storage, const auto& added) {
     out.fill([] { return padding<T>(); });
     const auto& products = sbora::detail::get_kernels<sbora::detail::product_kernels<decltype(storage)>>(level);
-    (s.few ? products.product_few : products.product)(
-        {packed.data(), s.rows, s.depth, {right.data(), stride}, s.depth_contiguous, out.data(), out.stride(), T(0.7), nullptr, false, added.data(),
-         static_cast<index_t>(added.size()), 0, strips, 0, s.columns});
+    (s.few ? products.product_few : products.product)({packed.data(),
+                                                       s.rows,
+                                                       s.depth,
+                                                       {right.data(), stride},
+                                                       s.depth_contiguous,
+                                                       out.data(),
+                                                       out.stride(),
+                                                       T(0.7),
+                                                       nullptr,
+                                                       false,
+                                                       added.data(),
+                                                       static_cast<index_t>(added.size()),
+                                                       0,
+                                                       strips,
+                                                       0,
+                                                       s.columns});
     return out.memory().image();
   };
   const std::vector<T> expected = run(merged, Merged(), std::vector<sbora::detail::panel_update<T>>());
   const std::vector<T> before = run(rhs, Storage(), std::vector<sbora::detail::panel_update<T>>());
   run(rhs, Storage(), updates);
-  INFO(sbora::to_string(level) << ", " << s.rows << " x " << s.depth << " x " << s.columns << ", ranks "
-                               << s.depth_rank << ", " << s.column_rank << ", "
-                               << (s.depth_contiguous ? "columns" : "rows") << " contiguous, "
-                               << (rounded ? "rounded" : "not rounded") << ", seed " << seed);
+  INFO(sbora::to_string(level) << ", " << s.rows << " x " << s.depth << " x " << s.columns << ", ranks " << s.depth_rank
+                               << ", " << s.column_rank << ", " << (s.depth_contiguous ? "columns" : "rows")
+                               << " contiguous, " << (rounded ? "rounded" : "not rounded") << ", seed " << seed);
   CHECK(differing_bits(out.memory(), expected) == "");
   CHECK(before != expected);
 }
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("an update on pack gives the bits of the merged weight", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t tile = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns;

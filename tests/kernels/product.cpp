@@ -37,12 +37,19 @@ struct product_case {
 
   product_case(isa level_, index_t rows_, index_t depth_, index_t columns_, bool contiguous, guard side,
                random_values& random, bool few_ = false)
-      : level(level_), rows(rows_), depth(depth_), columns(columns_),
-        strip_rows(few_ ? kernels().tile_columns : kernels().tile_rows), tile_columns(kernels().tile_columns),
-        depth_contiguous(contiguous), few(few_), packed(strips() * strip_rows * depth, side),
+      : level(level_),
+        rows(rows_),
+        depth(depth_),
+        columns(columns_),
+        strip_rows(few_ ? kernels().tile_columns : kernels().tile_rows),
+        tile_columns(kernels().tile_columns),
+        depth_contiguous(contiguous),
+        few(few_),
+        packed(strips() * strip_rows * depth, side),
         rhs(contiguous ? columns : depth, contiguous ? depth : columns,
             (contiguous ? depth : columns) + random.below(3), side),
-        out(rows, columns, columns + random.below(3), side), bias(columns, side) {
+        out(rows, columns, columns + random.below(3), side),
+        bias(columns, side) {
     for (index_t at = 0; at < rows * depth; ++at) lhs.push_back(random.uniform<T>());
     if (few) kernels().pack_few({lhs.data(), depth, 1, nullptr, rows, depth, true, packed.data(), 0, strips()});
     for (index_t at = 0; !few && at < packed.size(); ++at) {
@@ -64,10 +71,22 @@ struct product_case {
 
   void run(index_t strip_begin, index_t strip_end, index_t column_begin, index_t column_end) const {
     const auto& products = sbora::detail::get_kernels<sbora::detail::product_kernels<Storage>>(level);
-    (few ? products.product_few : products.product)(
-        {packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
-         with_bias ? bias.data() : nullptr, accumulate, updates.data(), static_cast<index_t>(updates.size()),
-         strip_begin, strip_end, column_begin, column_end});
+    (few ? products.product_few : products.product)({packed.data(),
+                                                     rows,
+                                                     depth,
+                                                     {rhs.data(), rhs.stride()},
+                                                     depth_contiguous,
+                                                     out.data(),
+                                                     out.stride(),
+                                                     alpha,
+                                                     with_bias ? bias.data() : nullptr,
+                                                     accumulate,
+                                                     updates.data(),
+                                                     static_cast<index_t>(updates.size()),
+                                                     strip_begin,
+                                                     strip_end,
+                                                     column_begin,
+                                                     column_end});
   }
 
   /// Runs all of it over fresh contents of out, NaN where they are not to be read, and compares with
@@ -94,14 +113,12 @@ struct product_case {
         const auto at = static_cast<std::size_t>(m * out.stride() + n);
         const real start = accumulate ? before[at] : (with_bias ? bias[n] : T(0));
         const long double a = alpha;
-        const long double own = static_cast<long double>(std::numeric_limits<real>::epsilon()) *
-                                static_cast<long double>(depth + 2);
+        const long double own =
+            static_cast<long double>(std::numeric_limits<real>::epsilon()) * static_cast<long double>(depth + 2);
         const long double bound =
             (gamma_bound<T>(u) + own) * std::fabs(a) * static_cast<long double>(magnitude) +
-            (gamma_bound<T>(static_cast<long double>(panels)) + own) *
-                std::fabs(static_cast<long double>(start));
-        results.add(m, n, out(m, n), static_cast<long double>(start) + a * static_cast<long double>(sum),
-                    bound);
+            (gamma_bound<T>(static_cast<long double>(panels)) + own) * std::fabs(static_cast<long double>(start));
+        results.add(m, n, out(m, n), static_cast<long double>(start) + a * static_cast<long double>(sum), bound);
         untouched[at] = out(m, n);
       }
     }
@@ -109,12 +126,10 @@ struct product_case {
   }
 
   std::string text() const {
-    return std::string(sbora::to_string(level)) + ", " + std::to_string(rows) + " x " +
-           std::to_string(depth) + " x " + std::to_string(columns) +
-           (depth_contiguous ? ", columns" : ", rows") + " of rhs contiguous, stride " +
-           std::to_string(rhs.stride()) + ", alpha " + std::to_string(alpha) +
-           (with_bias ? ", bias" : "") + (accumulate ? ", accumulate" : "") + ", seed " +
-           std::to_string(seed);
+    return std::string(sbora::to_string(level)) + ", " + std::to_string(rows) + " x " + std::to_string(depth) + " x " +
+           std::to_string(columns) + (depth_contiguous ? ", columns" : ", rows") + " of rhs contiguous, stride " +
+           std::to_string(rhs.stride()) + ", alpha " + std::to_string(alpha) + (with_bias ? ", bias" : "") +
+           (accumulate ? ", accumulate" : "") + ", seed " + std::to_string(seed);
   }
 };
 
@@ -134,8 +149,7 @@ void check_sizes(isa level, index_t rows, index_t depth, index_t columns, random
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float, double, sbora::bf16,
-                   sbora::f16) {
+TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float, double, sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t strip = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_rows;
@@ -167,8 +181,8 @@ TEMPLATE_TEST_CASE("product is the sum within its roundings", "[kernels]", float
   check_sizes<TestType>(level, 12 * strip + 1, panel_depth(false) + 37, 2 * tile + 5, random);
 }
 
-TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulate", "[kernels]", float,
-                   double, sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulate", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t columns = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level).tile_columns + 1;
@@ -187,8 +201,8 @@ TEMPLATE_TEST_CASE("product takes every combination of alpha, bias and accumulat
   }
 }
 
-TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const bool contiguous = GENERATE(false, true);
@@ -215,8 +229,7 @@ TEMPLATE_TEST_CASE("product gives the same bits however it is cut", "[kernels]",
   check_cut(3, lanes<T>(level) + 1);
 }
 
-TEMPLATE_TEST_CASE("product_few is the sum within its roundings", "[kernels]", float, double, sbora::bf16,
-                   sbora::f16) {
+TEMPLATE_TEST_CASE("product_few is the sum within its roundings", "[kernels]", float, double, sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);

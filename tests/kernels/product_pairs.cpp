@@ -37,14 +37,20 @@ struct pair_case {
   }
 
   pair_case(index_t rows_, index_t depth_, index_t columns_, guard side, random_values& random)
-      : rows(rows_), depth(depth_), columns(columns_), depth_contiguous(random.coin()),
-        left_transposed(random.coin()), indexed(random.coin()),
+      : rows(rows_),
+        depth(depth_),
+        columns(columns_),
+        depth_contiguous(random.coin()),
+        left_transposed(random.coin()),
+        indexed(random.coin()),
         left(left_transposed ? depth : rows, left_transposed ? rows : depth,
              (left_transposed ? rows : depth) + random.below(3), side),
         rhs(depth_contiguous ? columns : depth, depth_contiguous ? depth : columns,
             (depth_contiguous ? depth : columns) + random.below(3), side),
-        row_index(rows, side), packed(strips(rows) * tile_rows() * ((depth + 1) / 2), side),
-        out(rows, columns, columns + random.below(3), side), bias(columns, side) {
+        row_index(rows, side),
+        packed(strips(rows) * tile_rows() * ((depth + 1) / 2), side),
+        out(rows, columns, columns + random.below(3), side),
+        bias(columns, side) {
     left.fill([&] { return stored_as<bf16>(random.uniform<float>()); });
     rhs.fill([&] { return stored_as<bf16>(random.uniform<float>()); });
     for (index_t i = 0; i < rows; ++i) row_index[i] = rows - 1 - i;
@@ -60,10 +66,24 @@ struct pair_case {
   void run() const {
     const auto* kernels = sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(isa::avx512_bf16);
     kernels->pack({left.data(), left_transposed ? 1 : left.stride(), left_transposed ? left.stride() : 1,
-                   indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0, strips(rows)});
-    kernels->product({packed.data(), rows, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
-                      with_bias ? bias.data() : nullptr, accumulate, updates.data(),
-                      static_cast<index_t>(updates.size()), 0, strips(rows), 0, columns});
+                   indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0,
+                   strips(rows)});
+    kernels->product({packed.data(),
+                      rows,
+                      depth,
+                      {rhs.data(), rhs.stride()},
+                      depth_contiguous,
+                      out.data(),
+                      out.stride(),
+                      alpha,
+                      with_bias ? bias.data() : nullptr,
+                      accumulate,
+                      updates.data(),
+                      static_cast<index_t>(updates.size()),
+                      0,
+                      strips(rows),
+                      0,
+                      columns});
   }
 };
 
@@ -89,10 +109,10 @@ std::string check(pair_case& c, random_values& random) {
       const auto at = static_cast<std::size_t>(m * c.out.stride() + n);
       const double first = c.accumulate ? before[at] : (c.with_bias ? c.bias[n] : 0.0F);
       const long double a = c.alpha;
-      results.add(m, n, c.out(m, n), first + a * static_cast<long double>(sum),
-                  (gamma_bound<float>(u) + 1e-13L) *
-                      (std::fabs(a) * static_cast<long double>(magnitude) + std::fabs(first)) +
-                      static_cast<long double>(c.depth) * 0x1p-125L);
+      results.add(
+          m, n, c.out(m, n), first + a * static_cast<long double>(sum),
+          (gamma_bound<float>(u) + 1e-13L) * (std::fabs(a) * static_cast<long double>(magnitude) + std::fabs(first)) +
+              static_cast<long double>(c.depth) * 0x1p-125L);
     }
   }
   return results.failures();
@@ -106,10 +126,9 @@ TEST_CASE("a product of pairs is the sum within its roundings", "[kernels]") {
     return;
   }
   random_values random(seed);
-  for (const index_t depth :
-       {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
-        2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2, pair_panel_depth(true) / 2 + 1,
-        pair_panel_depth(true), pair_panel_depth(true) + 3}) {
+  for (const index_t depth : {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
+                              2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2,
+                              pair_panel_depth(true) / 2 + 1, pair_panel_depth(true), pair_panel_depth(true) + 3}) {
     for (const index_t rows : {index_t{1}, pair_case::tile_rows(), 2 * pair_case::tile_rows() + 5}) {
       for (const index_t columns : {1, 31, 32, 70}) {
         pair_case c(rows, depth, columns, random.coin() ? guard::front : guard::back, random);

@@ -36,8 +36,12 @@ struct quantised_case<four_bit> {
   float offset = 0.5F;
 
   quantised_case(index_t lines_, index_t length_, guard side, random_values& random)
-      : lines(lines_), length(length_), block_shift(5 + static_cast<int>(random.below(3))),
-        codes((lines * length + 1) / 2, side), absmax(blocks(), side), absmax_codes(blocks(), side),
+      : lines(lines_),
+        length(length_),
+        block_shift(5 + static_cast<int>(random.below(3))),
+        codes((lines * length + 1) / 2, side),
+        absmax(blocks(), side),
+        absmax_codes(blocks(), side),
         nested(random.coin()) {
     for (index_t i = 0; i < codes.size(); ++i) codes[i] = random.bits<std::uint8_t>();
     for (index_t i = 0; i < blocks(); ++i) {
@@ -48,8 +52,14 @@ struct quantised_case<four_bit> {
 
   index_t blocks() const { return ((lines * length - 1) >> block_shift) + 1; }
   sbora::detail::four_bit_source source() const {
-    return {codes.data(), sbora::detail::nf4_codebook.value.data(), length, block_shift, absmax.data(),
-            nested ? absmax_codes.data() : nullptr, sbora::detail::signed_dynamic_map.data(), offset};
+    return {codes.data(),
+            sbora::detail::nf4_codebook.value.data(),
+            length,
+            block_shift,
+            absmax.data(),
+            nested ? absmax_codes.data() : nullptr,
+            sbora::detail::signed_dynamic_map.data(),
+            offset};
   }
   float value(index_t line, index_t at) const {
     const index_t e = line * length + at, block = e >> block_shift;
@@ -104,13 +114,13 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
   for (const index_t length : {1, 2, 7, 16, 31, 32, 63, 64, 130, 257}) {
-    const quantised_case<TestType> c(1 + random.below(5), length, random.coin() ? guard::front : guard::back,
-                                     random);
+    const quantised_case<TestType> c(1 + random.below(5), length, random.coin() ? guard::front : guard::back, random);
     INFO(text(level, c));
     for (index_t line = 0; line < c.lines; ++line) {
       const index_t begin = random.below(length), end = begin + 1 + random.below(length - begin);
       const guarded_buffer<float> out(end - begin, guard::back);
-      sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode({c.source(), line, begin, end, out.data()});
+      sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode(
+          {c.source(), line, begin, end, out.data()});
       std::vector<float> expected;
       for (index_t at = begin; at < end; ++at) expected.push_back(c.value(line, at));
       CHECK(differing_bits(out, expected) == "");
@@ -126,7 +136,8 @@ TEMPLATE_TEST_CASE("products of codes have the bits of products of their values"
   const auto& kernels = sbora::detail::get_kernels<sbora::detail::product_kernels<TestType>>(level);
   for (const bool along : {false, true}) {
     for (const index_t depth : {index_t{1}, index_t{19}, index_t{96}, index_t{130}, index_t{256 + 64}}) {
-      for (const index_t columns : {index_t{1}, packing.tile_columns, 4 * packing.tile_columns + 32 + 5, index_t{517}}) {
+      for (const index_t columns :
+           {index_t{1}, packing.tile_columns, 4 * packing.tile_columns + 32 + 5, index_t{517}}) {
         for (const index_t rows : {index_t{1}, packing.tile_rows + 2}) {
           const guard side = random.coin() ? guard::front : guard::back;
           const quantised_case<TestType> c(along ? columns : depth, along ? depth : columns, side, random);
@@ -139,17 +150,42 @@ TEMPLATE_TEST_CASE("products of codes have the bits of products of their values"
           packing.pack({left.data(), depth, 1, nullptr, rows, depth, along, packed.data(), 0, strips});
 
           std::vector<float> expected(static_cast<std::size_t>(rows * columns));
-          dense_kernels.product({packed.data(), rows, depth, {values.data(), c.length}, along, expected.data(),
-                                 columns, 0.5F, nullptr, false, nullptr, 0, 0, strips, 0, columns});
+          dense_kernels.product({packed.data(),
+                                 rows,
+                                 depth,
+                                 {values.data(), c.length},
+                                 along,
+                                 expected.data(),
+                                 columns,
+                                 0.5F,
+                                 nullptr,
+                                 false,
+                                 nullptr,
+                                 0,
+                                 0,
+                                 strips,
+                                 0,
+                                 columns});
           const guarded_buffer<float> out(rows * columns, side);
-          kernels.product({packed.data(), rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr,
-                           false, nullptr, 0, 0, strips, 0, columns});
+          kernels.product({packed.data(), rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr, false,
+                           nullptr, 0, 0, strips, 0, columns});
           CHECK(differing_bits(out, expected) == "");
 
-          dense_kernels.stream({left.data(), depth, rows, depth, {values.data(), c.length}, along, expected.data(), columns,
-                                0.5F, nullptr, false, 0, columns});
-          kernels.stream({left.data(), depth, rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr, false, 0,
-                          columns});
+          dense_kernels.stream({left.data(),
+                                depth,
+                                rows,
+                                depth,
+                                {values.data(), c.length},
+                                along,
+                                expected.data(),
+                                columns,
+                                0.5F,
+                                nullptr,
+                                false,
+                                0,
+                                columns});
+          kernels.stream({left.data(), depth, rows, depth, c.source(), along, out.data(), columns, 0.5F, nullptr, false,
+                          0, columns});
           CHECK(differing_bits(out, expected) == "");
         }
       }
@@ -186,8 +222,8 @@ TEST_CASE("quantising counts the boundaries below a value", "[kernels]") {
         for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
           values[count - 1] = bad;
           CHECK(sbora::detail::get_kernels<sbora::detail::quantise_kernels<float>>(level).four_bit(
-                    {values.data(), count, book->boundary.data(), book->code.data(), ragged, codes.data(),
-                     &absmax}) == count - 1);
+                    {values.data(), count, book->boundary.data(), book->code.data(), ragged, codes.data(), &absmax}) ==
+                count - 1);
         }
       }
     }

@@ -32,11 +32,16 @@ struct stream_case {
 
   stream_case(isa level_, index_t tokens_, index_t depth_, index_t columns_, bool contiguous, guard side,
               random_values& random)
-      : level(level_), tokens(tokens_), depth(depth_), columns(columns_), depth_contiguous(contiguous),
+      : level(level_),
+        tokens(tokens_),
+        depth(depth_),
+        columns(columns_),
+        depth_contiguous(contiguous),
         left(tokens, depth, depth + random.below(3), side),
         rhs(contiguous ? columns : depth, contiguous ? depth : columns,
             (contiguous ? depth : columns) + random.below(3), side),
-        out(tokens, columns, columns + random.below(3), side), bias(columns, side) {
+        out(tokens, columns, columns + random.below(3), side),
+        bias(columns, side) {
     left.fill([&] { return random.uniform<T>(); });
     rhs.fill([&] { return stored_as<Storage>(random.uniform<T>()); });
     for (index_t n = 0; n < columns; ++n) bias[n] = random.uniform<T>();
@@ -46,8 +51,19 @@ struct stream_case {
 
   void run(index_t begin, index_t end) const {
     sbora::detail::get_kernels<sbora::detail::product_kernels<Storage>>(level).stream(
-        {left.data(), left.stride(), tokens, depth, {rhs.data(), rhs.stride()}, depth_contiguous, out.data(), out.stride(), alpha,
-         with_bias ? bias.data() : nullptr, accumulate, begin, end});
+        {left.data(),
+         left.stride(),
+         tokens,
+         depth,
+         {rhs.data(), rhs.stride()},
+         depth_contiguous,
+         out.data(),
+         out.stride(),
+         alpha,
+         with_bias ? bias.data() : nullptr,
+         accumulate,
+         begin,
+         end});
   }
 
   /// Rounding: a term passes its product, with alpha before or after it, and at most depth + 2 additions;
@@ -72,9 +88,9 @@ struct stream_case {
         const auto at = static_cast<std::size_t>(t * out.stride() + n);
         const long double start = accumulate ? before[at] : (with_bias ? bias[n] : T(0));
         const long double a = alpha;
-        results.add(t, n, out(t, n), start + a * static_cast<long double>(sum),
-                    (gamma_bound<T>(u) + own) *
-                        (std::fabs(a) * static_cast<long double>(magnitude) + std::fabs(start)));
+        results.add(
+            t, n, out(t, n), start + a * static_cast<long double>(sum),
+            (gamma_bound<T>(u) + own) * (std::fabs(a) * static_cast<long double>(magnitude) + std::fabs(start)));
         untouched[at] = out(t, n);
       }
     }
@@ -82,18 +98,17 @@ struct stream_case {
   }
 
   std::string text() const {
-    return std::string(sbora::to_string(level)) + ", " + std::to_string(tokens) + " x " +
-           std::to_string(depth) + " x " + std::to_string(columns) +
-           (depth_contiguous ? ", columns" : ", rows") + " of rhs contiguous, alpha " +
-           std::to_string(alpha) + (with_bias ? ", bias" : "") + (accumulate ? ", accumulate" : "") +
-           ", seed " + std::to_string(seed);
+    return std::string(sbora::to_string(level)) + ", " + std::to_string(tokens) + " x " + std::to_string(depth) +
+           " x " + std::to_string(columns) + (depth_contiguous ? ", columns" : ", rows") +
+           " of rhs contiguous, alpha " + std::to_string(alpha) + (with_bias ? ", bias" : "") +
+           (accumulate ? ", accumulate" : "") + ", seed " + std::to_string(seed);
   }
 };
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kernels]", float, double,
-                   sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kernels]", float, double, sbora::bf16,
+                   sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
@@ -115,8 +130,8 @@ TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kerne
   }
 }
 
-TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns are cut", "[kernels]",
-                   float, double, sbora::bf16, sbora::f16) {
+TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns are cut", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
   using T = sbora::detail::compute_of<TestType>;
   const isa level = GENERATE(from_range(tested_levels()));
   const bool contiguous = GENERATE(false, true);

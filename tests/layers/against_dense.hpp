@@ -49,8 +49,7 @@ void check_against_dense(const layer_case& size, std::uint64_t seed) {
     CHECK(first_difference(dx, exact.dx, exact.dx_magnitude, gamma_dx) == "");
     CHECK(dx.padding_intact());
     CHECK(first_difference(p.adapter.gradient_matrix(), kept + exact.gradient,
-                           kept.cwiseAbs() + exact.gradient_magnitude,
-                           gamma_of<T>(p.roundings(size.tokens))) == "");
+                           kept.cwiseAbs() + exact.gradient_magnitude, gamma_of<T>(p.roundings(size.tokens))) == "");
 
     const std::vector<T> gradient(p.adapter.gradient().begin(), p.adapter.gradient().end());
     fill_random(p.adapter.gradient(), seed + 20);

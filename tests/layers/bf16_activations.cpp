@@ -7,8 +7,8 @@
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
-using sbora::adapter_kind;
 using Eigen::bfloat16;
+using sbora::adapter_kind;
 
 namespace {
 
@@ -48,7 +48,8 @@ void check(const layer_case& size, sbora::delta_path path) {
   CAPTURE(size, Kind == adapter_kind::fa, static_cast<int>(path));
   // Pairs (vdpbf16ps) round otherwise. They take products of two bf16 operands: those with a bf16 weight, and
   // FB's gradient, which is dyᵀ·x.
-  const bool no_pairs = sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr;
+  const bool no_pairs =
+      sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr;
   const bool exact = no_pairs || !std::is_same_v<Scalar, bfloat16>;
   layer_problem<Kind, Scalar> p(size);
   auto layer = p.layer();
@@ -103,16 +104,14 @@ void check(const layer_case& size, sbora::delta_path path) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("bfloat16 activations give the bits of their float values", "", float, bfloat16,
-                   Eigen::half) {
+TEMPLATE_TEST_CASE("bfloat16 activations give the bits of their float values", "", float, bfloat16, Eigen::half) {
   using enum sbora::storage;
-  const layer_case cases[] = {{37, 29, 5, 3, out_by_in, 1, true, 0},    {37, 29, 5, 1, in_by_out, 0, false, 0.3},
-                              {40, 300, 8, 37, out_by_in, 0, true, 0},  {40, 300, 8, 37, in_by_out, 2, false, 0},
+  const layer_case cases[] = {{37, 29, 5, 3, out_by_in, 1, true, 0},     {37, 29, 5, 1, in_by_out, 0, false, 0.3},
+                              {40, 300, 8, 37, out_by_in, 0, true, 0},   {40, 300, 8, 37, in_by_out, 2, false, 0},
                               {70, 45, 16, 20, out_by_in, 0, true, 0.2}, {24, 31, 3, 0, out_by_in, 0, true, 0}};
   for (const layer_case& size : cases) {
-    for (const sbora::delta_path path :
-         {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack,
-          sbora::delta_path::on_pack_rounded}) {
+    for (const sbora::delta_path path : {sbora::delta_path::automatic, sbora::delta_path::separate,
+                                         sbora::delta_path::on_pack, sbora::delta_path::on_pack_rounded}) {
       check<adapter_kind::fa, TestType>(size, path);
       check<adapter_kind::fb, TestType>(size, path);
     }

@@ -222,24 +222,19 @@ TEST_CASE("a span that is too small is found before anything is written") {
   sbora::fa_saved<float> saved, short_saved{std::span<float>(span)};
   using sbora::workspace_error;
   CHECK_THROWS_AS(layer.forward(activation(p.x), activation(y), none), workspace_error);
-  CHECK_THROWS_AS(layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), none),
-                  workspace_error);
+  CHECK_THROWS_AS(layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), none), workspace_error);
   CHECK_THROWS_AS(layer.forward(activation(p.x), activation(y), p.adapter, saved, none), workspace_error);
-  CHECK_THROWS_AS(delta_forward(std::as_const(p.adapter), activation(p.x), activation(y), none),
-                  workspace_error);
+  CHECK_THROWS_AS(delta_forward(std::as_const(p.adapter), activation(p.x), activation(y), none), workspace_error);
   CHECK_ERROR(workspace_error, "sbora::fa_saved: 72 elements needed (12 x 6), the span given has 71",
               layer.forward(activation(p.x), activation(y), p.adapter, short_saved, enough));
-  CHECK_THROWS_AS(delta_forward(p.adapter, activation(p.x), activation(y), short_saved, enough),
-                  workspace_error);
+  CHECK_THROWS_AS(delta_forward(p.adapter, activation(p.x), activation(y), short_saved, enough), workspace_error);
   CHECK(p.adapter.dropout_step() == 0);
   CHECK(same_bits(y.memory(), p.empty_y().memory()));
 
   layer.forward(activation(p.x), activation(y), p.adapter, saved, enough);
   CHECK_THROWS_AS(layer.backward(activation(p.dy), activation(dx), none), workspace_error);
-  CHECK_THROWS_AS(layer.backward(activation(p.dy), activation(dx), p.adapter, saved, none),
-                  workspace_error);
-  CHECK_THROWS_AS(delta_backward(p.adapter, activation(p.dy), activation(dx), saved, none),
-                  workspace_error);
+  CHECK_THROWS_AS(layer.backward(activation(p.dy), activation(dx), p.adapter, saved, none), workspace_error);
+  CHECK_THROWS_AS(delta_backward(p.adapter, activation(p.dy), activation(dx), saved, none), workspace_error);
   CHECK(same_bits(dx.memory(), p.empty_dx().memory()));
   CHECK(p.adapter.gradient_matrix().isZero(0));
 }
@@ -267,8 +262,7 @@ TEST_CASE("a bias of the wrong size is rejected") {
   layer_problem<adapter_kind::fa, float> p(usual);
   const std::vector<float> bias(20);
   using layer_type = decltype(p)::layer_type;
-  CHECK_ERROR(sbora::shape_error, "bias has 20 elements, d_out is 21",
-              layer_type(p.layer().weight(), bias));
+  CHECK_ERROR(sbora::shape_error, "bias has 20 elements, d_out is 21", layer_type(p.layer().weight(), bias));
 }
 
 TEST_CASE("delta_workspace_bytes is enough for a span that starts anywhere") {

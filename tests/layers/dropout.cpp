@@ -31,9 +31,7 @@ struct dropout_run {
 
 const layer_case usual{.d_out = 21, .d_in = 34, .rank = 6, .tokens = 70, .dropout = 0.25};
 
-bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) {
-  return same_bits(a.memory(), b.memory());
-}
+bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) { return same_bits(a.memory(), b.memory()); }
 
 template <adapter_kind Kind>
 void check_steps() {
@@ -118,8 +116,7 @@ TEST_CASE("FB refers to its input") {
 
 TEST_CASE("dropout keeps the expectation") {
   // Region of all features, x = 1: what is saved is the mask itself.
-  dropout_run<adapter_kind::fa> run(
-      {.d_out = 3, .d_in = 64, .rank = 64, .tokens = 130, .dropout = 0.3});
+  dropout_run<adapter_kind::fa> run({.d_out = 3, .d_in = 64, .rank = 64, .tokens = 130, .dropout = 0.3});
   for (index_t t = 0; t < 130; ++t) {
     for (index_t f = 0; f < 64; ++f) run.p.x(t, f) = 1;
   }
@@ -141,7 +138,8 @@ TEST_CASE("what is kept is scaled by the probability that is used, a multiple of
   const double ones[4] = {1, 1, 1, 1}, parameter = 0;
   const sbora::region target(4, {0});
   const auto kept = [&](double dropout) {
-    const sbora::adapter_view<adapter_kind::fa, double> view = {&target, &parameter, nullptr, 1, 4, 1, true, dropout, 0};
+    const sbora::adapter_view<adapter_kind::fa, double> view = {&target, &parameter, nullptr, 1, 4,
+                                                                1,       true,       dropout, 0};
     sbora::serial_executor serial;
     double greatest = 0;
     for (std::uint64_t step = 0; step < 64 && greatest == 0; ++step) {

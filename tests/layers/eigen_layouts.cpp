@@ -5,8 +5,8 @@
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
-using sbora::adapter_kind;
 using Eigen::Dynamic;
+using sbora::adapter_kind;
 
 namespace {
 
@@ -39,8 +39,7 @@ struct layout_check {
   layout_check() {
     auto y_memory = p.empty_y();
     auto dx_memory = p.empty_dx();
-    run(p, activation(std::as_const(p.x)), activation(p.dy), activation(y_memory),
-        activation(dx_memory));
+    run(p, activation(std::as_const(p.x)), activation(p.dy), activation(y_memory), activation(dx_memory));
     y = rows_of(y_memory);
     dx = rows_of(dx_memory);
     gradient = p.adapter.gradient_matrix();

@@ -157,12 +157,11 @@ results run_four_bit(const sizes& n, const sbora::four_bit_options& options, gua
   const guarded_buffer<float> absmax(scales.absmax, side), nested_absmax(scales.nested_absmax, side),
       table(scales.nested_table, side);
   results all;
-  run_layer<Kind, Activation>(
-      n,
-      sbora::four_bit_view(view.type(), span_of(codes), n.d_out, n.d_in,
-                           {scales.blocksize, span_of(absmax), span_of(absmax_codes), span_of(nested_absmax),
-                            span_of(table), scales.nested_offset}),
-      side, all);
+  run_layer<Kind, Activation>(n,
+                              sbora::four_bit_view(view.type(), span_of(codes), n.d_out, n.d_in,
+                                                   {scales.blocksize, span_of(absmax), span_of(absmax_codes),
+                                                    span_of(nested_absmax), span_of(table), scales.nested_offset}),
+                              side, all);
   return all;
 }
 
@@ -207,12 +206,10 @@ TEMPLATE_TEST_CASE("layers over dense weights stay within the caller's buffers",
     check([&](const sizes& n, guard side) { return run_dense<adapter_kind::fa, TestType, T>(n, order, side); });
     check([&](const sizes& n, guard side) { return run_dense<adapter_kind::fb, TestType, T>(n, order, side); });
     if constexpr (std::is_same_v<TestType, bfloat16>) {
-      check([&](const sizes& n, guard side) {
-        return run_dense<adapter_kind::fa, bfloat16, bfloat16>(n, order, side);
-      });
-      check([&](const sizes& n, guard side) {
-        return run_dense<adapter_kind::fb, bfloat16, bfloat16>(n, order, side);
-      });
+      check(
+          [&](const sizes& n, guard side) { return run_dense<adapter_kind::fa, bfloat16, bfloat16>(n, order, side); });
+      check(
+          [&](const sizes& n, guard side) { return run_dense<adapter_kind::fb, bfloat16, bfloat16>(n, order, side); });
     }
   }
 }
@@ -221,12 +218,8 @@ TEMPLATE_TEST_CASE("layers over quantised weights stay within the caller's buffe
   using enum sbora::four_bit_type;
   for (const sbora::four_bit_options& options : {sbora::four_bit_options{nf4, 64, false}, {fp4, 32, true}}) {
     CAPTURE(options.nested);
-    check([&](const sizes& n, guard side) {
-      return run_four_bit<adapter_kind::fa, TestType>(n, options, side);
-    });
-    check([&](const sizes& n, guard side) {
-      return run_four_bit<adapter_kind::fb, TestType>(n, options, side);
-    });
+    check([&](const sizes& n, guard side) { return run_four_bit<adapter_kind::fa, TestType>(n, options, side); });
+    check([&](const sizes& n, guard side) { return run_four_bit<adapter_kind::fb, TestType>(n, options, side); });
   }
   check([&](const sizes& n, guard side) { return run_int8<adapter_kind::fa, TestType>(n, side); });
   check([&](const sizes& n, guard side) { return run_int8<adapter_kind::fb, TestType>(n, side); });

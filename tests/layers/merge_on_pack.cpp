@@ -24,8 +24,8 @@ struct both_ways {
 
 /// y and dx of a layer over `view` with these deltas.
 template <class View, class T>
-both_ways<T> run(View view, delta_path path, std::span<const sbora::weight_delta<T>> deltas,
-                 const padded_matrix<T>& x, const padded_matrix<T>& dy) {
+both_ways<T> run(View view, delta_path path, std::span<const sbora::weight_delta<T>> deltas, const padded_matrix<T>& x,
+                 const padded_matrix<T>& dy) {
   sbora::linear layer(view);
   layer.set_delta_path(path);
   sbora::workspace memory;
@@ -50,8 +50,7 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
   dy.randomise(10);
 
   const std::array deltas = {columns.delta(), rows.delta(), scaled.delta(), disabled.delta()};
-  const both_ways<T> on_pack = run<sbora::weight_view<Scalar>, T>(
-      p.view(), delta_path::on_pack_rounded, deltas, x, dy);
+  const both_ways<T> on_pack = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::on_pack_rounded, deltas, x, dy);
   CHECK(p.weight_is_original());
 
   p.merge_into(p.weight, columns);
@@ -61,13 +60,11 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
   std::vector<T> zeros(static_cast<std::size_t>(131));
   const sbora::fa_adapter<T> none(131, 277, region(277, {5}), {}, zeros, {});
   const std::array nothing = {none.delta()};
-  const both_ways<T> merged = run<sbora::weight_view<Scalar>, T>(
-      p.view(), delta_path::on_pack_rounded, nothing, x, dy);
+  const both_ways<T> merged = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::on_pack_rounded, nothing, x, dy);
   CHECK(same_bits(on_pack.y.memory(), merged.y.memory()));
   CHECK(same_bits(on_pack.dx.memory(), merged.dx.memory()));
   if (tokens > std::max(sbora::detail::stream_dot_rows, sbora::detail::stream_axpy_rows)) {
-    const both_ways<T> frozen =
-        run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::automatic, {}, x, dy);
+    const both_ways<T> frozen = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::automatic, {}, x, dy);
     CHECK(same_bits(on_pack.y.memory(), frozen.y.memory()));
     CHECK(same_bits(on_pack.dx.memory(), frozen.dx.memory()));
   }
@@ -75,8 +72,8 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("deltas added on pack give the bits of the merged weight", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("deltas added on pack give the bits of the merged weight", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   const sbora::isa before = sbora::active_isa();
   for (const sbora::isa level : sbora::all_levels) {
     if (!sbora::is_supported(level)) continue;
@@ -91,8 +88,7 @@ TEMPLATE_TEST_CASE("deltas added on pack give the bits of the merged weight", ""
   sbora::force_isa(before);
 }
 
-TEMPLATE_TEST_CASE("the paths agree within their roundings, for several adapters", "", float, double,
-                   Eigen::bfloat16) {
+TEMPLATE_TEST_CASE("the paths agree within their roundings, for several adapters", "", float, double, Eigen::bfloat16) {
   using T = typename merge_problem<TestType>::T;
   for (const sbora::storage order : both_orders) {
     for (const index_t tokens : {3, 33}) {
@@ -126,14 +122,12 @@ TEMPLATE_TEST_CASE("the paths agree within their roundings, for several adapters
       const exact_matrix exact_x = exact_of(x), exact_dy = exact_of(dy);
       for (const delta_path path : {delta_path::automatic, delta_path::on_pack, delta_path::separate}) {
         CAPTURE(order == sbora::storage::out_by_in, tokens, static_cast<int>(path));
-        const both_ways<T> r =
-            run<sbora::weight_view<TestType>, T>(p.view(), path, deltas, x, dy);
+        const both_ways<T> r = run<sbora::weight_view<TestType>, T>(p.view(), path, deltas, x, dy);
         // Depth, two trained halves and alpha, as layer_problem::roundings.
         CHECK(first_difference(r.y, exact_product(exact_x, w.transpose()),
                                exact_product(exact_x.cwiseAbs(), magnitude.transpose()),
                                gamma_of<T>(90 + 9 + 6 + 16)) == "");
-        CHECK(first_difference(r.dx, exact_product(exact_dy, w),
-                               exact_product(exact_dy.cwiseAbs(), magnitude),
+        CHECK(first_difference(r.dx, exact_product(exact_dy, w), exact_product(exact_dy.cwiseAbs(), magnitude),
                                gamma_of<T>(60 + 9 + 6 + 16)) == "");
       }
     }

@@ -53,8 +53,8 @@ void check_layers(const layer_case& size, const Quantised& codes, const sbora::w
     return std::tuple(eval_y, eval_dx, y, dx, std::vector<float>(gradient.begin(), gradient.end()));
   };
   // Few tokens are multiplied in groups of 128 codes where the machine can, in an order of its own.
-  const bool grouped = std::is_same_v<Quantised, sbora::four_bit_view> && size.tokens <= 16 &&
-                       size.d_in % 128 == 0 && sbora::detail::find_kernels<sbora::detail::code_kernels<float>>(sbora::active_isa()) != nullptr;
+  const bool grouped = std::is_same_v<Quantised, sbora::four_bit_view> && size.tokens <= 16 && size.d_in % 128 == 0 &&
+                       sbora::detail::find_kernels<sbora::detail::code_kernels<float>>(sbora::active_isa()) != nullptr;
   for (const sbora::delta_path path :
        {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack}) {
     CAPTURE(static_cast<int>(path));
@@ -98,12 +98,11 @@ void check_weight(const layer_case& size, const Quantised& codes) {
 }  // namespace
 
 TEST_CASE("a layer over quantised weights is one over their values") {
-  const layer_case cases[] = {{37, 29, 5, 1, sbora::storage::out_by_in, 0, true, 0},
-                              {64, 128, 8, 3, sbora::storage::out_by_in, 0, true, 0.2},
-                              {23, 128, 4, 7, sbora::storage::out_by_in, 0, true, 0},
-                              {40, 300, 8, 37, sbora::storage::out_by_in, 0, true, 0},
-                              {19, 256, 6, 13, sbora::storage::out_by_in, 0, true, 0},  // codes, dy·W of as many streamed
-                              {24, 31, 3, 20, sbora::storage::out_by_in, 0, true, 0.1}};
+  const layer_case cases[] = {
+      {37, 29, 5, 1, sbora::storage::out_by_in, 0, true, 0},   {64, 128, 8, 3, sbora::storage::out_by_in, 0, true, 0.2},
+      {23, 128, 4, 7, sbora::storage::out_by_in, 0, true, 0},  {40, 300, 8, 37, sbora::storage::out_by_in, 0, true, 0},
+      {19, 256, 6, 13, sbora::storage::out_by_in, 0, true, 0},  // codes, dy·W of as many streamed
+      {24, 31, 3, 20, sbora::storage::out_by_in, 0, true, 0.1}};
   for (const layer_case& size : cases) {
     const layer_problem<adapter_kind::fa, float> p(size);
     const sbora::weight_view<const float> source(p.weight.data(), size.d_out, size.d_in, p.weight.stride());

@@ -18,10 +18,9 @@ void check_paths(const layer_case& size, Quantise quantise) {
   layer_problem<Kind, float> p(size);
   const auto codes = quantise(sbora::weight_view<float>(p.weight.data(), size.d_out, size.d_in, p.weight.stride()));
   // From here on the dense weight is what the codes stand for.
-  sbora::dequantize(codes.view(),
-                    sbora::weight_view<float>(p.weight.data(), size.d_out, size.d_in, p.weight.stride()));
-  auto layer = p.bias.empty() ? sbora::linear(codes.view())
-                              : sbora::linear(codes.view(), std::span<const float>(p.bias));
+  sbora::dequantize(codes.view(), sbora::weight_view<float>(p.weight.data(), size.d_out, size.d_in, p.weight.stride()));
+  auto layer =
+      p.bias.empty() ? sbora::linear(codes.view()) : sbora::linear(codes.view(), std::span<const float>(p.bias));
   sbora::workspace memory;
   const exact_results exact = exact_layer(p, false);
   for (const sbora::delta_path path : {sbora::delta_path::separate, sbora::delta_path::on_pack}) {

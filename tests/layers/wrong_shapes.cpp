@@ -27,14 +27,10 @@ void check_wrong_shapes() {
   padded_matrix<float> tokens11(11, 34), features33(12, 33), y11(11, 21), y20(12, 20);
   const auto forward_both = [&](const auto& x, auto& y) {
     CHECK_THROWS_AS(s.layer.forward(activation(x), activation(y), s.memory), assertion_error);
-    CHECK_THROWS_AS(s.layer.forward(activation(x), activation(y), std::as_const(p.adapter), s.memory),
-                    assertion_error);
-    CHECK_THROWS_AS(s.layer.forward(activation(x), activation(y), p.adapter, s.saved, s.memory),
-                    assertion_error);
-    CHECK_THROWS_AS(delta_forward(std::as_const(p.adapter), activation(x), activation(y), s.memory),
-                    assertion_error);
-    CHECK_THROWS_AS(delta_forward(p.adapter, activation(x), activation(y), s.saved, s.memory),
-                    assertion_error);
+    CHECK_THROWS_AS(s.layer.forward(activation(x), activation(y), std::as_const(p.adapter), s.memory), assertion_error);
+    CHECK_THROWS_AS(s.layer.forward(activation(x), activation(y), p.adapter, s.saved, s.memory), assertion_error);
+    CHECK_THROWS_AS(delta_forward(std::as_const(p.adapter), activation(x), activation(y), s.memory), assertion_error);
+    CHECK_THROWS_AS(delta_forward(p.adapter, activation(x), activation(y), s.saved, s.memory), assertion_error);
   };
   forward_both(features33, s.y);
   forward_both(tokens11, s.y);
@@ -46,19 +42,15 @@ void check_wrong_shapes() {
   s.forward();
   const auto backward_both = [&](const auto& dy, auto& dx) {
     CHECK_THROWS_AS(s.layer.backward(activation(dy), activation(dx), s.memory), assertion_error);
-    CHECK_THROWS_AS(s.layer.backward(activation(dy), activation(dx), p.adapter, s.saved, s.memory),
-                    assertion_error);
-    CHECK_THROWS_AS(delta_backward(p.adapter, activation(dy), activation(dx), s.saved, s.memory),
-                    assertion_error);
+    CHECK_THROWS_AS(s.layer.backward(activation(dy), activation(dx), p.adapter, s.saved, s.memory), assertion_error);
+    CHECK_THROWS_AS(delta_backward(p.adapter, activation(dy), activation(dx), s.saved, s.memory), assertion_error);
   };
   backward_both(y20, s.dx);
   backward_both(y11, s.dx);
   backward_both(p.dy, features33);
   backward_both(p.dy, tokens11);
-  CHECK_THROWS_AS(s.layer.backward(activation(y20), sbora::no_dx, p.adapter, s.saved, s.memory),
-                  assertion_error);
-  CHECK_THROWS_AS(s.layer.backward(activation(y11), sbora::no_dx, p.adapter, s.saved, s.memory),
-                  assertion_error);
+  CHECK_THROWS_AS(s.layer.backward(activation(y20), sbora::no_dx, p.adapter, s.saved, s.memory), assertion_error);
+  CHECK_THROWS_AS(s.layer.backward(activation(y11), sbora::no_dx, p.adapter, s.saved, s.memory), assertion_error);
   CHECK(same_bits(s.dx.memory(), p.empty_dx().memory()));
   CHECK(p.adapter.gradient_matrix().isZero(0));
 }
@@ -70,9 +62,7 @@ void check_wrong_adapter() {
   typename decltype(other)::adapter_type::saved_type saved;
   CHECK_ERROR(assertion_error, "the adapter was made for a weight of another shape",
               s.layer.forward(activation(s.p.x), activation(s.y), std::as_const(other.adapter), s.memory));
-  CHECK_THROWS_AS(
-      s.layer.forward(activation(s.p.x), activation(s.y), other.adapter, saved, s.memory),
-      assertion_error);
+  CHECK_THROWS_AS(s.layer.forward(activation(s.p.x), activation(s.y), other.adapter, saved, s.memory), assertion_error);
   CHECK(same_bits(s.y.memory(), s.p.empty_y().memory()));
 }
 
@@ -112,8 +102,7 @@ TEST_CASE("what another adapter saved is found by its rank") {
   other.layer().forward(activation(other.x), activation(s.y), other.adapter, saved, s.memory);
   CHECK_THROWS_AS(s.layer.backward(activation(s.p.dy), activation(s.dx), s.p.adapter, saved, s.memory),
                   assertion_error);
-  CHECK_THROWS_AS(delta_backward(s.p.adapter, activation(s.p.dy), sbora::no_dx, saved, s.memory),
-                  assertion_error);
+  CHECK_THROWS_AS(delta_backward(s.p.adapter, activation(s.p.dy), sbora::no_dx, saved, s.memory), assertion_error);
 }
 
 TEST_CASE("a backward needs the training forward that saved") {
@@ -191,7 +180,8 @@ TEST_CASE("an adapter that was moved from is refused") {
   const auto check = [](auto s) {
     auto adapter = std::move(s.p.adapter);
     const auto& gone = s.p.adapter;
-    CHECK_ERROR(assertion_error, "the adapter was moved from", s.layer.forward(activation(s.p.x), activation(s.y), gone, s.memory));
+    CHECK_ERROR(assertion_error, "the adapter was moved from",
+                s.layer.forward(activation(s.p.x), activation(s.y), gone, s.memory));
     CHECK_ERROR(assertion_error, "the adapter was moved from", s.forward());
     CHECK_ERROR(assertion_error, "the adapter was moved from",
                 s.layer.backward(activation(s.p.dy), activation(s.dx), s.p.adapter, s.saved, s.memory));

@@ -16,7 +16,9 @@ class bracketing final : public llama::tokenizer {
   llama::index_t size() const override { return 302; }
 
  protected:
-  llama::token_ids encode_text(std::string_view text) const override { return llama::byte_tokenizer().encode(text, false); }
+  llama::token_ids encode_text(std::string_view text) const override {
+    return llama::byte_tokenizer().encode(text, false);
+  }
 };
 
 }  // namespace llama_test

@@ -183,8 +183,8 @@ TEST_CASE("weights quantised on load are the values of their codes") {
       const sbora::int8_weight codes(view);
       decode(codes.view(), values);
     } else {
-      const sbora::four_bit_weight codes(
-          view, {.type = options.four_bit, .blocksize = 64, .nested = options.double_quant});
+      const sbora::four_bit_weight codes(view,
+                                         {.type = options.four_bit, .blocksize = 64, .nested = options.double_quant});
       decode(codes.view(), values);
     }
   });
@@ -359,9 +359,10 @@ TEST_CASE("a head beside a tied embedding is used where it differs, and rotary f
 TEST_CASE("tensors in memory that don't fit are refused") {
   model net = loud_model(tiny_config(), 1);
   CHECK_THROWS_AS(model(net.config(), {}), input_error);
-  CHECK_THROWS_AS(changed(net, [](const std::string& name, matrix& values) {
-                    if (name == "model.norm.weight") values.conservativeResize(23, 1);
-                  }),
+  CHECK_THROWS_AS(changed(net,
+                          [](const std::string& name, matrix& values) {
+                            if (name == "model.norm.weight") values.conservativeResize(23, 1);
+                          }),
                   input_error);
 }
 
@@ -415,14 +416,18 @@ TEST_CASE("a LoRA's fields that change its update are refused by name, others ar
     }
     return "accepted";
   };
-  const nlohmann::json refused = {{"use_dora", true}, {"bias", "all"}, {"rank_pattern", {{"q_proj", 2}}},
-                                  {"layers_to_transform", {0}}, {"modules_to_save", {"lm_head"}}, {"lora_bias", true}};
+  const nlohmann::json refused = {{"use_dora", true},
+                                  {"bias", "all"},
+                                  {"rank_pattern", {{"q_proj", 2}}},
+                                  {"layers_to_transform", {0}},
+                                  {"modules_to_save", {"lm_head"}},
+                                  {"lora_bias", true}};
   for (const auto& [field, value] : refused.items()) {
     CHECK(mentions(refused_with(field.c_str(), value), "adapter_config.json: " + field));
   }
-  const nlohmann::json harmless = {{"use_dora", false}, {"rank_pattern", nlohmann::json::object()},
-                                   {"modules_to_save", nullptr}, {"peft_version", "0.21.2"}, {"revision", "main"},
-                                   {"future_field", 1}};
+  const nlohmann::json harmless = {{"use_dora", false},          {"rank_pattern", nlohmann::json::object()},
+                                   {"modules_to_save", nullptr}, {"peft_version", "0.21.2"},
+                                   {"revision", "main"},         {"future_field", 1}};
   for (const auto& [field, value] : harmless.items()) CHECK(refused_with(field.c_str(), value) == "accepted");
 }
 

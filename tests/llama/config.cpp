@@ -15,14 +15,32 @@ using nlohmann::json;
 
 /// What transformers writes for a small model.
 json valid() {
-  return {{"architectures", {"LlamaForCausalLM"}}, {"attention_bias", false}, {"attention_dropout", 0.0},
-          {"bos_token_id", 1}, {"eos_token_id", {2, 7}}, {"head_dim", 16}, {"hidden_act", "silu"},
-          {"hidden_size", 64}, {"initializer_range", 0.02}, {"intermediate_size", 112},
-          {"max_position_embeddings", 128}, {"mlp_bias", false}, {"model_type", "llama"},
-          {"num_attention_heads", 4}, {"num_hidden_layers", 2}, {"num_key_value_heads", 2},
-          {"pad_token_id", nullptr}, {"pretraining_tp", 1}, {"rms_norm_eps", 1e-5}, {"rope_scaling", nullptr},
-          {"rope_theta", 500000.0}, {"tie_word_embeddings", true}, {"torch_dtype", "float32"},
-          {"transformers_version", "4.57.0"}, {"use_cache", true}, {"vocab_size", 97}};
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"attention_bias", false},
+          {"attention_dropout", 0.0},
+          {"bos_token_id", 1},
+          {"eos_token_id", {2, 7}},
+          {"head_dim", 16},
+          {"hidden_act", "silu"},
+          {"hidden_size", 64},
+          {"initializer_range", 0.02},
+          {"intermediate_size", 112},
+          {"max_position_embeddings", 128},
+          {"mlp_bias", false},
+          {"model_type", "llama"},
+          {"num_attention_heads", 4},
+          {"num_hidden_layers", 2},
+          {"num_key_value_heads", 2},
+          {"pad_token_id", nullptr},
+          {"pretraining_tp", 1},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling", nullptr},
+          {"rope_theta", 500000.0},
+          {"tie_word_embeddings", true},
+          {"torch_dtype", "float32"},
+          {"transformers_version", "4.57.0"},
+          {"use_cache", true},
+          {"vocab_size", 97}};
 }
 
 llama::model_config read(const std::string& text) {
@@ -81,8 +99,11 @@ TEST_CASE("config.json is read, defaults as transformers has them") {
 
 TEST_CASE("LLaMA-3's rope scaling is read from both of transformers' fields") {
   json scaled = valid();
-  scaled["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 32.0}, {"low_freq_factor", 1.0},
-                            {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
+  scaled["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", 32.0},
+                            {"low_freq_factor", 1.0},
+                            {"high_freq_factor", 4.0},
+                            {"original_max_position_embeddings", 8192}};
   const auto config = read(scaled.dump());
   REQUIRE(config.scaling.has_value());
   CHECK(config.scaling->factor == 32.0);
@@ -154,14 +175,24 @@ TEST_CASE("a config.json that is none is refused") {
 
 TEST_CASE("fields that change nothing are read over, and listed where transformers doesn't write them everywhere") {
   json config = valid();
-  const json harmless = {{"_attn_implementation_autoset", true}, {"unk_token_id", 0}, {"gradient_checkpointing", false},
-                         {"pretraining_tp", 2}, {"is_decoder", true}, {"future_field", {1, 2}}, {"nothing", nullptr},
-                         {"sliding_window", 4096}, {"use_sliding_window", false}, {"per_layer_config", nullptr},
-                         {"layer_types", {"full_attention", "full_attention"}}, {"hidden_act", "swish"},
-                         {"architectures", {"LLaMAForCausalLM"}}, {"logits_scaling", 3.0}};
+  const json harmless = {{"_attn_implementation_autoset", true},
+                         {"unk_token_id", 0},
+                         {"gradient_checkpointing", false},
+                         {"pretraining_tp", 2},
+                         {"is_decoder", true},
+                         {"future_field", {1, 2}},
+                         {"nothing", nullptr},
+                         {"sliding_window", 4096},
+                         {"use_sliding_window", false},
+                         {"per_layer_config", nullptr},
+                         {"layer_types", {"full_attention", "full_attention"}},
+                         {"hidden_act", "swish"},
+                         {"architectures", {"LLaMAForCausalLM"}},
+                         {"logits_scaling", 3.0}};
   config.update(harmless);
   const auto read_back = read(config.dump());
-  CHECK(read_back.unread_fields == std::vector<std::string>{"future_field", "gradient_checkpointing", "logits_scaling"});
+  CHECK(read_back.unread_fields ==
+        std::vector<std::string>{"future_field", "gradient_checkpointing", "logits_scaling"});
   CHECK(read(valid().dump()).unread_fields.empty());
 }
 

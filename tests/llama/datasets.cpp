@@ -103,7 +103,9 @@ TEST_CASE("JSONL has token ids or rows") {
   // Token ids need no tokenizer, rows do.
   const auto ids = folder.write("ids.jsonl", "{\"input_ids\": [5, 6]}\n");
   CHECK(load_dataset(ids, nullptr, {.prompt = {}, .vocab_size = 7}).examples.size() == 1);
-  CHECK(mentions(refusal([&] { load_dataset(folder.path() / "train.jsonl", nullptr, {{}, 8}); }),
+  CHECK(mentions(refusal([&] {
+                   load_dataset(folder.path() / "train.jsonl", nullptr, {{}, 8});
+                 }),
                  "train.jsonl: line 4: needs a tokenizer"));
 }
 
@@ -186,7 +188,8 @@ TEST_CASE("data that isn't understood is refused with what is") {
   refused("train", "Once upon a time", "isn't JSON, and its name has no extension");
   refused("train", "{\"instruction\": \"cut", "isn't JSON");
   refused("train", "", "isn't JSON");
-  refused("a.log", "[2026-11-28] started", "isn't JSON, and its name ends in .log, so it isn't clear what it is; if it is plain text, call it .txt");
+  refused("a.log", "[2026-11-28] started",
+          "isn't JSON, and its name ends in .log, so it isn't clear what it is; if it is plain text, call it .txt");
   refused("a.txt", R"([{"instruction": "i", "output": "o"}])", "is JSON by its content, text by its name");
   refused("a.txt", "{\"a\": 1}\n{\"a\": 2}\n", "is JSON by its content, text by its name");
   for (const char* name : {"a.txt", "a.json", "a.jsonl", "train"}) {
@@ -200,7 +203,8 @@ TEST_CASE("data that isn't understood is refused with what is") {
     refused(name, "\xC0\xAF", "is not UTF-8 at offset 0");
     refused(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer");
   }
-  refused("a.json", R"([{"question": "q", "answer": "a"}])", "row 0: field \"instruction\" is missing; it has \"answer\", \"question\"");
+  refused("a.json", R"([{"question": "q", "answer": "a"}])",
+          "row 0: field \"instruction\" is missing; it has \"answer\", \"question\"");
   refused("a.json", R"({"data": []})", "is not a JSON array of rows, nor JSON lines; it has \"data\"");
   CHECK(mentions(refusal([&] { llama::read_task_rows(folder.write("a.txt", "text")); }), "is text, expected rows"));
 }
@@ -235,7 +239,9 @@ TEST_CASE("a part of the data in which nothing is scored is refused") {
   dataset data;
   data.examples = {{{7, 8}, {-100, -100}}, {{7, 8}, {7, 8}}, {{7}, {7}}};
   llama::check_scored(data, {.training = {0, 1}, .validation = {}});
-  CHECK(mentions(refusal([&] { llama::check_scored(data, {.training = {1}, .validation = {0, 2}}); }),
+  CHECK(mentions(refusal([&] {
+                   llama::check_scored(data, {.training = {1}, .validation = {0, 2}});
+                 }),
                  "none of the 2 rows for validation has a token that is scored"));
   CHECK(mentions(refusal([&] { llama::check_scored(data, {.training = {0}, .validation = {1}}); }),
                  "none of the 1 rows to train on"));

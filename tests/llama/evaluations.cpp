@@ -105,9 +105,11 @@ TEST_CASE("a test file is answered in batches and marked row by row") {
   CHECK(test.name == "test_sums");
 
   const byte_tokenizer bytes;
-  const std::map<std::string, std::string> replies = {
-      {"a long question: 1 + 1?", "The answer is 2."}, {"2 + 2?", " 4 "}, {"3 + 3?", "7"}, {"4 + 4?", "eight"},
-      {"5 + 5?", "1,0"}};
+  const std::map<std::string, std::string> replies = {{"a long question: 1 + 1?", "The answer is 2."},
+                                                      {"2 + 2?", " 4 "},
+                                                      {"3 + 3?", "7"},
+                                                      {"4 + 4?", "eight"},
+                                                      {"5 + 5?", "1,0"}};
   std::vector<std::size_t> batches;
   index_t limit = 0;
   const llama::generator replying = [&](const std::vector<token_ids>& prompts, index_t max_new_tokens) {
@@ -142,12 +144,18 @@ TEST_CASE("a test file is answered in batches and marked row by row") {
   CHECK(result.rows[1].response == "4");
   CHECK(result.rows[2].predicted == "7");
   CHECK(!result.rows[2].correct);
-  CHECK(evaluation_lines(result, "fa.") == "result fa.test_sums.accuracy 0.6000\nresult fa.test_sums.correct 3\n"
-                                           "result fa.test_sums.rows 5\nresult fa.test_sums.unanswered 1\n");
+  CHECK(evaluation_lines(result, "fa.") ==
+        "result fa.test_sums.accuracy 0.6000\nresult fa.test_sums.correct 3\n"
+        "result fa.test_sums.rows 5\nresult fa.test_sums.unanswered 1\n");
   const auto saved = nlohmann::json::parse(evaluation_json(test, result));
   CHECK(saved.size() == 5);
-  CHECK(saved[1] == nlohmann::json{{"instruction", "2 + 2?"}, {"input", ""}, {"output", ""}, {"answer", "4"},
-                                   {"output_pred", "4"}, {"pred", "4"}, {"flag", true}});
+  CHECK(saved[1] == nlohmann::json{{"instruction", "2 + 2?"},
+                                   {"input", ""},
+                                   {"output", ""},
+                                   {"answer", "4"},
+                                   {"output_pred", "4"},
+                                   {"pred", "4"},
+                                   {"flag", true}});
 
   options = {};
   options.max_rows = 3;
@@ -160,10 +168,12 @@ TEST_CASE("the model goes on from prompts that no end of sequence closes") {
   const llama_test::bracketing by(true);
   const llama::test_file test{"test", {{"2 + 2?", "", "", "4"}}, {}};
   std::vector<token_ids> asked;
-  evaluate_answers(test, by, [&](const std::vector<token_ids>& prompts, index_t) {
-    asked = prompts;
-    return std::vector<token_ids>(prompts.size());
-  }, {});
+  evaluate_answers(test, by,
+                   [&](const std::vector<token_ids>& prompts, index_t) {
+                     asked = prompts;
+                     return std::vector<token_ids>(prompts.size());
+                   },
+                   {});
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].front() == 300);
   CHECK(asked[0].back() == ' ');

@@ -124,7 +124,9 @@ TEST_CASE("fingerprint: how tensors are shared out to files doesn't count; names
 }
 
 TEST_CASE("fingerprint: data are their tokens and labels, and where an example ends") {
-  const auto of = [](std::vector<example> examples) { return fingerprint_of(dataset{.examples = std::move(examples)}); };
+  const auto of = [](std::vector<example> examples) {
+    return fingerprint_of(dataset{.examples = std::move(examples)});
+  };
   const std::string before = of({{{1, 2}, {1, 2}}, {{3}, {3}}});
   CHECK(of({{{1, 2}, {1, 2}}, {{3}, {3}}}) == before);
   CHECK(of({{{1, 2}, {-100, 2}}, {{3}, {3}}}) != before);

@@ -229,7 +229,7 @@ TEST_CASE("decoding with the cache is the full forward, token by token") {
     got = generation.step(next);
   }
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(3, 1)), input_error);  // no room
-  generation.prefill(prompts, 1);                                                 // and anew
+  generation.prefill(prompts, 1);                                                  // and anew
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(2, 1)), input_error);
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(3, 61)), input_error);
 }

@@ -82,8 +82,8 @@ TEST_CASE("options: target modules as JSON or with commas") {
     CHECK(parse(base_and({std::string("--target_modules=") + text})).target_modules == expected);
   }
   // What a shell makes of a list that isn't quoted; other options may follow, and the last one counts.
-  const llama::options split = parse(base_and({"--target_modules", "k_proj", "--target_modules", "[q_proj,", "v_proj]",
-                                               "--seed", "9"}));
+  const llama::options split =
+      parse(base_and({"--target_modules", "k_proj", "--target_modules", "[q_proj,", "v_proj]", "--seed", "9"}));
   CHECK(split.target_modules == expected);
   CHECK(split.seed == 9);
   CHECK(parse(base_and({"--target_modules", "[layers.0.self_attn.q_proj]"})).target_modules ==
@@ -128,7 +128,6 @@ TEST_CASE("options: a folder that can't be written is found out at once") {
   CHECK_FALSE(std::filesystem::exists(folder / "new"));
   CHECK_ERROR(llama::input_error, "file isn't a folder",
               llama::check_folder("--output_dir", (folder / "file" / "dir").string()));
-  CHECK_ERROR(llama::input_error, "--output_dir",
-              llama::prepare_folder("--output_dir", (folder / "file").string()));
+  CHECK_ERROR(llama::input_error, "--output_dir", llama::prepare_folder("--output_dir", (folder / "file").string()));
   std::filesystem::remove_all(folder);
 }

@@ -153,8 +153,8 @@ TEST_CASE("attention: against its definition, and gradients") {
   const auto [query, key_value] = GENERATE(std::pair{4, 2}, std::pair{3, 3}, std::pair{2, 1});
   const llama::attention_heads heads(query, key_value, 6);
   // One sequence of more than a block of queries, a short one, and one of a single token.
-  const std::vector<llama::token_range> sequences = {{0, llama::query_block + 3}, {llama::query_block + 3, 5},
-                                                     {llama::query_block + 8, 1}};
+  const std::vector<llama::token_range> sequences = {
+      {0, llama::query_block + 3}, {llama::query_block + 3, 5}, {llama::query_block + 8, 1}};
   const index_t tokens = llama::query_block + 9;
   values q = random_values(tokens, query * 6, 7) * 2;
   values k = random_values(tokens, key_value * 6, 8) * 2;

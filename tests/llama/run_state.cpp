@@ -13,7 +13,10 @@
 namespace {
 
 struct scratch_folder {
-  scratch_folder() { std::filesystem::remove_all(path); std::filesystem::create_directories(path); }
+  scratch_folder() {
+    std::filesystem::remove_all(path);
+    std::filesystem::create_directories(path);
+  }
   ~scratch_folder() { std::filesystem::remove_all(path); }
   std::filesystem::path path = std::filesystem::temp_directory_path() / "sbora_llama_run_state_test";
 };
@@ -106,7 +109,8 @@ TEST_CASE("checkpoint_folder: checkpoints of earlier versions are refused with t
                              {{"format", format}, {"step", "7"}, {"total_steps", "30"}, {"evaluation_due", "0"}});
   };
   write("sbora-run-2");
-  CHECK_ERROR(llama::input_error, "written by an earlier version (format \"sbora-run-2\"), which didn't record enough "
+  CHECK_ERROR(llama::input_error,
+              "written by an earlier version (format \"sbora-run-2\"), which didn't record enough "
               "to tell whether --base_model is still the same, and counted losses otherwise; finish the run with that "
               "version, or start anew",
               folder.load(file, options, 3));

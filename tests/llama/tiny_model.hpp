@@ -24,8 +24,7 @@ inline model_config tiny_config() {
   return config;
 }
 
-inline token_batch random_batch(const model_config& config, const std::vector<index_t>& lengths,
-                                std::uint64_t seed) {
+inline token_batch random_batch(const model_config& config, const std::vector<index_t>& lengths, std::uint64_t seed) {
   sbora::random_stream random(seed);
   token_batch batch;
   batch.sequences = std::ssize(lengths);
@@ -70,7 +69,11 @@ inline model loud_model(const model_config& config, std::uint64_t seed) {
 }
 
 inline adapter_plan plan_for(adapter_method method, double dropout = 0) {
-  return {.method = method, .rank = 5, .alpha = 7, .dropout = dropout, .rslora = false,
+  return {.method = method,
+          .rank = 5,
+          .alpha = 7,
+          .dropout = dropout,
+          .rslora = false,
           .target_modules = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
           .seed = 11};
 }

@@ -31,8 +31,7 @@ void compare_with_vectors(const std::string& name) {
     const auto decoded = vector.at("decoded").get<std::string>();
     const token_ids ids = tokenizer->encode(vector.at("text").get<std::string>(), false);
     CHECK(ids == vector.at("ids").get<token_ids>());
-    CHECK(tokenizer->encode(vector.at("text").get<std::string>(), true) ==
-          vector.at("with_special").get<token_ids>());
+    CHECK(tokenizer->encode(vector.at("text").get<std::string>(), true) == vector.at("with_special").get<token_ids>());
     CHECK(tokenizer->decode(ids) == decoded);
 
     llama::stream_decoder stream(*tokenizer);
@@ -211,10 +210,10 @@ TEST_CASE("merges are taken in the order they were learned, the leftmost first")
   model["merges"] = {"a a", json::array({"b", "c"}), "a b", json::array({"aa", "b"})};
   directory.write("tokenizer.json", file.dump());
   const auto tokenizer = make_tokenizer(directory.path());
-  CHECK(tokenizer->encode("aaa", false) == token_ids{300, 97});       // aa a, not a aa
+  CHECK(tokenizer->encode("aaa", false) == token_ids{300, 97});  // aa a, not a aa
   CHECK(tokenizer->encode("ab", false) == token_ids{301});
-  CHECK(tokenizer->encode("aab", false) == token_ids{302});           // aa first, then aab
-  CHECK(tokenizer->encode("abc", false) == token_ids{97, 303});       // bc was learned before ab
+  CHECK(tokenizer->encode("aab", false) == token_ids{302});      // aa first, then aab
+  CHECK(tokenizer->encode("abc", false) == token_ids{97, 303});  // bc was learned before ab
   CHECK(tokenizer->encode("aabaab", false) == token_ids{302, 302});
 }
 
@@ -223,8 +222,8 @@ TEST_CASE("added tokens take white space along, keep to words, and are found in 
   llama::byte_tokenizer().save(directory.path());
   json file = llama::read_json(directory.path() / "tokenizer.json");
   const auto add = [&](int id, const char* content, const json& flags) {
-    json token = {{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                  {"normalized", false}, {"special", false}};
+    json token = {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                  {"rstrip", false}, {"normalized", false}, {"special", false}};
     token.update(flags);
     file["added_tokens"].push_back(token);
   };
@@ -275,9 +274,11 @@ TEST_CASE("what a tokenizer.json has that isn't supported is refused by name") {
   CHECK(refusal_of([](json&) {}) == "nothing was refused");
   refused([](json& t) { t["model"]["type"] = "WordPiece"; }, "type = \"WordPiece\" is not supported");
   refused([](json& t) { t["model"]["type"] = "Unigram"; }, "vocab isn't a list");
-  refused([](json& t) {
-    t["model"] = {{"type", "Unigram"}, {"vocab", json::array({json::array({"a"})})}};
-  }, "the entry [\"a\"]");
+  refused(
+      [](json& t) {
+        t["model"] = {{"type", "Unigram"}, {"vocab", json::array({json::array({"a"})})}};
+      },
+      "the entry [\"a\"]");
   refused([](json& t) { t["model"] = {{"type", "Unigram"}, {"vocab", json::array()}}; }, "unk_id is missing");
   refused([](json& t) { t["model"] = {{"type", "Unigram"}, {"vocab", json::array()}, {"unk_id", 0}}; }, "unk_id = 0");
   refused([](json& t) { t["model"]["dropout"] = 0.1; }, "dropout");
@@ -295,7 +296,12 @@ TEST_CASE("what a tokenizer.json has that isn't supported is refused by name") {
   refused([](json& t) { t["model"]["merges"] = {7}; }, "the merge 7");
   refused([](json& t) { t["model"]["merges"] = {"a b"}; }, "merge 0");
   refused([](json& t) { t["model"]["merges"] = {"\xE2\x96\x81 b"}; }, "isn't in the vocabulary");
-  refused([](json& t) { t["model"]["continuing_subword_prefix"] = "##"; t["model"]["merges"] = {"a b"}; }, "merge 0");
+  refused(
+      [](json& t) {
+        t["model"]["continuing_subword_prefix"] = "##";
+        t["model"]["merges"] = {"a b"};
+      },
+      "merge 0");
   refused([](json& t) { t["added_tokens"][0]["lstrip"] = 1; }, "lstrip = 1");
   refused([](json& t) { t["added_tokens"][0]["surprise"] = true; }, "unknown field surprise");
   refused([](json& t) { t["added_tokens"][0].erase("id"); }, "id is missing");
@@ -304,17 +310,25 @@ TEST_CASE("what a tokenizer.json has that isn't supported is refused by name") {
     refused([&](json& t) { t["normalizer"] = {{"type", type}}; }, (std::string("normalizer: type ") + type).c_str());
   }
   for (const char* type : {"BertPreTokenizer", "UnicodeScripts", "FixedLength"}) {
-    refused([&](json& t) { t["pre_tokenizer"] = {{"type", type}}; },
-            (std::string("pre_tokenizer: type ") + type).c_str());
+    refused(
+        [&](json& t) {
+          t["pre_tokenizer"] = {{"type", type}};
+        },
+        (std::string("pre_tokenizer: type ") + type).c_str());
   }
   refused([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "replacement is missing");
   refused([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "__"}}; }, "one character");
-  refused([](json& t) {
-    t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
-  }, "prepend_scheme = \"last\"");
+  refused(
+      [](json& t) {
+        t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
+      },
+      "prepend_scheme = \"last\"");
   for (const char* type : {"BertProcessing", "RobertaProcessing"}) {
-    refused([&](json& t) { t["post_processor"] = {{"type", type}}; },
-            (std::string("post_processor: type ") + type).c_str());
+    refused(
+        [&](json& t) {
+          t["post_processor"] = {{"type", type}};
+        },
+        (std::string("post_processor: type ") + type).c_str());
   }
   refused([](json& t) { t["post_processor"]["special_tokens"] = json::object(); }, "<s> is missing");
   refused([](json& t) { t["post_processor"]["single"] = json::array(); }, "single has no text");
@@ -346,9 +360,9 @@ TEST_CASE("a directory without a tokenizer, and files that aren't JSON, are refu
 TEST_CASE("malformed UTF-8 is replaced by maximal subparts, and a cut character waits") {
   const std::string mark = "\xEF\xBF\xBD";
   CHECK(llama::valid_utf8("\xC3\xA9 \xF0\x9F\x98\x80") == "\xC3\xA9 \xF0\x9F\x98\x80");
-  CHECK(llama::valid_utf8("\xF0\x9F\x98") == mark);                    // one cut character
-  CHECK(llama::valid_utf8("\xE0\x80\xAF") == mark + mark + mark);      // overlong
-  CHECK(llama::valid_utf8("\xED\xA0\x80") == mark + mark + mark);      // surrogate
+  CHECK(llama::valid_utf8("\xF0\x9F\x98") == mark);                // one cut character
+  CHECK(llama::valid_utf8("\xE0\x80\xAF") == mark + mark + mark);  // overlong
+  CHECK(llama::valid_utf8("\xED\xA0\x80") == mark + mark + mark);  // surrogate
   CHECK(llama::valid_utf8("\xF4\x90\x80\x80") == mark + mark + mark + mark);
   CHECK(llama::valid_utf8("\xF0\x9F\x41") == mark + "A");
   CHECK(llama::utf8_complete("ab\xF0\x9F\x98") == 2);

@@ -38,8 +38,13 @@ llama::model_config small_config() {
 
 llama::model small_model(llama::adapter_method method) {
   llama::model net = llama::model::random(small_config(), 5);
-  net.attach({.method = method, .rank = 4, .alpha = 8, .dropout = 0.1, .rslora = false,
-              .target_modules = {"q_proj", "v_proj", "down_proj"}, .seed = 3});
+  net.attach({.method = method,
+              .rank = 4,
+              .alpha = 8,
+              .dropout = 0.1,
+              .rslora = false,
+              .target_modules = {"q_proj", "v_proj", "down_proj"},
+              .seed = 3});
   return net;
 }
 
@@ -70,7 +75,10 @@ std::vector<std::uint32_t> bits_of(llama::model& net) {
 }
 
 struct scratch_folder {
-  scratch_folder() { std::filesystem::remove_all(path); std::filesystem::create_directories(path); }
+  scratch_folder() {
+    std::filesystem::remove_all(path);
+    std::filesystem::create_directories(path);
+  }
   ~scratch_folder() { std::filesystem::remove_all(path); }
   std::filesystem::path path = std::filesystem::temp_directory_path() / "sbora_llama_trainer_test";
 };
@@ -154,8 +162,8 @@ TEST_CASE("train: the loss falls, and any number of threads gives the same bits"
 }
 
 TEST_CASE("train: a run that was stopped goes on to the same bits") {
-  const auto method = GENERATE(llama::adapter_method::sbora_fa, llama::adapter_method::sbora_fb,
-                               llama::adapter_method::lora);
+  const auto method =
+      GENERATE(llama::adapter_method::sbora_fa, llama::adapter_method::sbora_fb, llama::adapter_method::lora);
   const scratch_folder scratch;
   const llama::checkpoint_folder checkpoints(scratch.path);
   const auto data = small_data(5, llama::text_windows::order::drawn);
@@ -224,7 +232,8 @@ TEST_CASE("train: a loss that isn't finite stops before the parameters change, a
   plan.save_step = 1;
   plan.max_grad_norm = 0;
   plan.learning_rate = 1e30;
-  CHECK_ERROR(std::runtime_error, "checkpoint-", llama::train(net, plan, {data, nullptr, &checkpoints}, nullptr, pool, alone));
+  CHECK_ERROR(std::runtime_error, "checkpoint-",
+              llama::train(net, plan, {data, nullptr, &checkpoints}, nullptr, pool, alone));
   const auto kept = checkpoints.load(*checkpoints.latest(), plan.options, net.parameters().size());
   CHECK(std::ranges::equal(kept.parameters, net.parameters()));
 }
@@ -258,7 +267,8 @@ TEST_CASE("train: every scored token of a step weighs the same, and micro-batche
   CHECK(result.last_loss == Approx(sum.mean()).epsilon(1e-12));
 
   // A step of one micro-batch and one beside empty ones: the same bits.
-  llama::model one = small_model(llama::adapter_method::sbora_fb), beside = small_model(llama::adapter_method::sbora_fb);
+  llama::model one = small_model(llama::adapter_method::sbora_fb),
+               beside = small_model(llama::adapter_method::sbora_fb);
   const listed_source single({scored_batch(3)}), diluted({scored_batch(3), scored_batch(0), scored_batch(0)});
   llama::train(one, plan_of_one_step(1), {single}, nullptr, pool, alone);
   const auto after = llama::train(beside, plan_of_one_step(3), {diluted}, nullptr, pool, alone);
@@ -301,11 +311,11 @@ TEST_CASE("evaluate: the mean over sequences of their micro-batch's mean, withou
 TEST_CASE("train: a base that isn't finite is named by file, tensor, place and step") {
   const scratch_folder scratch;
   const auto file = scratch.path / "model.safetensors";
-  const auto [tensor, place, position] = GENERATE(table<const char*, const char*, index_t>(
-      {{"model.layers.1.mlp.up_proj.weight", "row 3, column 5", 3 * 16 + 5},
-       {"model.layers.0.post_attention_layernorm.weight", "position 7", 7},
-       {"model.embed_tokens.weight", "row 1, column 0", 16},
-       {"lm_head.weight", "row 16, column 15", 17 * 16 - 1}}));
+  const auto [tensor, place, position] = GENERATE(
+      table<const char*, const char*, index_t>({{"model.layers.1.mlp.up_proj.weight", "row 3, column 5", 3 * 16 + 5},
+                                                {"model.layers.0.post_attention_layernorm.weight", "position 7", 7},
+                                                {"model.embed_tokens.weight", "row 1, column 0", 16},
+                                                {"lm_head.weight", "row 16, column 15", 17 * 16 - 1}}));
   small_model(llama::adapter_method::none).save(scratch.path);
   poison(file, tensor, position);
   const std::string where = file.string() + ": tensor " + tensor + " has NaN at " + place;
@@ -314,8 +324,13 @@ TEST_CASE("train: a base that isn't finite is named by file, tensor, place and s
   const llama::communicator alone;
   const auto data = small_data(5, llama::text_windows::order::drawn);
   llama::model net = llama::model::load(scratch.path, {}, pool);
-  net.attach({.method = llama::adapter_method::sbora_fa, .rank = 4, .alpha = 8, .dropout = 0, .rslora = false,
-              .target_modules = {"q_proj"}, .seed = 3});
+  net.attach({.method = llama::adapter_method::sbora_fa,
+              .rank = 4,
+              .alpha = 8,
+              .dropout = 0,
+              .rslora = false,
+              .target_modules = {"q_proj"},
+              .seed = 3});
   const auto before = bits_of(net);
   const std::string message = sbora_tests::message_of<llama::input_error>(
       [&] { llama::train(net, small_plan(12, 5), {data}, nullptr, pool, alone); });

@@ -13,8 +13,7 @@ template <adapter_kind Kind, class Scalar>
 void check_merge(index_t d_out, index_t d_in, index_t rank, sbora::storage order) {
   CAPTURE(Kind == adapter_kind::fa, d_out, d_in, rank, order == sbora::storage::out_by_in);
   merge_problem<Scalar> p(d_out, d_in, order);
-  const auto a = p.template adapter<Kind>(
-      sbora::sample_region(Kind == adapter_kind::fa ? d_in : d_out, rank, 3), 4);
+  const auto a = p.template adapter<Kind>(sbora::sample_region(Kind == adapter_kind::fa ? d_in : d_out, rank, 3), 4);
   padded_matrix<Scalar> expected = p.original;
   p.merge_into(expected, a);
   sbora::merger<Scalar> merger(p.view());
@@ -63,8 +62,7 @@ void check_swaps() {
   constexpr auto fa = adapter_kind::fa, fb = adapter_kind::fb;
   const std::vector<index_t> three = {7, 2, 50};
   for (const sbora::storage order : both_orders) {
-    for (const std::vector<index_t>& to :
-         {three, {2, 50, 7}, {1, 4, 9, 11}, {50, 3, 7}, {7}, {9, 2, 7, 50, 0, 1}}) {
+    for (const std::vector<index_t>& to : {three, {2, 50, 7}, {1, 4, 9, 11}, {50, 3, 7}, {7}, {9, 2, 7, 50, 0, 1}}) {
       CAPTURE(to);
       check_swap<Scalar, fa, fa>(order, three, to);
       check_swap<Scalar, fb, fb>(order, three, to);
@@ -76,15 +74,15 @@ void check_swaps() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a merge is w + round(s·b) on the region and nothing elsewhere", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("a merge is w + round(s·b) on the region and nothing elsewhere", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   struct sizes {
     index_t d_out, d_in, rank;
   };
   // Around chunks of 64, tasks of 64 and 512 lines and of 8 positions, and vectors.
-  for (const auto [d_out, d_in, rank] : {sizes{1, 1, 1}, sizes{5, 9, 1}, sizes{67, 31, 7}, sizes{64, 64, 8},
-                                         sizes{130, 131, 65}, sizes{70, 70, 70}, sizes{515, 20, 9},
-                                         sizes{19, 530, 17}}) {
+  for (const auto [d_out, d_in, rank] :
+       {sizes{1, 1, 1}, sizes{5, 9, 1}, sizes{67, 31, 7}, sizes{64, 64, 8}, sizes{130, 131, 65}, sizes{70, 70, 70},
+        sizes{515, 20, 9}, sizes{19, 530, 17}}) {
     for (const sbora::storage order : both_orders) {
       check_merge<adapter_kind::fa, TestType>(d_out, d_in, rank, order);
       if (rank <= d_out) check_merge<adapter_kind::fb, TestType>(d_out, d_in, rank, order);
@@ -110,8 +108,7 @@ TEST_CASE("a merge takes the multiplier, and disabled adapters too") {
 
 TEST_CASE("ties and subnormals of 16-bit weights round to even") {
   // bfloat16 has 8 significant bits: 1 + 2^-8 is a tie, as is 1 + 3·2^-8.
-  Eigen::bfloat16 weight[4] = {Eigen::bfloat16(1), Eigen::bfloat16(1), Eigen::bfloat16(-1),
-                               Eigen::bfloat16(1)};
+  Eigen::bfloat16 weight[4] = {Eigen::bfloat16(1), Eigen::bfloat16(1), Eigen::bfloat16(-1), Eigen::bfloat16(1)};
   std::vector<float> trained = {0x1p-8F, 0x3p-8F, -0x1p-8F, 0x1.0002p-8F}, gradient(4);
   const sbora::fa_adapter<float> a(4, 1, region(1, {0}), {.alpha = 1}, trained, gradient);
   sbora::merger merger{sbora::weight_view(weight, 4, 1)};

@@ -60,8 +60,8 @@ void check_cycles(sbora::storage order) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("10,000 cycles of merge and unmerge leave no trace", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("10,000 cycles of merge and unmerge leave no trace", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   for (const sbora::storage order : both_orders) {
     check_cycles<adapter_kind::fa, TestType>(order);
     check_cycles<adapter_kind::fb, TestType>(order);

@@ -43,8 +43,8 @@ void check_step(sbora::storage order) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a merged step is unmerge, step and merge, bit for bit", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("a merged step is unmerge, step and merge, bit for bit", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   using T = typename merge_problem<TestType>::T;
   for (const sbora::storage order : both_orders) {
     check_step<adapter_kind::fa, TestType, sbora::adamw<T>>(order);
@@ -78,7 +78,8 @@ TEST_CASE("a merged step that is refused changes nothing") {
               sbora::merged_step(merger, a, optimiser, {0.1}));
   merger.merge(a);
   const padded_matrix<float> merged = p.weight;
-  auto shorter = merge_problem<float>(10, 30, sbora::storage::out_by_in).adapter<adapter_kind::fa>(region(30, {4, 2}), 1);
+  auto shorter =
+      merge_problem<float>(10, 30, sbora::storage::out_by_in).adapter<adapter_kind::fa>(region(30, {4, 2}), 1);
   sbora::adamw_8bit<float> its_optimiser(shorter.parameter_count());
   CHECK_ERROR(sbora::shape_error, "the adapter is for a weight of 10 x 30",
               sbora::merged_step(merger, shorter, its_optimiser, {0.1}));

@@ -25,8 +25,7 @@ std::pair<index_t, index_t> fault_of(Function&& f) {
   try {
     f();
   } catch (const not_finite_error& e) {
-    const std::string position =
-        "row " + std::to_string(e.row()) + ", column " + std::to_string(e.col()) + " ";
+    const std::string position = "row " + std::to_string(e.row()) + ", column " + std::to_string(e.col()) + " ";
     CHECK_THAT(e.what(), contains(position));
     return {e.row(), e.col()};
   }
@@ -183,10 +182,8 @@ TEST_CASE("overlapping regions are refused by the index that they share") {
   p.merger.merge(a);
   p.merger.merge(b);
   const padded_matrix<float> merged = p.weight;
-  CHECK_ERROR(merge_error, "the region shares 1 index with one that is merged, the first is 9",
-              p.merger.merge(one));
-  CHECK_ERROR(merge_error, "the region shares 2 indices with one that is merged, the first is 9",
-              p.merger.merge(two));
+  CHECK_ERROR(merge_error, "the region shares 1 index with one that is merged, the first is 9", p.merger.merge(one));
+  CHECK_ERROR(merge_error, "the region shares 2 indices with one that is merged, the first is 9", p.merger.merge(two));
   CHECK_ERROR(merge_error, "shares 3 indices", p.merger.merge(p.adapter<fa>(region(20, {9, 3, 12}), 5)));
   CHECK_ERROR(merge_error, "shares 1 index", p.merger.swap(b, one));  // with a, which stays
   CHECK_ERROR(merge_error, "merged already", p.merger.swap(b, a));
@@ -228,8 +225,8 @@ TEST_CASE("an adapter for another shape is refused by both shapes") {
   CHECK(p.weight_is(merged));
 }
 
-TEMPLATE_TEST_CASE("NaN and infinities are found and leave the weight as it was", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("NaN and infinities are found and leave the weight as it was", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   const float inf = std::numeric_limits<float>::infinity();
   for (const sbora::storage order : both_orders) {
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), inf, -inf}) {

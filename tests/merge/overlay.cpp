@@ -24,7 +24,8 @@ sbora::basic_adapter<Kind, float> trained(std::vector<index_t> indices, std::uin
 }
 
 template <class Layer>
-padded_matrix<float> forward(const Layer& layer, index_t tokens, std::span<const sbora::weight_delta<float>> deltas = {}) {
+padded_matrix<float> forward(const Layer& layer, index_t tokens,
+                             std::span<const sbora::weight_delta<float>> deltas = {}) {
   padded_matrix<float> x(tokens, size.d_in), y(tokens, size.d_out);
   x.randomise(5);
   sbora::workspace memory;
@@ -32,9 +33,7 @@ padded_matrix<float> forward(const Layer& layer, index_t tokens, std::span<const
   return y;
 }
 
-bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) {
-  return same_bits(a.memory(), b.memory());
-}
+bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) { return same_bits(a.memory(), b.memory()); }
 
 }  // namespace
 
@@ -172,17 +171,17 @@ TEST_CASE("export_merged is the sum, rounded once") {
     }
   }
   padded_matrix<Eigen::bfloat16> narrow(size.d_in, size.d_out);  // the other order
-  sbora::export_merged(weight.view(), deltas,
-                       sbora::weight_view<Eigen::bfloat16>(narrow.data(), size.d_out, size.d_in, size.d_out,
-                                                           sbora::storage::in_by_out));
+  sbora::export_merged(
+      weight.view(), deltas,
+      sbora::weight_view<Eigen::bfloat16>(narrow.data(), size.d_out, size.d_in, size.d_out, sbora::storage::in_by_out));
   for (index_t o = 0; o < size.d_out; ++o) {
     for (index_t i = 0; i < size.d_in; ++i) {
       if (narrow(i, o) != static_cast<Eigen::bfloat16>(values(o, i))) FAIL("row " << o << ", column " << i);
     }
   }
-  CHECK_ERROR(sbora::shape_error, "the output 96 x 48",
-              sbora::export_merged(weight.view(), deltas,
-                                   sbora::weight_view<float>(out.data(), size.d_in, size.d_out)));
+  CHECK_ERROR(
+      sbora::shape_error, "the output 96 x 48",
+      sbora::export_merged(weight.view(), deltas, sbora::weight_view<float>(out.data(), size.d_in, size.d_out)));
 }
 
 TEST_CASE("an overlay for another weight is refused by every call, also where it was empty when it was set") {

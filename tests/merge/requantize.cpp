@@ -46,7 +46,8 @@ void check(const sbora::four_bit_options& options, sbora::region region, index_t
   for (index_t begin = 0; begin < p.d_out * p.d_in; begin += options.blocksize) {
     const index_t end = std::min(p.d_out * p.d_in, begin + options.blocksize);
     bool changed = false;
-    for (index_t i = begin; i < end; ++i) changed |= wanted[static_cast<std::size_t>(i)] != before[static_cast<std::size_t>(i)];
+    for (index_t i = begin; i < end; ++i)
+      changed |= wanted[static_cast<std::size_t>(i)] != before[static_cast<std::size_t>(i)];
     touched += changed;
     for (index_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i);
@@ -70,7 +71,7 @@ TEST_CASE("merging into codes quantises the touched blocks anew") {
   using fb = sbora::fb_adapter<float>;
   for (const bool nested : {false, true}) {
     const sbora::four_bit_options options = {.blocksize = 64, .nested = nested};
-    check<fb>(options, sbora::region(24, {3}), 4);         // elements 600 to 799: blocks 9 to 12
+    check<fb>(options, sbora::region(24, {3}), 4);  // elements 600 to 799: blocks 9 to 12
     check<fa>({.type = sbora::four_bit_type::fp4, .blocksize = 32, .nested = nested}, sbora::region(200, {7}), 24);
   }
 }
@@ -84,8 +85,8 @@ TEST_CASE("regions of whole blocks keep the number of touched blocks small") {
     fill_random(adapter.parameters(), 2);
     return sbora::merge_requantized(codes, adapter).blocks;
   };
-  CHECK(blocks(sbora::sample_block_region(256, 64, 64, 1)) == 16);      // one of four in every row
-  CHECK(blocks(sbora::sample_region(256, 64, 1)) == 64);                // all of them
+  CHECK(blocks(sbora::sample_block_region(256, 64, 64, 1)) == 16);  // one of four in every row
+  CHECK(blocks(sbora::sample_region(256, 64, 1)) == 64);            // all of them
 }
 
 TEST_CASE("a merge into codes that would not be finite changes nothing") {

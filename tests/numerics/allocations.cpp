@@ -53,12 +53,8 @@ void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
 [[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 using namespace sbora_tests;
 using sbora::adapter_kind;
@@ -79,8 +75,7 @@ int allocations_after_warm_up(Function&& f) {
 template <adapter_kind Kind, class Scalar>
 void check_training_step(double dropout) {
   CAPTURE(Kind == adapter_kind::fa, dropout);
-  layer_problem<Kind, Scalar> p(
-      {.d_out = 90, .d_in = 70, .rank = 6, .tokens = 80, .bias = true, .dropout = dropout});
+  layer_problem<Kind, Scalar> p({.d_out = 90, .d_in = 70, .rank = 6, .tokens = 80, .bias = true, .dropout = dropout});
   const auto layer = p.layer();
   sbora::workspace memory;
   typename decltype(p)::adapter_type::saved_type saved;

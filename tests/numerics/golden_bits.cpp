@@ -35,7 +35,8 @@ class bit_hash {
  public:
   template <class T>
   void put(std::span<const T> values) {
-    for (const std::byte byte : std::as_bytes(values)) state_ = (state_ ^ static_cast<std::uint64_t>(byte)) * 1099511628211U;
+    for (const std::byte byte : std::as_bytes(values))
+      state_ = (state_ ^ static_cast<std::uint64_t>(byte)) * 1099511628211U;
   }
   /// The elements alone, not what lies between rows.
   template <class T>
@@ -88,8 +89,11 @@ void add_step(hashes& into, const std::string& weight_name, const Weight& weight
   hash.put(std::span<const T>(p.adapter.gradient()));
   std::ostringstream name;
   name << "step " << weight_name << '/' << name_of<Activation>() << ' ' << name_of(Kind) << ' ' << size.d_out << 'x'
-       << size.d_in << " tokens=" << size.tokens << " adapters=" << deltas.size() << (size.dropout > 0 ? " dropout" : "")
-       << (path == sbora::delta_path::automatic ? "" : path == sbora::delta_path::separate ? " separate" : " rounded");
+       << size.d_in << " tokens=" << size.tokens << " adapters=" << deltas.size()
+       << (size.dropout > 0 ? " dropout" : "")
+       << (path == sbora::delta_path::automatic  ? ""
+           : path == sbora::delta_path::separate ? " separate"
+                                                 : " rounded");
   into[name.str()] = hash.value();
 }
 
@@ -107,7 +111,8 @@ void add_weight(hashes& into, const std::string& name, const Weight& weight, ind
     const layer_problem<adapter_kind::fa, T> columns(size, 50);
     const layer_problem<adapter_kind::fb, T> rows(size, 60);
     const std::array others = {columns.adapter.delta(), rows.adapter.delta()};
-    for (const auto path : {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack_rounded}) {
+    for (const auto path :
+         {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack_rounded}) {
       add_step<Kind, Activation, Weight, T>(into, name, weight, size, others, path);
     }
     size.dropout = 0.25;
@@ -131,7 +136,8 @@ void add_dense(hashes& into) {
     }
     const auto merge = [&]<adapter_kind Kind>(std::integral_constant<adapter_kind, Kind>) {
       sbora::merger merger(p.view());
-      const auto adapter = p.template adapter<Kind>(sbora::sample_region(Kind == adapter_kind::fa ? d_in : d_out, 19, 5), 6);
+      const auto adapter =
+          p.template adapter<Kind>(sbora::sample_region(Kind == adapter_kind::fa ? d_in : d_out, 19, 5), 6);
       merger.merge(adapter);
       bit_hash hash;
       hash.put(p.weight);
@@ -154,7 +160,8 @@ void add_quantised(hashes& into) {
     add_weight<bfloat16, View, float>(into, name, view, d_out, d_in, {1, 40});
   };
   const sbora::four_bit_weight nf4(dense, {.type = sbora::four_bit_type::nf4}),
-      nested(dense, {.type = sbora::four_bit_type::nf4, .nested = true}), fp4(dense, {.type = sbora::four_bit_type::fp4});
+      nested(dense, {.type = sbora::four_bit_type::nf4, .nested = true}),
+      fp4(dense, {.type = sbora::four_bit_type::fp4});
   add("nf4", nf4.view());
   add("nf4 nested", nested.view());
   add("fp4", fp4.view());
@@ -188,7 +195,8 @@ hashes computed() {
   add_optimiser<sbora::adamw<double>, double>(all, "adamw f64", sbora::adamw<double>(count), count);
   add_optimiser<sbora::adamw_8bit<float>, float>(all, "adamw_8bit", sbora::adamw_8bit<float>(count), count);
   add_optimiser<sbora::sgd<float>, float>(all, "sgd f32", sbora::sgd<float>(count, {.momentum = 0.9}), count);
-  add_optimiser<sbora::sgd<double>, double>(all, "sgd f64", sbora::sgd<double>(count, {.momentum = 0.9, .nesterov = true}), count);
+  add_optimiser<sbora::sgd<double>, double>(all, "sgd f64",
+                                            sbora::sgd<double>(count, {.momentum = 0.9, .nesterov = true}), count);
   return all;
 }
 

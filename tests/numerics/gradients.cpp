@@ -23,7 +23,10 @@ struct gradient_check {
   typename layer_problem<Kind, double>::adapter_type::saved_type saved;
 
   gradient_check(const layer_case& size, bool columns)
-      : p(size), column_major(columns), x(size.d_in, size.tokens), y(size.d_out, size.tokens),
+      : p(size),
+        column_major(columns),
+        x(size.d_in, size.tokens),
+        y(size.d_out, size.tokens),
         target(size.d_out, size.tokens) {
     for (index_t t = 0; t < size.tokens; ++t) {
       for (index_t f = 0; f < size.d_in; ++f) x(f, t) = p.x(t, f);
@@ -109,10 +112,15 @@ void check_gradients() {
   for (const layer_case& size : {
            layer_case{.d_out = 9, .d_in = 13, .rank = 4, .tokens = 7},
            layer_case{.d_out = 13, .d_in = 9, .rank = 4, .tokens = 7, .order = in_by_out, .bias = true},
-           layer_case{.d_out = 9, .d_in = 13, .rank = 1, .tokens = 3, .padding = 2, .bias = true,
-                      .dropout = 0.4},
-           layer_case{.d_out = 11, .d_in = 11, .rank = 11, .tokens = 5, .order = in_by_out, .padding = 5,
-                      .bias = true, .dropout = 0.25},
+           layer_case{.d_out = 9, .d_in = 13, .rank = 1, .tokens = 3, .padding = 2, .bias = true, .dropout = 0.4},
+           layer_case{.d_out = 11,
+           .d_in = 11,
+           .rank = 11,
+           .tokens = 5,
+           .order = in_by_out,
+           .padding = 5,
+           .bias = true,
+           .dropout = 0.25},
            layer_case{.d_out = 40, .d_in = 35, .rank = 6, .tokens = 1, .dropout = 0.1},
        }) {
     for (const bool column_major : {false, true}) {

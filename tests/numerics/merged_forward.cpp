@@ -153,8 +153,8 @@ void check_training() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("forward of the merged weight is forward with the adapter", "", float, double,
-                   Eigen::bfloat16, Eigen::half) {
+TEMPLATE_TEST_CASE("forward of the merged weight is forward with the adapter", "", float, double, Eigen::bfloat16,
+                   Eigen::half) {
   for (const sbora::storage order : both_orders) {
     check_merged_forward<adapter_kind::fa, TestType>(order);
     check_merged_forward<adapter_kind::fb, TestType>(order);

@@ -113,7 +113,7 @@ TEST_CASE("adamw_8bit finds the minimum that adamw finds") {
   const sbora::adamw_options options = {.weight_decay = 0};
   const double full = distance_after(sbora::adamw<float>(size, options));
   const double coarse = distance_after(optimiser(size, options));
-  CHECK(full < 0.02);   // from 0.58
+  CHECK(full < 0.02);  // from 0.58
   CHECK(coarse < 0.02);
 }
 

@@ -84,17 +84,15 @@ TEST_CASE("sgd's state is a velocity, none without momentum") {
 }
 
 TEST_CASE("adamw resumes from its moments and step count") {
-  check_resuming<adamw<float>>(sbora::adamw_options{.learning_rate = 0.01},
-                               [](adamw<float>& from, adamw<float>& to) {
-                                 copy(from.first_moment(), to.first_moment());
-                                 copy(from.second_moment(), to.second_moment());
-                               });
+  check_resuming<adamw<float>>(sbora::adamw_options{.learning_rate = 0.01}, [](adamw<float>& from, adamw<float>& to) {
+    copy(from.first_moment(), to.first_moment());
+    copy(from.second_moment(), to.second_moment());
+  });
 }
 
 TEST_CASE("sgd resumes from its velocity and step count") {
-  check_resuming<sgd<float>>(
-      sgd_options{.learning_rate = 0.01, .momentum = 0.9, .dampening = 0.4},
-      [](sgd<float>& from, sgd<float>& to) { copy(from.velocity(), to.velocity()); });
+  check_resuming<sgd<float>>(sgd_options{.learning_rate = 0.01, .momentum = 0.9, .dampening = 0.4},
+                             [](sgd<float>& from, sgd<float>& to) { copy(from.velocity(), to.velocity()); });
 }
 
 TEST_CASE("steps don't depend on the executor") {
@@ -142,8 +140,7 @@ TEST_CASE("spans of the wrong size are rejected by all sizes, before anything is
 
 TEST_CASE("adamw rejects options by their values") {
   const auto make = [](sbora::adamw_options options) { return adamw<float>(3, options); };
-  CHECK_ERROR(config_error, "sbora::adamw: learning_rate must be positive, got 0.0",
-              make({.learning_rate = 0}));
+  CHECK_ERROR(config_error, "sbora::adamw: learning_rate must be positive, got 0.0", make({.learning_rate = 0}));
   CHECK_ERROR(config_error, "learning_rate", make({.learning_rate = not_a_number}));
   CHECK_ERROR(config_error, "learning_rate must be positive, got inf",
               make({.learning_rate = std::numeric_limits<double>::infinity()}));
@@ -190,12 +187,10 @@ TEST_CASE("an optimiser takes its state along in a move, and what is left reject
 
 TEST_CASE("sgd rejects options by their values") {
   const auto make = [](sgd_options options) { return sgd<float>(3, options); };
-  CHECK_ERROR(config_error, "sbora::sgd: learning_rate must be positive, got -1.0",
-              make({.learning_rate = -1}));
+  CHECK_ERROR(config_error, "sbora::sgd: learning_rate must be positive, got -1.0", make({.learning_rate = -1}));
   CHECK_ERROR(config_error, "momentum must be in [0, 1), got 1.0", make({.momentum = 1}));
   CHECK_ERROR(config_error, "momentum", make({.momentum = not_a_number}));
-  CHECK_ERROR(config_error, "dampening must be in [0, 1], got 1.5",
-              make({.momentum = 0.5, .dampening = 1.5}));
+  CHECK_ERROR(config_error, "dampening must be in [0, 1], got 1.5", make({.momentum = 0.5, .dampening = 1.5}));
   CHECK_ERROR(config_error, "weight_decay must not be negative", make({.weight_decay = -0.1}));
   CHECK_ERROR(config_error, "nesterov needs momentum", make({.nesterov = true}));
   CHECK_ERROR(config_error, "no dampening", make({.momentum = 0.5, .dampening = 0.5, .nesterov = true}));

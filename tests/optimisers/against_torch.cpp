@@ -56,9 +56,8 @@ double difference(const std::vector<T>& a, const std::vector<Expected>& b) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     const auto expected = static_cast<double>(b[i]);
     const double error = std::abs(static_cast<double>(a[i]) - expected);
-    worst = error <= worst * std::max(std::abs(expected), 0.0625)
-                ? worst
-                : error / std::max(std::abs(expected), 0.0625);
+    worst =
+        error <= worst * std::max(std::abs(expected), 0.0625) ? worst : error / std::max(std::abs(expected), 0.0625);
   }
   return worst;
 }

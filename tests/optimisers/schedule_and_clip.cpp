@@ -43,8 +43,7 @@ TEST_CASE("schedules are transformers' formulas") {
       const schedule cosine = schedule::cosine(peak, warmup, total);
       for (index_t step = 0; step < total + 10; ++step) {
         CAPTURE(warmup, total, step);
-        const auto s = static_cast<double>(step), w = static_cast<double>(warmup),
-                   t = static_cast<double>(total);
+        const auto s = static_cast<double>(step), w = static_cast<double>(warmup), t = static_cast<double>(total);
         REQUIRE(std::abs(constant.at(step) - peak * constant_lambda(s, w)) <= 1e-15 * peak);
         REQUIRE(std::abs(linear.at(step) - peak * linear_lambda(s, w, t)) <= 1e-15 * peak);
         REQUIRE(std::abs(cosine.at(step) - peak * cosine_lambda(s, w, t)) <= 1e-15 * peak);
@@ -67,8 +66,7 @@ TEST_CASE("schedules at their corners") {
 TEST_CASE("schedules reject their arguments by value") {
   CHECK_ERROR(config_error, "the learning rate must be positive, got 0.0", schedule::constant(0));
   CHECK_ERROR(config_error, "must be positive", schedule::linear(-1, 0, 10));
-  CHECK_ERROR(config_error, "must be positive",
-              schedule::cosine(std::numeric_limits<double>::quiet_NaN(), 0, 10));
+  CHECK_ERROR(config_error, "must be positive", schedule::cosine(std::numeric_limits<double>::quiet_NaN(), 0, 10));
   CHECK_ERROR(config_error, "warmup must not be negative, got -1.0", schedule::constant(1, -1));
   CHECK_ERROR(config_error, "warmup must not be negative, got -2.0", schedule::linear(1, -2, 10));
   CHECK_ERROR(config_error, "total must be above warmup, got 10.0", schedule::linear(1, 10, 10));

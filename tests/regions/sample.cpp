@@ -33,8 +33,7 @@ TEST_CASE("sample_region is the same on every platform") {
 }
 
 TEST_CASE("sample_block_region is the same on every platform") {
-  CHECK(copy(sample_block_region(67, 12, 4, 3).indices()) ==
-        indices{28, 29, 30, 31, 8, 9, 10, 11, 44, 45, 46, 47});
+  CHECK(copy(sample_block_region(67, 12, 4, 3).indices()) == indices{28, 29, 30, 31, 8, 9, 10, 11, 44, 45, 46, 47});
   CHECK(sample_block_region(64, 8, 1, 1) == sample_region(64, 8, 1));
 }
 

@@ -92,11 +92,18 @@ class mutator {
     switch (below(8)) {
       case 0: write(file, ""); return "empty";
       case 1: fs::remove(file); return "missing";
-      case 2: fs::remove(file); fs::create_directory(file); return "a directory";
-      case 3: fs::remove(file); fs::create_symlink("nowhere", file); return "a link to nowhere";
+      case 2:
+        fs::remove(file);
+        fs::create_directory(file);
+        return "a directory";
+      case 3:
+        fs::remove(file);
+        fs::create_symlink("nowhere", file);
+        return "a link to nowhere";
       case 4:
-        write(file, "version https://git-lfs.github.com/spec/v1\noid sha256:"
-                    "4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a0002f74190d6caea8\nsize 4976698672\n");
+        write(file,
+              "version https://git-lfs.github.com/spec/v1\noid sha256:"
+              "4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a0002f74190d6caea8\nsize 4976698672\n");
         return "a Git LFS pointer";
       case 5:
         write(file, "<!DOCTYPE html>\n<html><head><title>404</title></head><body>Not found</body></html>\n");
@@ -124,12 +131,18 @@ class mutator {
     const std::string key = at.key();
     std::string did = "with " + key;
     switch (below(4)) {
-      case 0: document.erase(key); did += " removed"; break;
+      case 0:
+        document.erase(key);
+        did += " removed";
+        break;
       case 1:
         document[key] = one_of<json>({json(), json(-1), json(1e300), json("x"), json::array({1, "y"}), json::object()});
         did += " of another kind";
         break;
-      case 2: document["r"] = one_of<json>({json(4), json(0), json(1 << 30)}); did = "with another rank"; break;
+      case 2:
+        document["r"] = one_of<json>({json(4), json(0), json(1 << 30)});
+        did = "with another rank";
+        break;
       default:
         document["target_modules"] = one_of<json>({json("("), json(".*"), json::array({"v_proj"}), json::array()});
         did = "with another choice of modules";

@@ -56,9 +56,7 @@ class within_bounds {
   }
 
   /// "" if all did; else how many didn't, and the worst of them.
-  std::string failures() const {
-    return count_ == 0 ? std::string() : std::to_string(count_) + " elements, " + worst_;
-  }
+  std::string failures() const { return count_ == 0 ? std::string() : std::to_string(count_) + " elements, " + worst_; }
 
  private:
   std::size_t count_ = 0;

@@ -71,9 +71,7 @@ class guarded_buffer {
 
   /// A copy of all elements, and putting one back.
   std::vector<T> image() const { return {data_, data_ + size_}; }
-  void assign(const std::vector<T>& image) const {
-    std::memcpy(data_, image.data(), image.size() * sizeof(T));
-  }
+  void assign(const std::vector<T>& image) const { std::memcpy(data_, image.data(), image.size() * sizeof(T)); }
 
   /// Whether the slack is as it was.
   bool intact() const {
@@ -99,7 +97,9 @@ template <class T>
 class guarded_matrix {
  public:
   guarded_matrix(index_t rows, index_t cols, index_t stride, guard touching)
-      : rows_(rows), cols_(cols), stride_(stride),
+      : rows_(rows),
+        cols_(cols),
+        stride_(stride),
         memory_(rows > 0 && cols > 0 ? (rows - 1) * stride + cols : 0, touching) {}
 
   index_t rows() const { return rows_; }

@@ -26,8 +26,8 @@ struct layer_case {
 
 inline std::ostream& operator<<(std::ostream& out, const layer_case& c) {
   return out << c.d_out << " x " << c.d_in << ", rank " << c.rank << ", tokens " << c.tokens
-             << (c.order == sbora::storage::out_by_in ? ", out_by_in" : ", in_by_out") << ", padding "
-             << c.padding << (c.bias ? ", bias" : "") << ", dropout " << c.dropout;
+             << (c.order == sbora::storage::out_by_in ? ", out_by_in" : ", in_by_out") << ", padding " << c.padding
+             << (c.bias ? ", bias" : "") << ", dropout " << c.dropout;
 }
 
 /// Row-major memory as an activation.
@@ -41,15 +41,14 @@ sbora::activation_view<const T> activation(const padded_matrix<T>& m) {
 }
 
 /// 0 where the definition in kernels/arguments.hpp drops, 1/(1 - p) elsewhere.
-inline exact_matrix dropout_mask(const sbora::adapter_options& options, std::uint64_t step,
-                                 index_t tokens, index_t features) {
+inline exact_matrix dropout_mask(const sbora::adapter_options& options, std::uint64_t step, index_t tokens,
+                                 index_t features) {
   exact_matrix mask(tokens, features);
   for (index_t t = 0; t < tokens; ++t) {
     for (index_t f = 0; f < features; ++f) {
-      const auto words = sbora::philox4x32(
-          {static_cast<std::uint32_t>(f / 4), static_cast<std::uint32_t>(t),
-           static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32)},
-          options.dropout_seed);
+      const auto words = sbora::philox4x32({static_cast<std::uint32_t>(f / 4), static_cast<std::uint32_t>(t),
+                                            static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32)},
+                                           options.dropout_seed);
       const double threshold = std::floor(options.dropout * 0x1p32);
       const bool dropped = words[static_cast<std::size_t>(f % 4)] < threshold;
       mask(t, f) = dropped ? 0 : 1 / (1 - threshold * 0x1p-32L);
@@ -78,7 +77,8 @@ struct layer_problem {
         bias(random_vector<T>(c.bias ? c.d_out : 0, seed + 1)),
         adapter(c.d_out, c.d_in, sbora::sample_region(is_fa ? c.d_in : c.d_out, c.rank, seed + 2),
                 {.alpha = 3, .dropout = c.dropout, .dropout_seed = seed + 3}),
-        x(c.tokens, c.d_in, c.padding), dy(c.tokens, c.d_out, c.padding) {
+        x(c.tokens, c.d_in, c.padding),
+        dy(c.tokens, c.d_out, c.padding) {
     weight.randomise(seed + 4);
     fill_random(adapter.parameters(), seed + 5);
     x.randomise(seed + 6);
@@ -86,8 +86,7 @@ struct layer_problem {
   }
 
   layer_type layer() const {
-    const sbora::weight_view<const Scalar> view(weight.data(), size.d_out, size.d_in, weight.stride(),
-                                                size.order);
+    const sbora::weight_view<const Scalar> view(weight.data(), size.d_out, size.d_in, weight.stride(), size.order);
     return bias.empty() ? layer_type(view) : layer_type(view, bias);
   }
   padded_matrix<T> empty_y() const { return {size.tokens, size.d_out, size.padding}; }
@@ -127,8 +126,7 @@ exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, s
   }
   const exact_matrix trained = exact_of(p.adapter.matrix());
   const auto scale = p.adapter.enabled() ? static_cast<long double>(p.adapter.scale()) : 0.0L;
-  const exact_matrix delta =
-      scale * (is_fa ? exact_product(trained, one_hot) : exact_product(one_hot, trained));
+  const exact_matrix delta = scale * (is_fa ? exact_product(trained, one_hot) : exact_product(one_hot, trained));
 
   const exact_matrix x = exact_of(p.x), dy = exact_of(p.dy);
   const exact_matrix mask = training ? dropout_mask(p.adapter.options(), step, size.tokens, size.d_in)
@@ -138,8 +136,8 @@ exact_results exact_layer(const layer_problem<Kind, Scalar>& p, bool training, s
 
   exact_results r;
   r.y = exact_product(x, w.transpose()) + exact_product(masked, delta.transpose());
-  r.y_magnitude = exact_product(x.cwiseAbs(), w_abs.transpose()) +
-                  exact_product(masked.cwiseAbs(), delta_abs.transpose());
+  r.y_magnitude =
+      exact_product(x.cwiseAbs(), w_abs.transpose()) + exact_product(masked.cwiseAbs(), delta_abs.transpose());
   for (std::size_t o = 0; o < p.bias.size(); ++o) {
     r.y.col(static_cast<index_t>(o)).array() += p.bias[o];
     r.y_magnitude.col(static_cast<index_t>(o)).array() += std::abs(p.bias[o]);

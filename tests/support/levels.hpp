@@ -24,9 +24,7 @@ inline std::vector<sbora::isa> tested_levels() {
 /// Elements of T in one vector of `level`.
 template <class T>
 sbora::index_t lanes(sbora::isa level) {
-  const auto in_bytes = [](sbora::index_t bytes) {
-    return bytes / static_cast<sbora::index_t>(sizeof(T));
-  };
+  const auto in_bytes = [](sbora::index_t bytes) { return bytes / static_cast<sbora::index_t>(sizeof(T)); };
   switch (level) {
     case sbora::isa::scalar: return 1;
     case sbora::isa::avx2: return in_bytes(32);
@@ -41,8 +39,8 @@ sbora::index_t lanes(sbora::isa level) {
 template <class T>
 std::vector<sbora::index_t> lengths_around(sbora::isa level) {
   const sbora::index_t n = lanes<T>(level);
-  std::vector<sbora::index_t> lengths = {1,         2,         n - 1,     n,         n + 1, 2 * n - 1,
-                                         2 * n,     2 * n + 1, 3 * n,     3 * n + 2, 5 * n + n / 2};
+  std::vector<sbora::index_t> lengths = {1,     2,         n - 1, n,         n + 1,        2 * n - 1,
+                                         2 * n, 2 * n + 1, 3 * n, 3 * n + 2, 5 * n + n / 2};
   std::sort(lengths.begin(), lengths.end());
   lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   std::erase(lengths, 0);

@@ -49,7 +49,9 @@ template <class T>
 class padded_matrix {
  public:
   padded_matrix(index_t rows, index_t cols, index_t padding = 0)
-      : rows_(rows), cols_(cols), stride_(cols + padding),
+      : rows_(rows),
+        cols_(cols),
+        stride_(cols + padding),
         memory_(static_cast<std::size_t>(rows * stride_ + 2 * guard), nan()) {}
 
   static T nan() { return Eigen::NumTraits<T>::quiet_NaN(); }
@@ -60,9 +62,7 @@ class padded_matrix {
   T* data() { return memory_.data() + guard; }
   const T* data() const { return memory_.data() + guard; }
   T& operator()(index_t row, index_t col) { return data()[row * stride_ + col]; }
-  const T& operator()(index_t row, index_t col) const {
-    return data()[row * stride_ + col];
-  }
+  const T& operator()(index_t row, index_t col) const { return data()[row * stride_ + col]; }
 
   padded_matrix& randomise(std::uint64_t seed) {
     for (index_t row = 0; row < rows_; ++row) {
@@ -120,14 +120,14 @@ long double gamma_of(index_t roundings) {
 
 /// Empty where every |result - exact| <= γ·magnitude; otherwise the first element that isn't, or is NaN.
 template <class Result>
-std::string first_difference(const Result& result, const exact_matrix& exact,
-                             const exact_matrix& magnitude, long double gamma) {
+std::string first_difference(const Result& result, const exact_matrix& exact, const exact_matrix& magnitude,
+                             long double gamma) {
   for (index_t i = 0; i < exact.rows(); ++i) {
     for (index_t j = 0; j < exact.cols(); ++j) {
       const auto value = static_cast<long double>(result(i, j));
       if (std::abs(value - exact(i, j)) <= gamma * magnitude(i, j)) continue;
-      return "(" + std::to_string(i) + ", " + std::to_string(j) + ") is " + std::to_string(value) +
-             ", exactly " + std::to_string(exact(i, j)) + " with an error of at most " +
+      return "(" + std::to_string(i) + ", " + std::to_string(j) + ") is " + std::to_string(value) + ", exactly " +
+             std::to_string(exact(i, j)) + " with an error of at most " +
              std::to_string(static_cast<double>(gamma * magnitude(i, j)));
     }
   }

@@ -32,19 +32,18 @@ struct merge_problem {
   padded_matrix<Scalar> weight, original;
 
   merge_problem(index_t d_out_, index_t d_in_, sbora::storage order_, index_t padding = 3)
-      : d_out(d_out_), d_in(d_in_), order(order_),
-        weight(row_major() ? d_out : d_in, row_major() ? d_in : d_out, padding), original(weight) {
+      : d_out(d_out_),
+        d_in(d_in_),
+        order(order_),
+        weight(row_major() ? d_out : d_in, row_major() ? d_in : d_out, padding),
+        original(weight) {
     weight.randomise(17);
     original = weight;
   }
 
   bool row_major() const { return order == sbora::storage::out_by_in; }
-  sbora::weight_view<Scalar> view() {
-    return {weight.data(), d_out, d_in, weight.stride(), order};
-  }
-  Scalar& at(padded_matrix<Scalar>& m, index_t out, index_t in) const {
-    return row_major() ? m(out, in) : m(in, out);
-  }
+  sbora::weight_view<Scalar> view() { return {weight.data(), d_out, d_in, weight.stride(), order}; }
+  Scalar& at(padded_matrix<Scalar>& m, index_t out, index_t in) const { return row_major() ? m(out, in) : m(in, out); }
 
   template <sbora::adapter_kind Kind>
   sbora::basic_adapter<Kind, T> adapter(sbora::region target, std::uint64_t seed) const {
@@ -66,13 +65,10 @@ struct merge_problem {
     }
   }
 
-  bool weight_is(const padded_matrix<Scalar>& expected) const {
-    return same_bits(weight.memory(), expected.memory());
-  }
+  bool weight_is(const padded_matrix<Scalar>& expected) const { return same_bits(weight.memory(), expected.memory()); }
   bool weight_is_original() const { return weight_is(original); }
 };
 
-inline constexpr std::array<sbora::storage, 2> both_orders = {sbora::storage::out_by_in,
-                                                              sbora::storage::in_by_out};
+inline constexpr std::array<sbora::storage, 2> both_orders = {sbora::storage::out_by_in, sbora::storage::in_by_out};
 
 }  // namespace sbora_tests

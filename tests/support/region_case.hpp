@@ -31,12 +31,12 @@ struct region_case {
   T scale = 1;
 
   region_case(shape shape_, index_t gap, guard side, random_values& random)
-      : is(shape_), index(is.rank, side),
-        weight(columns() ? is.lines : is.dim, columns() ? is.dim : is.lines,
-               (columns() ? is.dim : is.lines) + gap, side),
+      : is(shape_),
+        index(is.rank, side),
+        weight(columns() ? is.lines : is.dim, columns() ? is.dim : is.lines, (columns() ? is.dim : is.lines) + gap,
+               side),
         originals(is.lines * is.rank, side),
-        trained(is.trained_along_lines ? is.rank : is.lines,
-                is.trained_along_lines ? is.lines : is.rank,
+        trained(is.trained_along_lines ? is.rank : is.lines, is.trained_along_lines ? is.lines : is.rank,
                 (is.trained_along_lines ? is.lines : is.rank) + gap, side) {
     random.distinct(is.dim, index);
   }
@@ -45,8 +45,7 @@ struct region_case {
 
   /// Where an element of the region lies in the memory of the weight and of the originals.
   std::size_t weight_at(index_t line, index_t j) const {
-    return static_cast<std::size_t>(columns() ? line * weight.stride() + index[j]
-                                              : index[j] * weight.stride() + line);
+    return static_cast<std::size_t>(columns() ? line * weight.stride() + index[j] : index[j] * weight.stride() + line);
   }
   std::size_t original_at(index_t line, index_t j) const {
     return static_cast<std::size_t>(columns() ? line * is.rank + j : j * is.lines + line);
@@ -76,10 +75,20 @@ struct region_case {
   }
 
   sbora::detail::region_args<Storage, T> args(const part& p) const {
-    return {weight.data(), weight.stride(), index.data(), is.rank, is.lines, originals.data(),
-            trained.data(), is.trained_along_lines ? 1 : trained.stride(),
-            is.trained_along_lines ? trained.stride() : 1, scale, p.line_begin, p.line_end,
-            p.position_begin, p.position_end};
+    return {weight.data(),
+            weight.stride(),
+            index.data(),
+            is.rank,
+            is.lines,
+            originals.data(),
+            trained.data(),
+            is.trained_along_lines ? 1 : trained.stride(),
+            is.trained_along_lines ? trained.stride() : 1,
+            scale,
+            p.line_begin,
+            p.line_end,
+            p.position_begin,
+            p.position_end};
   }
   const auto& kernels(sbora::isa level) const {
     const auto& table = sbora::detail::get_kernels<sbora::detail::merge_kernels<Storage>>(level);
@@ -88,9 +97,8 @@ struct region_case {
 
   std::string text(sbora::isa level) const {
     return std::string(sbora::to_string(level)) + (columns() ? ", columns" : ", rows") + ", rank " +
-           std::to_string(is.rank) + " of " + std::to_string(is.dim) + ", " +
-           std::to_string(is.lines) + " lines, trained along " +
-           (is.trained_along_lines ? "lines" : "positions") + ", strides " +
+           std::to_string(is.rank) + " of " + std::to_string(is.dim) + ", " + std::to_string(is.lines) +
+           " lines, trained along " + (is.trained_along_lines ? "lines" : "positions") + ", strides " +
            std::to_string(weight.stride()) + " and " + std::to_string(trained.stride());
   }
 };

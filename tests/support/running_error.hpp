@@ -32,13 +32,11 @@ struct running {
   friend running operator+(running a, running b) { return rounded(a.value + b.value, a.error + b.error); }
   friend running operator-(running a, running b) { return rounded(a.value - b.value, a.error + b.error); }
   friend running operator*(running a, running b) {
-    return rounded(a.value * b.value, std::fabs(a.value) * b.error + std::fabs(b.value) * a.error +
-                                          a.error * b.error);
+    return rounded(a.value * b.value, std::fabs(a.value) * b.error + std::fabs(b.value) * a.error + a.error * b.error);
   }
   friend running operator/(running a, running b) {
     const long double quotient = a.value / b.value;
-    return rounded(quotient,
-                   (a.error + std::fabs(quotient) * b.error) / (std::fabs(b.value) - b.error));
+    return rounded(quotient, (a.error + std::fabs(quotient) * b.error) / (std::fabs(b.value) - b.error));
   }
   friend running sqrt(running a) {
     const long double root = std::sqrt(a.value);

@@ -44,9 +44,9 @@ float widened(Storage value) {
   const std::uint32_t field = magnitude >> format.mantissa;
   const std::uint32_t hidden = 1U << format.mantissa;
   const std::uint32_t fraction = magnitude % hidden;
-  const double exact = field == 0 ? std::ldexp(fraction, format.lowest() - format.mantissa)
-                                  : std::ldexp(fraction + hidden, static_cast<int>(field) - 1 +
-                                                                      format.lowest() - format.mantissa);
+  const double exact =
+      field == 0 ? std::ldexp(fraction, format.lowest() - format.mantissa)
+                 : std::ldexp(fraction + hidden, static_cast<int>(field) - 1 + format.lowest() - format.mantissa);
   return static_cast<float>(sign != 0 ? -exact : exact);
 }
 
@@ -69,8 +69,8 @@ Storage narrowed(float value) {
     exponent = std::max(magnitude == 0 ? format.lowest() : exponent - 1, format.lowest());
     const double units = std::nearbyint(std::ldexp(magnitude, format.mantissa - exponent));
     // Units include the hidden bit, which counts the exponent field up by one.
-    bits = (static_cast<std::uint32_t>(exponent - format.lowest()) << format.mantissa) +
-           static_cast<std::uint32_t>(units);
+    bits =
+        (static_cast<std::uint32_t>(exponent - format.lowest()) << format.mantissa) + static_cast<std::uint32_t>(units);
     if (bits > format.infinity()) bits = format.infinity();
   }
   return {static_cast<std::uint16_t>(sign | bits)};

@@ -11,8 +11,8 @@
 #include "support/message.hpp"
 
 using namespace sbora_tests;
-using sbora::four_bit_type;
 using Eigen::bfloat16;
+using sbora::four_bit_type;
 
 namespace {
 
@@ -67,8 +67,8 @@ TEST_CASE("the mean error of normal weights is that of bitsandbytes") {
   // Its test's means, per blocksize, over 1024 x 1024, and its bound: seven of its standard deviations.
   const std::vector<float> weight = normal(1024 * 1024, 7);
   const sbora::weight_view<const float> source(weight.data(), 1024, 1024);
-  const double means[][3] = {{32, 0.067746, 6.9e-5},   {64, 0.072798, 7.4e-5},   {128, 0.076831, 9.1e-5},
-                             {256, 0.080337, 1.02e-4}, {512, 0.083547, 1.43e-4}, {1024, 0.086610, 1.87e-4},
+  const double means[][3] = {{32, 0.067746, 6.9e-5},    {64, 0.072798, 7.4e-5},   {128, 0.076831, 9.1e-5},
+                             {256, 0.080337, 1.02e-4},  {512, 0.083547, 1.43e-4}, {1024, 0.086610, 1.87e-4},
                              {2048, 0.089592, 2.51e-4}, {4096, 0.092547, 3.6e-4}};
   for (const auto& [blocksize, mean, deviation] : means) {
     const sbora::four_bit_weight codes(source, {four_bit_type::nf4, static_cast<index_t>(blocksize)});
@@ -173,9 +173,11 @@ TEST_CASE("a view refuses codes and scales that don't fit") {
     change(scales);
     return view(scales);
   };
-  CHECK_ERROR(sbora::quantization_error, "absmax_codes has 1", with([&](auto& s) { s.absmax_codes = s.absmax_codes.first(1); }));
+  CHECK_ERROR(sbora::quantization_error, "absmax_codes has 1",
+              with([&](auto& s) { s.absmax_codes = s.absmax_codes.first(1); }));
   CHECK_ERROR(sbora::quantization_error, "nested_absmax has 0", with([&](auto& s) { s.nested_absmax = {}; }));
-  CHECK_ERROR(sbora::quantization_error, "nested_table has 16", with([&](auto& s) { s.nested_table = s.nested_table.first(16); }));
+  CHECK_ERROR(sbora::quantization_error, "nested_table has 16",
+              with([&](auto& s) { s.nested_table = s.nested_table.first(16); }));
   CHECK_ERROR(sbora::quantization_error, "nested_offset[0]", with([&](auto& s) { s.nested_offset = std::nanf(""); }));
   nested[0] = 3e38F;  // 0.5 of it fits, with the offset it doesn't
   CHECK(with([](auto&) {}).scales().nested());

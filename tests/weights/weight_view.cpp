@@ -22,21 +22,18 @@ namespace {
 
 template <class View>
 bool is(const View& view, const void* data, index_t d_out, index_t d_in, index_t stride, storage order) {
-  return view.data() == data && view.d_out() == d_out && view.d_in() == d_in &&
-         view.stride() == stride && view.order() == order &&
-         static_cast<const void*>(view.storage_data()) == data;
+  return view.data() == data && view.d_out() == d_out && view.d_in() == d_in && view.stride() == stride &&
+         view.order() == order && static_cast<const void*>(view.storage_data()) == data;
 }
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("pointers and matrices of every scalar type", "", float, double, Eigen::bfloat16,
-                   Eigen::half) {
+TEMPLATE_TEST_CASE("pointers and matrices of every scalar type", "", float, double, Eigen::bfloat16, Eigen::half) {
   TestType memory[60];
   CHECK(is(weight_view(memory, 5, 7), memory, 5, 7, 7, storage::out_by_in));
   CHECK(is(weight_view(memory, 5, 7, 12), memory, 5, 7, 12, storage::out_by_in));
   CHECK(is(weight_view(memory, 5, 7, 0, storage::in_by_out), memory, 5, 7, 5, storage::in_by_out));
-  CHECK(is(weight_view(memory + 1, 5, 7, 8, storage::in_by_out), memory + 1, 5, 7, 8,
-           storage::in_by_out));
+  CHECK(is(weight_view(memory + 1, 5, 7, 8, storage::in_by_out), memory + 1, 5, 7, 8, storage::in_by_out));
   row_major<TestType> w(5, 7);
   CHECK(is(weight_view(w), w.data(), 5, 7, 7, storage::out_by_in));
   column_major<TestType> c(5, 7);
@@ -128,8 +125,7 @@ TEST_CASE("null and misaligned pointers are rejected") {
   };
   CHECK_ERROR(shape_error, "not aligned to its element of 4", weight_view(shifted(float{}, 2), 2, 2));
   CHECK_ERROR(shape_error, "not aligned to its element of 8", weight_view(shifted(double{}, 4), 2, 2));
-  CHECK_ERROR(shape_error, "not aligned to its element of 2",
-              weight_view(shifted(Eigen::bfloat16{}, 1), 2, 2));
+  CHECK_ERROR(shape_error, "not aligned to its element of 2", weight_view(shifted(Eigen::bfloat16{}, 1), 2, 2));
   CHECK_NOTHROW(weight_view(shifted(float{}, 4), 2, 2));  // of the element is enough
   CHECK_NOTHROW(weight_view(shifted(Eigen::half{}, 2), 2, 2));
 }

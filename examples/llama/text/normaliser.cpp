@@ -72,7 +72,8 @@ void normaliser::add(const nlohmann::json& description, const std::string& where
   } else if (type == "ByteLevel") {
     steps_.push_back([](std::string& text, bool&) { text = byte_alphabet::from_bytes(text); });
   } else {
-    fields.fail("type " + type + " is not supported, only NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, "
+    fields.fail("type " + type +
+                " is not supported, only NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, "
                 "ByteLevel and Sequence");
   }
   fields.refuse_others();

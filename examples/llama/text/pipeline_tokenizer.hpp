@@ -59,7 +59,7 @@ class pipeline_tokenizer final : public tokenizer {
   std::optional<std::string> printable(token_id id) const;
 
   parts parts_;
-  std::map<std::string, known> added_;  ///< by content
+  std::map<std::string, known> added_;           ///< by content
   std::map<token_id, std::string> added_by_id_;  ///< as they are decoded
   std::set<std::string> special_;
   added_token_finder raw_, normalised_;  ///< what is found before and after normalisation

@@ -14,20 +14,19 @@ namespace llama {
 namespace {
 
 /// What ByteLevel splits by with use_regex: GPT-2's contractions, words, numbers, other runs, blanks.
-constexpr const char* gpt2_pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* gpt2_pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 delimiter behavior_of(json_fields& fields, const char* otherwise) {
-  static const std::map<std::string, delimiter> behaviors = {
-      {"Removed", delimiter::removed},
-      {"Isolated", delimiter::isolated},
-      {"MergedWithPrevious", delimiter::merged_with_previous},
-      {"MergedWithNext", delimiter::merged_with_next},
-      {"Contiguous", delimiter::contiguous}};
+  static const std::map<std::string, delimiter> behaviors = {{"Removed", delimiter::removed},
+                                                             {"Isolated", delimiter::isolated},
+                                                             {"MergedWithPrevious", delimiter::merged_with_previous},
+                                                             {"MergedWithNext", delimiter::merged_with_next},
+                                                             {"Contiguous", delimiter::contiguous}};
   const std::string name = otherwise ? fields.text("behavior", otherwise) : fields.text("behavior");
   const auto found = behaviors.find(name);
   if (found == behaviors.end()) {
-    fields.fail("behavior " + name + " is not supported, only Removed, Isolated, MergedWithPrevious, MergedWithNext "
+    fields.fail("behavior " + name +
+                " is not supported, only Removed, Isolated, MergedWithPrevious, MergedWithNext "
                 "and Contiguous");
   }
   return found->second;
@@ -140,7 +139,8 @@ void pre_tokenizer::add(const nlohmann::json& description, const std::string& wh
       add_split([space](std::string_view text) { return match_string(text, space); }, delimiter::merged_with_next);
     }
   } else {
-    fields.fail("type " + type + " is not supported, only ByteLevel, Metaspace, Split, Digits, Punctuation, "
+    fields.fail("type " + type +
+                " is not supported, only ByteLevel, Metaspace, Split, Digits, Punctuation, "
                 "Whitespace, WhitespaceSplit, CharDelimiterSplit and Sequence");
   }
   fields.refuse_others();

@@ -78,7 +78,10 @@ index_t count_of(json_fields& fields, const char* name) {
 }  // namespace
 
 void token_decoder::add_each(std::function<void(std::string& token)> change) {
-  steps_.push_back({[change](strings& tokens) { for (std::string& token : tokens) change(token); }, change});
+  steps_.push_back({[change](strings& tokens) {
+                      for (std::string& token : tokens) change(token);
+                    },
+                    change});
 }
 
 void token_decoder::add(const nlohmann::json& description, const std::string& where) {
@@ -135,7 +138,8 @@ void token_decoder::add(const nlohmann::json& description, const std::string& wh
                       },
                       [suffix](std::string& token) { token = replaced(token, match_string(token, suffix), " "); }});
   } else {
-    fields.fail("type " + type + " is not supported, only ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, "
+    fields.fail("type " + type +
+                " is not supported, only ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, "
                 "BPEDecoder and Sequence");
   }
   fields.refuse_others();

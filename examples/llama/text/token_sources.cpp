@@ -84,9 +84,9 @@ token_id id_of_number(const json& value, const std::string& what, const json_fie
 
 /// The class by which transformers reads a model's tokenizer where no file names one.
 std::string class_of_model(const std::string& type) {
-  static const std::map<std::string, std::string> classes = {
-      {"llama", "LlamaTokenizer"}, {"mistral", "LlamaTokenizer"}, {"gemma", "GemmaTokenizer"},
-      {"gemma2", "GemmaTokenizer"}, {"qwen2", "Qwen2Tokenizer"},   {"qwen3", "Qwen2Tokenizer"}};
+  static const std::map<std::string, std::string> classes = {{"llama", "LlamaTokenizer"}, {"mistral", "LlamaTokenizer"},
+                                                             {"gemma", "GemmaTokenizer"}, {"gemma2", "GemmaTokenizer"},
+                                                             {"qwen2", "Qwen2Tokenizer"}, {"qwen3", "Qwen2Tokenizer"}};
   const auto found = classes.find(type);
   return found == classes.end() ? "" : found->second;
 }
@@ -201,10 +201,11 @@ token_sources read_token_sources(const std::filesystem::path& directory, const j
     const json_fields list_fields(list, list_path.string());
     const auto specials = special.list();
     for (const auto& [content, id] : list.items()) {
-      const bool is_special = std::ranges::any_of(specials, [&name = content](const auto& s) { return s.token.content == name; });
+      const bool is_special =
+          std::ranges::any_of(specials, [&name = content](const auto& s) { return s.token.content == name; });
       const token_id number = id_of_number(id, "\"" + content + "\"", list_fields);
-      added[number] = {{.content = content, .normalized = !is_special, .special = is_special}, number,
-                       "added_tokens.json"};
+      added[number] = {
+          {.content = content, .normalized = !is_special, .special = is_special}, number, "added_tokens.json"};
     }
     if (added_tokens) {
       const std::string where = (directory / "tokenizer.json").string() + ": added_tokens";

@@ -32,9 +32,9 @@ struct token_sources {
   std::vector<named> class_special;
 
   std::optional<bool> add_bos, add_eos, legacy;
-  bool split_special = false;            ///< special tokens in a text are text
-  std::string tokenizer_class;           ///< without "Fast"; from config.json's model_type where nothing names it
-  bool by_transformers_5 = false;        ///< these files were written by it
+  bool split_special = false;              ///< special tokens in a text are text
+  std::string tokenizer_class;             ///< without "Fast"; from config.json's model_type where nothing names it
+  bool by_transformers_5 = false;          ///< these files were written by it
   std::optional<token_id> bos_id, eos_id;  ///< of config.json
 
   /// LLaMA's, which adds a beginning of sequence where the files don't say.

@@ -124,9 +124,10 @@ std::unique_ptr<tokenizer> read_tokenizer_json(const path& directory) {
   }
   const token_sources sources = read_token_sources(directory, added);
   if (is_rebuilt_by_5(object, sources)) {
-    parts.notes.push_back(file + ": its normalizer and pre_tokenizer are used, as in transformers 4; the "
-                                 "LlamaTokenizer of transformers 5 puts its own in their place, which gives other ids "
-                                 "around special tokens");
+    parts.notes.push_back(file +
+                          ": its normalizer and pre_tokenizer are used, as in transformers 4; the "
+                          "LlamaTokenizer of transformers 5 puts its own in their place, which gives other ids "
+                          "around special tokens");
   }
   return std::make_unique<pipeline_tokenizer>(std::move(parts), sources);
 }
@@ -195,8 +196,9 @@ std::unique_ptr<tokenizer> make_tokenizer(const path& directory) {
   }
   std::string message = directory.string() + ": neither tokenizer.json nor tokenizer.model is there";
   if (exists(directory / "vocab.json") && exists(directory / "merges.txt")) {
-    message += "; vocab.json and merges.txt are not read: "
-               "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) makes a tokenizer.json of them";
+    message +=
+        "; vocab.json and merges.txt are not read: "
+        "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) makes a tokenizer.json of them";
   }
   throw input_error(message);
 }

@@ -134,8 +134,8 @@ std::string normalise(std::string_view text, normal_form form) {
   check(status, "Unicode normalisation");
   std::string result;
   icu::StringByteSink<std::string> sink(&result);
-  normaliser->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink,
-                            nullptr, status);
+  normaliser->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink, nullptr,
+                            status);
   check(status, "Unicode normalisation");
   return result;
 }

@@ -16,10 +16,10 @@ namespace sbora::inline SBORA_ABI {
 
 /// How an adapter scales and regularises its update.
 struct adapter_options {
-  double alpha = 8;                 ///< > 0; scale is alpha/rank, or alpha/√rank with rslora: > 0 as a T has it
-  bool rslora = false;              ///< rank-stabilised scale
-  double dropout = 0;               ///< probability that an input of the adapter is dropped; [0, 1)
-  std::uint64_t dropout_seed = 0;   ///< of the masks; one of its own for every layer
+  double alpha = 8;                ///< > 0; scale is alpha/rank, or alpha/√rank with rslora: > 0 as a T has it
+  bool rslora = false;             ///< rank-stabilised scale
+  double dropout = 0;              ///< probability that an input of the adapter is dropped; [0, 1)
+  std::uint64_t dropout_seed = 0;  ///< of the masks; one of its own for every layer
 };
 
 /// An SBoRA adapter: a region, the trained half, its gradient, and a scale. Use it as fa_adapter or
@@ -49,8 +49,7 @@ class basic_adapter {
   using scalar = T;
   using saved_type = std::conditional_t<Kind == adapter_kind::fa, fa_saved<T>, fb_saved<T>>;
   using matrix_map = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
-  using const_matrix_map =
-      Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using const_matrix_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
   /// With memory of its own, zeroed.
   basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options = {})
@@ -64,8 +63,8 @@ class basic_adapter {
 
   /// On the caller's memory of parameter_count() numbers each, which keeps its contents: zero it for a
   /// new adapter, or fill it with a trained half. An empty gradient makes an adapter for inference.
-  basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options,
-                std::span<T> parameters, std::span<T> gradient)
+  basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options, std::span<T> parameters,
+                std::span<T> gradient)
       : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
     check_size("parameters", parameters.size());
     if (!gradient.empty()) check_size("gradients", gradient.size());
@@ -93,9 +92,7 @@ class basic_adapter {
   adapter_options options() && noexcept { return options_; }
 
   /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
-  index_t parameter_count() const noexcept {
-    return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_);
-  }
+  index_t parameter_count() const noexcept { return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_); }
 
   /// These, the maps, view() and delta() refer to the adapter's memory: of a temporary they don't compile.
   std::span<T> parameters() & noexcept { return parameters_.value; }
@@ -115,9 +112,7 @@ class basic_adapter {
   const_matrix_map gradient_matrix() const&& = delete;  // would dangle: name the adapter
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
-  double scale() const noexcept {
-    return scale_without_multiplier() * multiplier_;
-  }
+  double scale() const noexcept { return scale_without_multiplier() * multiplier_; }
   double multiplier() const noexcept { return multiplier_; }
   /// Errors: config_error where it, or the scale() that it makes, isn't finite in T.
   void set_multiplier(double multiplier) {
@@ -145,8 +140,8 @@ class basic_adapter {
   adapter_view<Kind, T> view() const& {
     SBORA_ASSERT(rank() > 0, "the adapter was moved from, and has no parameters any more");
     T* const gradient = gradient_.value.empty() ? nullptr : gradient_.value.data();  // empty: maybe not null
-    return {&target_, parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()),
-            enabled_, options_.dropout, options_.dropout_seed};
+    return {&target_,         parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()), enabled_,
+            options_.dropout, options_.dropout_seed};
   }
   adapter_view<Kind, T> view() const&& = delete;  // would dangle: name the adapter
   /// What layers take several of, of both kinds.
@@ -171,8 +166,7 @@ class basic_adapter {
       : target_(std::move(target)), d_out_(d_out), d_in_(d_in), options_(options) {
     const bool is_fa = Kind == adapter_kind::fa;
     if (d_out_ < 1 || d_in_ < 1) {
-      throw shape_error(name() + "a weight of " + detail::shape_text(d_out_, d_in_) +
-                        ", both must be at least 1");
+      throw shape_error(name() + "a weight of " + detail::shape_text(d_out_, d_in_) + ", both must be at least 1");
     }
     if (target_.dim() != (is_fa ? d_in_ : d_out_)) {
       throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
@@ -191,14 +185,12 @@ class basic_adapter {
 
   void check_size(const char* what, std::size_t size) const {
     if (size == static_cast<std::size_t>(parameter_count())) return;
-    throw shape_error(name() + std::to_string(parameter_count()) + " " + what +
-                      " needed, the span given has " + std::to_string(size));
+    throw shape_error(name() + std::to_string(parameter_count()) + " " + what + " needed, the span given has " +
+                      std::to_string(size));
   }
 
   static constexpr const char* who = Kind == adapter_kind::fa ? "sbora::fa_adapter" : "sbora::fb_adapter";
-  static std::string name() {
-    return Kind == adapter_kind::fa ? "sbora::fa_adapter: " : "sbora::fb_adapter: ";
-  }
+  static std::string name() { return Kind == adapter_kind::fa ? "sbora::fa_adapter: " : "sbora::fb_adapter: "; }
 
   region target_;
   index_t d_out_;

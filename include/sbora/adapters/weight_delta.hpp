@@ -37,8 +37,13 @@ struct weight_delta {
 
   template <adapter_kind Kind>
   weight_delta(const adapter_view<Kind, T>& a)
-      : kind(Kind), target(a.target), parameters(a.parameters), d_out(a.d_out), d_in(a.d_in),
-        scale(a.scale), enabled(a.enabled) {}
+      : kind(Kind),
+        target(a.target),
+        parameters(a.parameters),
+        d_out(a.d_out),
+        d_in(a.d_in),
+        scale(a.scale),
+        enabled(a.enabled) {}
 };
 
 /// Several, as an overlay keeps what is merged.
@@ -53,15 +58,21 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 panel_update<T> update_of(const weight_delta<T>& delta, bool forward, bool rounded) {
   const bool fa = delta.kind == adapter_kind::fa;
-  return {delta.target->sorted().data(), delta.target->order().data(), delta.target->rank(), fa == forward,
-          delta.parameters, fa ? delta.target->rank() : 1, fa ? 1 : delta.d_in, delta.scale, rounded};
+  return {delta.target->sorted().data(),
+          delta.target->order().data(),
+          delta.target->rank(),
+          fa == forward,
+          delta.parameters,
+          fa ? delta.target->rank() : 1,
+          fa ? 1 : delta.d_in,
+          delta.scale,
+          rounded};
 }
 
 /// W as the right operand of x·Wᵀ or dy·W.
 template <class Weight>
 right_operand<typename Weight::storage_scalar> right_of(const Weight& weight, bool forward) {
-  return {weight.source(), forward ? weight.d_out() : weight.d_in(),
-          forward == (weight.order() == storage::out_by_in)};
+  return {weight.source(), forward ? weight.d_out() : weight.d_in(), forward == (weight.order() == storage::out_by_in)};
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -52,26 +52,26 @@
 
 #if defined(__x86_64__) || defined(_M_X64) || defined(__i386__)
 
-#define SBORA_ABI_SSE                                                                             \
-  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__MMX__, __SSE__, __SSE2__, __SSE2_MATH__),                    \
-                   SBORA_ABI_DIGIT(__SSE3__, __SSSE3__, __SSE4_1__, __SSE4_2__),                  \
-                   SBORA_ABI_DIGIT(__SSE4A__, __POPCNT__, __LZCNT__, __ABM__),                    \
-                   SBORA_ABI_DIGIT(__BMI__, __BMI2__, __TBM__, __ADX__),                          \
-                   SBORA_ABI_DIGIT(__MOVBE__, __PRFCHW__, __PREFETCHWT1__, __LAHF_SAHF__),        \
+#define SBORA_ABI_SSE                                                                      \
+  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__MMX__, __SSE__, __SSE2__, __SSE2_MATH__),             \
+                   SBORA_ABI_DIGIT(__SSE3__, __SSSE3__, __SSE4_1__, __SSE4_2__),           \
+                   SBORA_ABI_DIGIT(__SSE4A__, __POPCNT__, __LZCNT__, __ABM__),             \
+                   SBORA_ABI_DIGIT(__BMI__, __BMI2__, __TBM__, __ADX__),                   \
+                   SBORA_ABI_DIGIT(__MOVBE__, __PRFCHW__, __PREFETCHWT1__, __LAHF_SAHF__), \
                    SBORA_ABI_DIGIT(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16, __3dNOW__, __3dNOW_A__, __CRC32__))
-#define SBORA_ABI_AVX                                                                             \
-  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__AVX__, __F16C__, __FMA__, __FMA4__),                         \
-                   SBORA_ABI_DIGIT(__AVX2__, __XOP__, __PCLMUL__, __VPCLMULQDQ__),                \
-                   SBORA_ABI_DIGIT(__AVX512F__, __AVX512CD__, __AVX512BW__, __AVX512DQ__),        \
-                   SBORA_ABI_DIGIT(__AVX512VL__, __AVX512IFMA__, __AVX512VBMI__, __AVX512VBMI2__), \
+#define SBORA_ABI_AVX                                                                                      \
+  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__AVX__, __F16C__, __FMA__, __FMA4__),                                  \
+                   SBORA_ABI_DIGIT(__AVX2__, __XOP__, __PCLMUL__, __VPCLMULQDQ__),                         \
+                   SBORA_ABI_DIGIT(__AVX512F__, __AVX512CD__, __AVX512BW__, __AVX512DQ__),                 \
+                   SBORA_ABI_DIGIT(__AVX512VL__, __AVX512IFMA__, __AVX512VBMI__, __AVX512VBMI2__),         \
                    SBORA_ABI_DIGIT(__AVX512VNNI__, __AVX512BITALG__, __AVX512VPOPCNTDQ__, __AVX512BF16__), \
                    SBORA_ABI_DIGIT(__AVX512FP16__, __AVX512VP2INTERSECT__, __AVX512ER__, __AVX512PF__))
-#define SBORA_ABI_LATER                                                                           \
-  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__AVX5124FMAPS__, __AVX5124VNNIW__, __GFNI__, __AVXVNNI__),    \
-                   SBORA_ABI_DIGIT(__AVXIFMA__, __AVXVNNIINT8__, __AVXVNNIINT16__, __AVXNECONVERT__), \
-                   SBORA_ABI_DIGIT(__CMPCCXADD__, __EVEX512__, __AVX10_1__, __AVX10_2__),         \
+#define SBORA_ABI_LATER                                                                                 \
+  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__AVX5124FMAPS__, __AVX5124VNNIW__, __GFNI__, __AVXVNNI__),          \
+                   SBORA_ABI_DIGIT(__AVXIFMA__, __AVXVNNIINT8__, __AVXVNNIINT16__, __AVXNECONVERT__),   \
+                   SBORA_ABI_DIGIT(__CMPCCXADD__, __EVEX512__, __AVX10_1__, __AVX10_2__),               \
                    SBORA_ABI_DIGIT(__AVX10_1_256__, __AVX10_1_512__, __AVX10_2_256__, __AVX10_2_512__), \
-                   SBORA_ABI_DIGIT(__APX_F__, __EGPR__, __NDD__, __NF__),                         \
+                   SBORA_ABI_DIGIT(__APX_F__, __EGPR__, __NDD__, __NF__),                               \
                    SBORA_ABI_DIGIT(__CCMP__, __ZU__, __PUSH2POP2__, __PPX__))
 #define SBORA_ABI_INSTRUCTIONS SBORA_ABI_JOIN_3(SBORA_ABI_SSE, SBORA_ABI_AVX, SBORA_ABI_LATER)
 
@@ -87,31 +87,26 @@
 #else
 #define SBORA_ABI_RCPC 0
 #endif
-#define SBORA_ABI_ARM                                                                                      \
-  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__ARM_FEATURE_CRC32, __ARM_FEATURE_ATOMICS, __ARM_FEATURE_QRDMX,        \
-                                   __ARM_FEATURE_DOTPROD),                                                 \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_FP16_SCALAR_ARITHMETIC, __ARM_FEATURE_FP16_VECTOR_ARITHMETIC, \
-                                   __ARM_FEATURE_FP16_FML, __ARM_FEATURE_BF16_VECTOR_ARITHMETIC),          \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_BF16_SCALAR_ARITHMETIC, __ARM_FEATURE_MATMUL_INT8,        \
-                                   __ARM_FEATURE_COMPLEX, __ARM_FEATURE_JCVT),                             \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_FRINT, __ARM_FEATURE_AES, __ARM_FEATURE_SHA3,             \
-                                   __ARM_FEATURE_SHA512),                                                  \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_MOPS, __ARM_FEATURE_CSSC, __ARM_FEATURE_LSE128,           \
-                                   __ARM_FEATURE_FAMINMAX),                                                \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_UNALIGNED, __ARM_FEATURE_PAUTH, __ARM_FEATURE_PAUTH_LR,   \
-                                   __ARM_FEATURE_LUT))
-#define SBORA_ABI_SVE                                                                                      \
-  SBORA_ABI_JOIN_6(SBORA_ABI_DIGIT(__ARM_FEATURE_SVE, __ARM_FEATURE_SVE2, __ARM_FEATURE_SVE2p1,            \
-                                   __ARM_FEATURE_SVE2p2),                                                  \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_SVE_BF16, __ARM_FEATURE_SVE_MATMUL_INT8,                  \
-                                   __ARM_FEATURE_SVE_MATMUL_FP32, __ARM_FEATURE_SVE_MATMUL_FP64),          \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_SVE2_BITPERM, __ARM_FEATURE_SVE2_AES,                     \
-                                   __ARM_FEATURE_SVE2_SHA3, __ARM_FEATURE_SVE2_SM4),                       \
-                   SBORA_ABI_DIGIT(__ARM_FEATURE_SVE_B16B16, __ARM_FEATURE_SME, __ARM_FEATURE_SME2,        \
-                                   __ARM_FEATURE_SME2p1),                                                  \
-                   s, SBORA_ABI_SVE_BITS)
-#define SBORA_ABI_INSTRUCTIONS \
-  SBORA_ABI_JOIN_6(SBORA_ABI_ARM, SBORA_ABI_SVE, a, __ARM_ARCH, r, SBORA_ABI_RCPC)
+#define SBORA_ABI_ARM                                                                                          \
+  SBORA_ABI_JOIN_6(                                                                                            \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_CRC32, __ARM_FEATURE_ATOMICS, __ARM_FEATURE_QRDMX, __ARM_FEATURE_DOTPROD), \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_FP16_SCALAR_ARITHMETIC, __ARM_FEATURE_FP16_VECTOR_ARITHMETIC,              \
+                      __ARM_FEATURE_FP16_FML, __ARM_FEATURE_BF16_VECTOR_ARITHMETIC),                           \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_BF16_SCALAR_ARITHMETIC, __ARM_FEATURE_MATMUL_INT8, __ARM_FEATURE_COMPLEX,  \
+                      __ARM_FEATURE_JCVT),                                                                     \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_FRINT, __ARM_FEATURE_AES, __ARM_FEATURE_SHA3, __ARM_FEATURE_SHA512),       \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_MOPS, __ARM_FEATURE_CSSC, __ARM_FEATURE_LSE128, __ARM_FEATURE_FAMINMAX),   \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_UNALIGNED, __ARM_FEATURE_PAUTH, __ARM_FEATURE_PAUTH_LR, __ARM_FEATURE_LUT))
+#define SBORA_ABI_SVE                                                                                            \
+  SBORA_ABI_JOIN_6(                                                                                              \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_SVE, __ARM_FEATURE_SVE2, __ARM_FEATURE_SVE2p1, __ARM_FEATURE_SVE2p2),        \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_SVE_BF16, __ARM_FEATURE_SVE_MATMUL_INT8, __ARM_FEATURE_SVE_MATMUL_FP32,      \
+                      __ARM_FEATURE_SVE_MATMUL_FP64),                                                            \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_SVE2_BITPERM, __ARM_FEATURE_SVE2_AES, __ARM_FEATURE_SVE2_SHA3,               \
+                      __ARM_FEATURE_SVE2_SM4),                                                                   \
+      SBORA_ABI_DIGIT(__ARM_FEATURE_SVE_B16B16, __ARM_FEATURE_SME, __ARM_FEATURE_SME2, __ARM_FEATURE_SME2p1), s, \
+      SBORA_ABI_SVE_BITS)
+#define SBORA_ABI_INSTRUCTIONS SBORA_ABI_JOIN_6(SBORA_ABI_ARM, SBORA_ABI_SVE, a, __ARM_ARCH, r, SBORA_ABI_RCPC)
 
 #else  // not told apart
 #define SBORA_ABI_INSTRUCTIONS other
@@ -122,13 +117,12 @@
 #else
 #define SBORA_ABI_SINGLE 0
 #endif
-#define SBORA_ABI_MODES                                                                                     \
-  SBORA_ABI_JOIN_3(SBORA_ABI_DIGIT(__FAST_MATH__, __FINITE_MATH_ONLY__, __NO_MATH_ERRNO__, __NO_SIGNED_ZEROS__), \
-                   SBORA_ABI_DIGIT(__NO_TRAPPING_MATH__, __ASSOCIATIVE_MATH__, __RECIPROCAL_MATH__,         \
-                                   __ROUNDING_MATH__),                                                      \
-                   SBORA_ABI_JOIN_3(, SBORA_ABI_DIGIT(__SUPPORT_SNAN__, __CHAR_UNSIGNED__, _GLIBCXX_DEBUG,  \
-                                                      _GLIBCXX_USE_CXX11_ABI),                              \
-                                    SBORA_ABI_DIGIT(_LIBCPP_ABI_VERSION, SBORA_ABI_SINGLE, 0, 0)))
+#define SBORA_ABI_MODES                                                                                                \
+  SBORA_ABI_JOIN_3(                                                                                                    \
+      SBORA_ABI_DIGIT(__FAST_MATH__, __FINITE_MATH_ONLY__, __NO_MATH_ERRNO__, __NO_SIGNED_ZEROS__),                    \
+      SBORA_ABI_DIGIT(__NO_TRAPPING_MATH__, __ASSOCIATIVE_MATH__, __RECIPROCAL_MATH__, __ROUNDING_MATH__),             \
+      SBORA_ABI_JOIN_3(, SBORA_ABI_DIGIT(__SUPPORT_SNAN__, __CHAR_UNSIGNED__, _GLIBCXX_DEBUG, _GLIBCXX_USE_CXX11_ABI), \
+                       SBORA_ABI_DIGIT(_LIBCPP_ABI_VERSION, SBORA_ABI_SINGLE, 0, 0)))
 
 #if defined(SBORA_ASSERT)
 #define SBORA_ABI_CHECKS user
@@ -143,7 +137,7 @@
 #define SBORA_ABI_NAME(major, minor, instructions, modes, checks) \
   SBORA_ABI_NAME_(major, minor, instructions, modes, checks)
 
-#define SBORA_ABI                                                                                            \
+#define SBORA_ABI \
   SBORA_ABI_NAME(SBORA_VERSION_MAJOR, SBORA_VERSION_MINOR, SBORA_ABI_INSTRUCTIONS, SBORA_ABI_MODES, SBORA_ABI_CHECKS)
 
 namespace sbora::inline SBORA_ABI::detail {}

@@ -19,9 +19,7 @@ constexpr std::size_t round_to_cache_line(std::size_t bytes) {
 }
 
 struct aligned_delete {
-  void operator()(void* memory) const noexcept {
-    ::operator delete(memory, std::align_val_t{cache_line});
-  }
+  void operator()(void* memory) const noexcept { ::operator delete(memory, std::align_val_t{cache_line}); }
 };
 
 /// Uninitialised elements of a trivial type, aligned to a cache line.
@@ -34,8 +32,7 @@ aligned_array<T> make_aligned_array(index_t size) {
   constexpr index_t most = std::numeric_limits<index_t>::max() / static_cast<index_t>(2 * sizeof(T));
   if (size < 0 || size > most) throw std::bad_array_new_length();
   const std::size_t bytes = round_to_cache_line(static_cast<std::size_t>(size) * sizeof(T));
-  return aligned_array<T>(
-      static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));
+  return aligned_array<T>(static_cast<T*>(::operator new(bytes, std::align_val_t{cache_line})));
 }
 
 /// For the vectors of owning types that are values, where an array that only moves won't do.

@@ -94,8 +94,7 @@ class workspace_error : public error {
 /// A NaN or an infinity where a finite number is needed; row() and col() say where in the weight.
 class not_finite_error : public error {
  public:
-  not_finite_error(const std::string& message, index_t row, index_t col)
-      : error(message), row_(row), col_(col) {}
+  not_finite_error(const std::string& message, index_t row, index_t col) : error(message), row_(row), col_(col) {}
   index_t row() const noexcept { return row_; }
   index_t col() const noexcept { return col_; }
 

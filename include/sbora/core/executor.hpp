@@ -12,9 +12,7 @@ namespace sbora::inline SBORA_ABI {
 /// the pool, for no sum is ever cut between tasks, as long as its threads compute in the caller's
 /// floating-point environment: sbora's executors see to that for each call.
 template <class Executor>
-concept executor = requires(Executor& pool, index_t n, void (*f)(index_t)) {
-  pool.parallel_for(n, f);
-};
+concept executor = requires(Executor& pool, index_t n, void (*f)(index_t)) { pool.parallel_for(n, f); };
 
 /// The default: every task on the calling thread.
 struct serial_executor {

@@ -63,8 +63,7 @@ inline const char* range_text(option_range range) noexcept {
 }
 
 /// Throws config_error unless `value` is in the range, and in what a `type` can say of it.
-inline void check_option(const char* who, const char* name, option_range range, double value,
-                         const option_type& type) {
+inline void check_option(const char* who, const char* name, option_range range, double value, const option_type& type) {
   const auto fail = [&](const std::string& why) {
     throw config_error(std::string(who) + ": " + name + range_text(range) + ", got " + number_text(value) + why);
   };

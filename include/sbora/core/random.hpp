@@ -15,15 +15,14 @@ namespace sbora::inline SBORA_ABI {
 /// Numerics    integers only: the same words on every platform and compiler.
 /// Thread      pure.
 /// Source      Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-SBORA_FORCE_INLINE constexpr std::array<std::uint32_t, 4> philox4x32(
-    std::array<std::uint32_t, 4> counter, std::uint64_t key) noexcept {
+SBORA_FORCE_INLINE constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                                                     std::uint64_t key) noexcept {
   auto key_low = static_cast<std::uint32_t>(key);
   auto key_high = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53U} * counter[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57U} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key_low,
-               static_cast<std::uint32_t>(product1),
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key_low, static_cast<std::uint32_t>(product1),
                static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key_high,
                static_cast<std::uint32_t>(product0)};
     key_low += 0x9E3779B9U;
@@ -43,10 +42,9 @@ class random_stream {
       : seed_(seed), stream_(stream) {}
 
   constexpr std::uint64_t next() noexcept {
-    const auto words = philox4x32(
-        {static_cast<std::uint32_t>(position_), static_cast<std::uint32_t>(position_ >> 32),
-         static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)},
-        seed_);
+    const auto words = philox4x32({static_cast<std::uint32_t>(position_), static_cast<std::uint32_t>(position_ >> 32),
+                                   static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)},
+                                  seed_);
     ++position_;
     return words[0] | std::uint64_t{words[1]} << 32;
   }

@@ -32,8 +32,9 @@ class workspace {
     if (external_) {
       throw workspace_error("sbora::workspace: " + std::to_string(needed) + " bytes needed, the span given has " +
                             std::to_string(memory_.value.size()) +
-                            (slack == 0 ? "" : "; " + std::to_string(slack) +
-                                                   " of them because it doesn't start on a cache line of 64 bytes"));
+                            (slack == 0 ? ""
+                                        : "; " + std::to_string(slack) +
+                                              " of them because it doesn't start on a cache line of 64 bytes"));
     }
     owned_.reset();
     memory_.value = {};

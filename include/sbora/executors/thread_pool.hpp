@@ -123,7 +123,8 @@ class thread_pool {
   bool enter() noexcept {
     std::uint32_t gate = gate_.load(std::memory_order_relaxed);
     while ((gate & open) != 0) {
-      if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+      if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
     }
     return false;
   }

@@ -53,13 +53,13 @@ struct sbora_record {
 /// Effect      A value. An adapter of module m has rank rank_pattern's first match or r, alpha alpha_pattern's
 ///             first match or lora_alpha, and scale alpha/rank, or alpha/√rank with use_rslora.
 struct adapter_config {
-  std::string peft_type = "SBORA";           ///< SBORA or LORA
-  std::optional<adapter_kind> kind = {};     ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
+  std::string peft_type = "SBORA";        ///< SBORA or LORA
+  std::optional<adapter_kind> kind = {};  ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
   index_t r = 8;
   double lora_alpha = 8;
   bool use_rslora = false;
   double lora_dropout = 0;
-  bool fan_in_fan_out = false;               ///< the weights lie d_in × d_out
+  bool fan_in_fan_out = false;  ///< the weights lie d_in × d_out
   module_filter target_modules = {};
   module_filter exclude_modules = {};
   std::vector<index_t> layers_to_transform = {};
@@ -70,7 +70,7 @@ struct adapter_config {
   std::optional<std::string> revision = {};
   std::optional<std::string> task_type = {};
   bool inference_mode = true;
-  std::optional<sbora_record> sbora = {};    ///< in sbora's own files
+  std::optional<sbora_record> sbora = {};  ///< in sbora's own files
 
   bool operator==(const adapter_config&) const = default;
 };

@@ -12,15 +12,25 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// Keys that say how an adapter was made or is run, and change nothing of what it computes.
 inline constexpr std::array without_effect = {
-    "auto_mapping", "corda_config", "ensure_weight_tying", "eva_config", "init_lora_weights", "loftq_config",
-    "lora_ga_config", "megatron_config", "megatron_core", "merge_weights", "peft_version", "qalora_group_size",
-    "runtime_config"};
+    "auto_mapping", "corda_config",      "ensure_weight_tying", "eva_config",    "init_lora_weights",
+    "loftq_config", "lora_ga_config",    "megatron_config",     "megatron_core", "merge_weights",
+    "peft_version", "qalora_group_size", "runtime_config"};
 
 /// Keys that change what an adapter computes in ways that sbora doesn't have, wherever they aren't off.
-inline constexpr std::array not_honoured = {
-    "alora_invocation_tokens", "arrow_config", "enable_lora", "kasa_config", "layer_replication", "lora_bias",
-    "modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora",
-    "use_dora", "use_qalora", "velora_config"};
+inline constexpr std::array not_honoured = {"alora_invocation_tokens",
+                                            "arrow_config",
+                                            "enable_lora",
+                                            "kasa_config",
+                                            "layer_replication",
+                                            "lora_bias",
+                                            "modules_to_save",
+                                            "monteclora_config",
+                                            "target_parameters",
+                                            "trainable_token_indices",
+                                            "use_bdlora",
+                                            "use_dora",
+                                            "use_qalora",
+                                            "velora_config"};
 
 inline bool is_off(const ordered_json& value) {
   return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
@@ -93,8 +103,8 @@ class adapter_config_reader {
 
   static bool is_names(const ordered_json& value) {
     return value.is_array() && std::all_of(value.begin(), value.end(), [](const ordered_json& name) {
-      return name.is_string() && !name.get_ref<const std::string&>().empty();
-    });
+             return name.is_string() && !name.get_ref<const std::string&>().empty();
+           });
   }
 
   void read_filter(const char* key, module_filter& into) {

@@ -68,9 +68,8 @@ inline std::string read_text(const std::filesystem::path& path) {
   struct stat status;
   const file_descriptor file = open_regular_file(path, status);
   if (static_cast<std::uint64_t>(status.st_size) > largest_config) {  // before memory is taken for it
-    throw format_error(safetensors_fault::invalid_json, path, std::to_string(status.st_size) +
-                                                                  " bytes, expected up to " +
-                                                                  std::to_string(largest_config));
+    throw format_error(safetensors_fault::invalid_json, path,
+                       std::to_string(status.st_size) + " bytes, expected up to " + std::to_string(largest_config));
   }
   // Read, not mapped: while it is mapped, another thread couldn't replace it.
   std::string text(static_cast<std::size_t>(status.st_size), '\0');
@@ -123,8 +122,8 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
 ///             write_tensor(name, put) gives a tensor's bytes to put, in pieces of any size.
 /// Errors      file_error; the old files are as they were, unless only the second couldn't take its name.
 template <class WriteTensor>
-void write_adapter(const std::filesystem::path& folder, const std::string& config,
-                   std::span<const tensor_view> adapter, bool repeated, WriteTensor&& write_tensor) {
+void write_adapter(const std::filesystem::path& folder, const std::string& config, std::span<const tensor_view> adapter,
+                   bool repeated, WriteTensor&& write_tensor) {
   namespace fs = std::filesystem;
   std::error_code status;
   made_directories made;

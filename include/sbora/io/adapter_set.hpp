@@ -11,10 +11,10 @@ namespace sbora::inline SBORA_ABI {
 struct adapter_status {
   std::string name;
   adapter_kind kind;
-  bool active;          ///< chosen by set_active
-  bool enabled;         ///< active, and the set isn't disabled: takes part in forward and backward
+  bool active;   ///< chosen by set_active
+  bool enabled;  ///< active, and the set isn't disabled: takes part in forward and backward
   index_t modules;
-  index_t parameters;   ///< trainable
+  index_t parameters;  ///< trainable
 
   bool operator==(const adapter_status&) const = default;
 };
@@ -106,8 +106,8 @@ class adapter_set {
   std::vector<adapter_status> status() const {
     std::vector<adapter_status> list;
     for (const entry& e : entries_) {
-      list.push_back({e.name, e.adapter->kind(), e.active, e.active && enabled_, e.adapter->size(),
-                      e.adapter->parameter_count()});
+      list.push_back(
+          {e.name, e.adapter->kind(), e.active, e.active && enabled_, e.adapter->size(), e.adapter->parameter_count()});
     }
     return list;
   }
@@ -153,7 +153,9 @@ class adapter_set {
     std::string names;
     for (const entry& e : entries_) names += (names.empty() ? "'" : ", '") + e.name + "'";
     throw config_error(who + "no adapter '" + name + "'; there " +
-                       (names.empty() ? "are none" : entries_.size() == 1 ? "is " + names : "are " + names));
+                       (names.empty()          ? "are none"
+                        : entries_.size() == 1 ? "is " + names
+                                               : "are " + names));
   }
 
   void check_free(const std::string& name) const {

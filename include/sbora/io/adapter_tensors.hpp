@@ -80,16 +80,14 @@ inline std::set<std::string_view> names_of(std::span<const model_module> modules
 /// chooses(module): whether the config does.
 template <class Chooses>
 std::string one_cause(std::span<const tensor_view> tensors, const std::map<std::string, module_tensors>& found,
-                      std::span<const model_module> modules, const adapter_config& config,
-                      const Chooses& chooses) {
+                      std::span<const model_module> modules, const adapter_config& config, const Chooses& chooses) {
   const auto quoted = [](const std::string& name) { return "'" + name + "'"; };
   if (tensors.empty()) {
     return "its file has no tensors, so nothing was trained or saved; save the adapter again, with "
            "PeftModel.save_pretrained, after gathering its weights where DeepSpeed ZeRO-3 or FSDP hold parts of them";
   }
-  const bool nothing_in_them = std::all_of(tensors.begin(), tensors.end(), [](const tensor_view& tensor) {
-    return tensor.data.empty();
-  });
+  const bool nothing_in_them =
+      std::all_of(tensors.begin(), tensors.end(), [](const tensor_view& tensor) { return tensor.data.empty(); });
   if (nothing_in_them) {
     return "its tensors have no elements, as DeepSpeed ZeRO-3 saves what it didn't gather; save the adapter again, "
            "with stage3_gather_16bit_weights_on_model_save or zero_to_fp32.py";

@@ -47,9 +47,8 @@ std::uint64_t base_fingerprint(const Weight& weight, adapter_kind kind, const re
 /// Of a module's part of an adapter.
 template <class Weight, class T>
 std::uint64_t base_fingerprint(const Weight& weight, const model_adapter<T>& adapter, std::string_view module) {
-  return adapter.visit(module, [&](const auto& part) {
-    return base_fingerprint(weight, adapter.kind(), part.target());
-  });
+  return adapter.visit(module,
+                       [&](const auto& part) { return base_fingerprint(weight, adapter.kind(), part.target()); });
 }
 
 /// Refuses an adapter that was trained on another base.

@@ -169,8 +169,8 @@ class bitsandbytes_weights {
     detail::part_reader from(name, parts, problems, copies_);
     const bool is_nf4 = parts.contains(".quant_state.bitsandbytes__nf4");
     if (is_nf4 && parts.contains(".quant_state.bitsandbytes__fp4")) return from.wrong("has states of nf4 and fp4");
-    const four_bit_type type = is_nf4 || !parts.contains(".quant_state.bitsandbytes__fp4") ? four_bit_type::nf4
-                                                                                         : four_bit_type::fp4;
+    const four_bit_type type =
+        is_nf4 || !parts.contains(".quant_state.bitsandbytes__fp4") ? four_bit_type::nf4 : four_bit_type::fp4;
     const std::string key = std::string(detail::quant_state_infix) + to_string(type);
     const auto text = from.read<std::uint8_t>(key);
     if (from.failed()) return;

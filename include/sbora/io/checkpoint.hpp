@@ -97,8 +97,8 @@ class checkpoint {
     const mapped_file mapping(path);
     const std::span<const std::byte> bytes = mapping.bytes();
     detail::refuse_other_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
-    const detail::ordered_json index = detail::parse_json(
-        {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, detail::largest_header);
+    const detail::ordered_json index =
+        detail::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, detail::largest_header);
     const auto refuse = [&](const std::string& what) {
       throw format_error(safetensors_fault::invalid_json, path, what);
     };

@@ -31,9 +31,9 @@ template <class Value>
 Value most_frequent(const std::vector<Value>& values) {
   std::map<Value, int> counts;
   for (const Value& value : values) ++counts[value];
-  return std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-           return a.second < b.second;
-         })->first;
+  return std::max_element(counts.begin(), counts.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
 }
 
 /// Patterns that give every module its value. Longer names first: a key also matches names that end with it.
@@ -41,9 +41,8 @@ template <class Value, class Of>
 std::vector<module_pattern<Value>> patterns_for(std::vector<described_part> parts, Value otherwise, Of&& of) {
   const auto usual = [&](const described_part& part) { return of(part) == otherwise; };
   if (std::all_of(parts.begin(), parts.end(), usual)) return {};
-  std::stable_sort(parts.begin(), parts.end(), [](const described_part& a, const described_part& b) {
-    return a.module.size() > b.module.size();
-  });
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const described_part& a, const described_part& b) { return a.module.size() > b.module.size(); });
   std::unordered_set<std::string_view> names;
   for (const described_part& part : parts) names.insert(part.module);
   std::vector<module_pattern<Value>> patterns;
@@ -134,10 +133,9 @@ adapter_config official_config(const model_adapter<T>& adapter) {
   config = describing(std::move(config), parts);
   for (const described_part& part : parts) {
     if (part.rank == config.r && part.alpha == config.lora_alpha) continue;
-    throw config_error("sbora: the official layout has one rank and one scale for all modules; module '" +
-                       part.module + "' has rank " + std::to_string(part.rank) + " and alpha " +
-                       std::to_string(part.alpha) + ", others " + std::to_string(config.r) + " and " +
-                       std::to_string(config.lora_alpha));
+    throw config_error("sbora: the official layout has one rank and one scale for all modules; module '" + part.module +
+                       "' has rank " + std::to_string(part.rank) + " and alpha " + std::to_string(part.alpha) +
+                       ", others " + std::to_string(config.r) + " and " + std::to_string(config.lora_alpha));
   }
   return config;
 }

@@ -11,10 +11,32 @@
 
 namespace sbora::inline SBORA_ABI {
 
+// clang-format off: tables
+
 /// The element types of safetensors, in the reference implementation's order, which sorts files.
 enum class dtype : std::uint8_t {
-  boolean, f4, f6_e2m3, f6_e3m2, u8, i8, f8_e5m2, f8_e4m3, f8_e8m0, f8_e4m3fnuz, f8_e5m2fnuz,
-  i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64
+  boolean,
+  f4,
+  f6_e2m3,
+  f6_e3m2,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  f8_e8m0,
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  i16,
+  u16,
+  f16,
+  bf16,
+  i32,
+  u32,
+  f32,
+  c64,
+  f64,
+  i64,
+  u64
 };
 
 }  // namespace sbora::inline SBORA_ABI
@@ -27,9 +49,10 @@ struct dtype_info {
 };
 
 inline constexpr dtype_info dtype_infos[] = {
-    {"BOOL", 8}, {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8}, {"I8", 8}, {"F8_E5M2", 8}, {"F8_E4M3", 8},
-    {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16},
-    {"I32", 32}, {"U32", 32}, {"F32", 32}, {"C64", 64}, {"F64", 64}, {"I64", 64}, {"U64", 64}};
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
+    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
+    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64}};
 
 template <class Scalar>
 struct dtype_for {
@@ -40,20 +63,36 @@ struct dtype_is {
   static constexpr bool known = true;
   static constexpr dtype value = Type;
 };
-template <> struct dtype_for<bool> : dtype_is<dtype::boolean> {};
-template <> struct dtype_for<std::uint8_t> : dtype_is<dtype::u8> {};
-template <> struct dtype_for<std::int8_t> : dtype_is<dtype::i8> {};
-template <> struct dtype_for<std::int16_t> : dtype_is<dtype::i16> {};
-template <> struct dtype_for<std::uint16_t> : dtype_is<dtype::u16> {};
-template <> struct dtype_for<Eigen::half> : dtype_is<dtype::f16> {};
-template <> struct dtype_for<Eigen::bfloat16> : dtype_is<dtype::bf16> {};
-template <> struct dtype_for<std::int32_t> : dtype_is<dtype::i32> {};
-template <> struct dtype_for<std::uint32_t> : dtype_is<dtype::u32> {};
-template <> struct dtype_for<float> : dtype_is<dtype::f32> {};
-template <> struct dtype_for<std::complex<float>> : dtype_is<dtype::c64> {};
-template <> struct dtype_for<double> : dtype_is<dtype::f64> {};
-template <> struct dtype_for<std::int64_t> : dtype_is<dtype::i64> {};
-template <> struct dtype_for<std::uint64_t> : dtype_is<dtype::u64> {};
+template <>
+struct dtype_for<bool> : dtype_is<dtype::boolean> {};
+template <>
+struct dtype_for<std::uint8_t> : dtype_is<dtype::u8> {};
+template <>
+struct dtype_for<std::int8_t> : dtype_is<dtype::i8> {};
+template <>
+struct dtype_for<std::int16_t> : dtype_is<dtype::i16> {};
+template <>
+struct dtype_for<std::uint16_t> : dtype_is<dtype::u16> {};
+template <>
+struct dtype_for<Eigen::half> : dtype_is<dtype::f16> {};
+template <>
+struct dtype_for<Eigen::bfloat16> : dtype_is<dtype::bf16> {};
+template <>
+struct dtype_for<std::int32_t> : dtype_is<dtype::i32> {};
+template <>
+struct dtype_for<std::uint32_t> : dtype_is<dtype::u32> {};
+template <>
+struct dtype_for<float> : dtype_is<dtype::f32> {};
+template <>
+struct dtype_for<std::complex<float>> : dtype_is<dtype::c64> {};
+template <>
+struct dtype_for<double> : dtype_is<dtype::f64> {};
+template <>
+struct dtype_for<std::int64_t> : dtype_is<dtype::i64> {};
+template <>
+struct dtype_for<std::uint64_t> : dtype_is<dtype::u64> {};
+
+// clang-format on
 
 }  // namespace sbora::inline SBORA_ABI::detail
 

@@ -20,7 +20,8 @@ class file_error : public error {
   file_error(const char* doing, std::filesystem::path path, int code, const std::string& more = {})
       : error("sbora: " + std::string(doing) + " " + path.string() + ": " +
               (more.empty() ? std::generic_category().message(code) : more)),
-        path_(std::move(path)), code_(code) {}
+        path_(std::move(path)),
+        code_(code) {}
   const std::filesystem::path& path() const noexcept { return path_; }
   int code() const noexcept { return code_; }  ///< as errno
 
@@ -39,23 +40,34 @@ enum class safetensors_fault {
   invalid_header_deserialization,  ///< not JSON, or JSON of another form
   invalid_offset,                  ///< a hole, an overlap, or an end before its begin
   validation_overflow,
-  misaligned_slice,                ///< not a whole number of bytes
-  tensor_invalid_info,             ///< shape and dtype don't give the size
-  metadata_incomplete_buffer,      ///< bytes missing at the end, or too many
-  duplicate_name,                  ///< one name twice; the reference keeps the last
-  missing_tensor,                  ///< asked for by name, and not there
-  wrong_type,                      ///< asked for as another type than it is
-  unaligned_data,                  ///< asked for in place, where its bytes can't be read as elements
-  invalid_json,                    ///< a JSON file that isn't what it should be
-  other_file                       ///< something else in a file's place, such as a Git LFS pointer
+  misaligned_slice,            ///< not a whole number of bytes
+  tensor_invalid_info,         ///< shape and dtype don't give the size
+  metadata_incomplete_buffer,  ///< bytes missing at the end, or too many
+  duplicate_name,              ///< one name twice; the reference keeps the last
+  missing_tensor,              ///< asked for by name, and not there
+  wrong_type,                  ///< asked for as another type than it is
+  unaligned_data,              ///< asked for in place, where its bytes can't be read as elements
+  invalid_json,                ///< a JSON file that isn't what it should be
+  other_file                   ///< something else in a file's place, such as a Git LFS pointer
 };
 
 constexpr const char* to_string(safetensors_fault kind) noexcept {
-  constexpr const char* names[] = {
-      "header too small", "header too large", "invalid header length", "invalid header",
-      "invalid header deserialization", "invalid offset", "validation overflow", "misaligned slice",
-      "tensor invalid info", "metadata incomplete buffer", "duplicate name", "missing tensor", "wrong type",
-      "unaligned data", "invalid json", "another file"};
+  constexpr const char* names[] = {"header too small",
+                                   "header too large",
+                                   "invalid header length",
+                                   "invalid header",
+                                   "invalid header deserialization",
+                                   "invalid offset",
+                                   "validation overflow",
+                                   "misaligned slice",
+                                   "tensor invalid info",
+                                   "metadata incomplete buffer",
+                                   "duplicate name",
+                                   "missing tensor",
+                                   "wrong type",
+                                   "unaligned data",
+                                   "invalid json",
+                                   "another file"};
   return names[static_cast<int>(kind)];
 }
 
@@ -65,7 +77,8 @@ class format_error : public error {
   format_error(safetensors_fault kind, std::filesystem::path path, const std::string& what)
       : error("sbora: " + (path.empty() ? std::string() : path.string() + ": ") + to_string(kind) + ": " + what +
               (!path.empty() && kind <= safetensors_fault::duplicate_name ? "; download or save the file again" : "")),
-        path_(std::move(path)), kind_(kind) {}
+        path_(std::move(path)),
+        kind_(kind) {}
   const std::filesystem::path& path() const noexcept { return path_; }
   safetensors_fault kind() const noexcept { return kind_; }
 
@@ -127,9 +140,10 @@ class checkpoint_error : public error {
  public:
   /// `cause`: what all problems come from and what helps, where that is known; what() then says it in their place.
   checkpoint_error(const std::string& what, std::vector<std::string> problems, const std::string& cause = {})
-      : error("sbora: " + what + ":" + (cause.empty() ? detail::problem_lines(problems)
-                                                      : " " + cause + of_these(problems))),
-        problems_(std::move(problems)), cause_(cause) {}
+      : error("sbora: " + what + ":" +
+              (cause.empty() ? detail::problem_lines(problems) : " " + cause + of_these(problems))),
+        problems_(std::move(problems)),
+        cause_(cause) {}
   const std::vector<std::string>& problems() const noexcept { return problems_; }
   /// Empty where there is no one cause.
   const std::string& cause() const noexcept { return cause_; }

@@ -28,7 +28,9 @@ class json_fields {
   }
 
   void read(const char* key, bool& into) { read_if<bool>(&ordered_json::is_boolean, "true or false", key, into); }
-  void read(const char* key, std::string& into) { read_if<std::string>(&ordered_json::is_string, "a string", key, into); }
+  void read(const char* key, std::string& into) {
+    read_if<std::string>(&ordered_json::is_string, "a string", key, into);
+  }
   void read(const char* key, std::optional<std::string>& into) {
     read_if<std::string>(&ordered_json::is_string, "a string", key, into);
   }

@@ -13,8 +13,7 @@ namespace sbora::inline SBORA_ABI {
 
 /// Chooses a module's region of `rank` indices of [0, dim); dim is d_in for FA, d_out for FB. `seed` is
 /// module_seed(seed of the adapter, module, 0).
-using region_choice =
-    std::function<region(const model_module& module, index_t dim, index_t rank, std::uint64_t seed)>;
+using region_choice = std::function<region(const model_module& module, index_t dim, index_t rank, std::uint64_t seed)>;
 
 /// sample_region: uniform.
 inline region uniform_region(const model_module&, index_t dim, index_t rank, std::uint64_t seed) {

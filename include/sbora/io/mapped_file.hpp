@@ -107,8 +107,10 @@ class mapped_file {
   }
 
   mapped_file(mapped_file&& other) noexcept
-      : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)),
-        size_(std::exchange(other.size_, 0)), identity_(other.identity_) {}
+      : path_(std::move(other.path_)),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        identity_(other.identity_) {}
   mapped_file& operator=(mapped_file&& other) noexcept {
     std::swap(path_, other.path_);
     std::swap(data_, other.data_);

@@ -81,8 +81,7 @@ namespace sbora::inline SBORA_ABI {
 /// Cost        one pass over those tensors; a few MiB of memory.
 /// Errors      checkpoint_error with every change for a tensor that isn't there, or is of another shape or type than
 ///             F32, BF16 or F16, such as codes; not_finite_error; file_error. The file is as it was.
-inline void write_merged_tensors(const checkpoint& from, const weight_changes& changes,
-                                 const std::filesystem::path& to,
+inline void write_merged_tensors(const checkpoint& from, const weight_changes& changes, const std::filesystem::path& to,
                                  const std::map<std::string, std::string>& metadata = {},
                                  const progress_callback& progress = {}) {
   const weight_changes stored = detail::check_changes(from, changes);

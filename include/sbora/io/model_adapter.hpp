@@ -141,15 +141,19 @@ class model_adapter {
   /// f(const std::string& module, adapter) for every part in order; adapter is an fa_adapter<T>& or fb_adapter<T>&.
   template <class Function>
   void for_each(Function&& f) {
-    std::visit([&](auto& adapters) {
-      for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
-    }, adapters_);
+    std::visit(
+        [&](auto& adapters) {
+          for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
+        },
+        adapters_);
   }
   template <class Function>
   void for_each(Function&& f) const {
-    std::visit([&](const auto& adapters) {
-      for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
-    }, adapters_);
+    std::visit(
+        [&](const auto& adapters) {
+          for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
+        },
+        adapters_);
   }
 
   /// f(adapter) of one module.
@@ -204,12 +208,13 @@ class model_adapter {
     for (adapter_part& part : parts) {
       const index_t length = Kind == adapter_kind::fa ? part.d_out : part.d_in;
       const auto count = static_cast<std::size_t>(part.target.rank() * length);
-      const adapter_options options = {.alpha = part.alpha, .rslora = config_.use_rslora,
+      const adapter_options options = {.alpha = part.alpha,
+                                       .rslora = config_.use_rslora,
                                        .dropout = config_.lora_dropout,
                                        .dropout_seed = module_seed(seed, part.module, 1)};
       with_module(part.module, [&] {
-        made.emplace_back(part.d_out, part.d_in, std::move(part.target), options,
-                          parameters_.value.subspan(at, count), gradient_.value.subspan(at, count));
+        made.emplace_back(part.d_out, part.d_in, std::move(part.target), options, parameters_.value.subspan(at, count),
+                          gradient_.value.subspan(at, count));
       });
       at += count;
     }

@@ -54,8 +54,8 @@ one_hot_result<T> read_one_hot(const half_lines<T>& lines) {
     if (hot < 0) return {{}, here + " has no 1"};
     index_t& owner = taken[static_cast<std::size_t>(hot)];
     if (owner >= 0) {
-      return {{}, here + " has its 1 in " + place_name + std::to_string(hot) + ", as " + line_name +
-                      std::to_string(owner)};
+      return {{},
+              here + " has its 1 in " + place_name + std::to_string(hot) + ", as " + line_name + std::to_string(owner)};
     }
     owner = line;
     result.indices.push_back(hot);

@@ -11,7 +11,10 @@ class peft_lora_reader {
  public:
   peft_lora_reader(std::span<const tensor_view> tensors, adapter_config config, std::span<const model_module> modules,
                    problem_list& problems)
-      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), modules_(modules), problems_(problems),
+      : config_(std::move(config)),
+        rules_(rules_of_file(config_, problems)),
+        modules_(modules),
+        problems_(problems),
         found_(tensors_by_module(tensors, modules, problems)) {
     problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
       return !rules_.chooses() || rules_.matches(module);
@@ -75,8 +78,8 @@ class peft_lora_reader {
     if (read.fa.refusal.empty() || read.fb.refusal.empty()) {
       lines_.push_back(std::move(read));
     } else {
-      problems_.add("module '" + module + "' is no SBoRA adapter: lora_A: " + read.fa.refusal + "; lora_B: " +
-                    read.fb.refusal);
+      problems_.add("module '" + module + "' is no SBoRA adapter: lora_A: " + read.fa.refusal +
+                    "; lora_B: " + read.fb.refusal);
     }
   }
 

@@ -62,7 +62,7 @@ inline std::string to_json(const quant_state& state) {
 /// The same read back; nothing where it is no JSON object. Everything wrong with it becomes a problem, each beginning
 /// with `where`.
 inline std::optional<quant_state> parse_quant_state(std::string_view text, four_bit_type type, const std::string& where,
-                                     problem_list& problems) {
+                                                    problem_list& problems) {
   quant_state state{.type = type};
   ordered_json parsed;
   try {

@@ -8,9 +8,12 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 /// What lies beside bitsandbytes' codes of 4 bits: the weight's name and one of these.
-inline constexpr std::string_view four_bit_parts[] = {
-    ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__nf4",
-    ".quant_state.bitsandbytes__fp4"};
+inline constexpr std::string_view four_bit_parts[] = {".absmax",
+                                                      ".quant_map",
+                                                      ".nested_absmax",
+                                                      ".nested_quant_map",
+                                                      ".quant_state.bitsandbytes__nf4",
+                                                      ".quant_state.bitsandbytes__fp4"};
 /// And beside those of LLM.int8: the module's name, a dot where it isn't empty, and one of these.
 inline constexpr std::string_view int8_parts[] = {"SCB", "weight_format"};
 

@@ -121,7 +121,9 @@ class safetensors_file {
     }
     tensors_.reserve(entries.size());
     for (detail::tensor_entry& entry : entries) {
-      tensors_.push_back({std::move(entry.name), entry.type, {entry.shape.begin(), entry.shape.end()},
+      tensors_.push_back({std::move(entry.name),
+                          entry.type,
+                          {entry.shape.begin(), entry.shape.end()},
                           data.subspan(entry.begin, entry.end - entry.begin)});
     }
   }
@@ -140,9 +142,8 @@ class safetensors_file {
     const std::uint64_t bits = *fits;
     if (bits % 8 != 0) refuse_it(fault::misaligned_slice, std::to_string(bits) + " bits, expected whole bytes");
     if (bits / 8 != entry.end - entry.begin) {
-      refuse_it(fault::tensor_invalid_info,
-                "data_offsets " + offsets() + ", expected " + std::to_string(bits / 8) +
-                    " bytes for its shape and dtype");
+      refuse_it(fault::tensor_invalid_info, "data_offsets " + offsets() + ", expected " + std::to_string(bits / 8) +
+                                                " bytes for its shape and dtype");
     }
   }
 

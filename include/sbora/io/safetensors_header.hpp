@@ -183,8 +183,20 @@ class header_parser {
  private:
   /// What comes next; `ignored` is the value of a field that we don't know, of any form.
   enum class state {
-    start, name, end, metadata_value, metadata_key, metadata_string, tensor_value, field, dtype_value, shape_value,
-    shape_item, offsets_value, offsets_item, ignored
+    start,
+    name,
+    end,
+    metadata_value,
+    metadata_key,
+    metadata_string,
+    tensor_value,
+    field,
+    dtype_value,
+    shape_value,
+    shape_item,
+    offsets_value,
+    offsets_item,
+    ignored
   };
 
   [[noreturn]] void refuse(const std::string& what) const {

@@ -10,10 +10,10 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// A file before its tensors' bytes: what is written first, and in which order the tensors follow.
 struct file_layout {
-  std::string header;                      ///< length and JSON
+  std::string header;  ///< length and JSON
   std::vector<const tensor_view*> order;
-  std::vector<std::uint64_t> sizes;        ///< in that order
-  std::uint64_t data = 0;                  ///< their sum
+  std::vector<std::uint64_t> sizes;  ///< in that order
+  std::uint64_t data = 0;            ///< their sum
 };
 
 /// Bytes of a tensor by its shape and dtype.
@@ -125,9 +125,9 @@ class safetensors_stream_writer {
     if (piece.empty()) return;
     skip_complete();
     if (next_ == tensors_.size() || tensors_[next_].name != name || piece.size() > left_[next_]) {
-      const std::string expected =
-          next_ == tensors_.size() ? "none"
-                                   : "up to " + std::to_string(left_[next_]) + " of '" + tensors_[next_].name + "'";
+      const std::string expected = next_ == tensors_.size()
+                                       ? "none"
+                                       : "up to " + std::to_string(left_[next_]) + " of '" + tensors_[next_].name + "'";
       throw format_error(safetensors_fault::invalid_offset, file_.path(),
                          std::to_string(piece.size()) + " bytes of '" + std::string(name) + "', expected " + expected);
     }

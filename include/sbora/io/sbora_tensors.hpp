@@ -11,8 +11,12 @@ class sbora_tensor_reader {
  public:
   sbora_tensor_reader(std::span<const tensor_view> tensors, adapter_config config,
                       std::span<const model_module> modules, problem_list& problems)
-      : config_(std::move(config)), rules_(rules_of_file(config_, problems)), endings_(config_.target_modules.names),
-        problems_(problems), found_(tensors_by_module(tensors, modules, problems)), kind_(kind_of_tensors()) {
+      : config_(std::move(config)),
+        rules_(rules_of_file(config_, problems)),
+        endings_(config_.target_modules.names),
+        problems_(problems),
+        found_(tensors_by_module(tensors, modules, problems)),
+        kind_(kind_of_tensors()) {
     problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
       return is_recorded() || config_.target_modules.empty() || is_chosen(module);
     }));
@@ -70,8 +74,7 @@ class sbora_tensor_reader {
         found_.clear();  // nothing to say about their tensors
       }
       for (const model_module& module : modules) {
-        const bool chosen =
-            config_.target_modules.empty() ? found_.count(module.name) > 0 : is_chosen(module.name);
+        const bool chosen = config_.target_modules.empty() ? found_.count(module.name) > 0 : is_chosen(module.name);
         if (chosen) expected_.push_back(module);
       }
       return;
@@ -148,8 +151,8 @@ class sbora_tensor_reader {
 
   void check_trained(const tensor_view& tensor, const model_module& module, index_t rank,
                      std::vector<std::string>& wrong) const {
-    const std::vector<index_t> shape = kind_ == adapter_kind::fa ? std::vector{module.d_out, rank}
-                                                                 : std::vector{rank, module.d_in};
+    const std::vector<index_t> shape =
+        kind_ == adapter_kind::fa ? std::vector{module.d_out, rank} : std::vector{rank, module.d_in};
     if (is_exact_type<T>(tensor.type) && tensor.shape == shape) return;
     wrong.push_back("tensor '" + tensor.name + "' is " + type_and_shape(tensor) + ", expected F32, F16 or BF16 " +
                     shape_text(shape));

@@ -15,11 +15,11 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// What a regular expression can cost, by its text: upper bounds, whatever it means.
 struct regex_cost {
-  double size = 0;                ///< length with every {n} and {n,m} written out, as compiling does
-  std::size_t nesting = 0;        ///< groups in groups
-  std::size_t lookaheads = 0;     ///< lookaheads in lookaheads: each tries the rest of the name anew
+  double size = 0;             ///< length with every {n} and {n,m} written out, as compiling does
+  std::size_t nesting = 0;     ///< groups in groups
+  std::size_t lookaheads = 0;  ///< lookaheads in lookaheads: each tries the rest of the name anew
   bool back_reference = false;
-  bool posix_class = false;       ///< a '[' in a class: [[:alpha:]] and the like, which Python doesn't have
+  bool posix_class = false;         ///< a '[' in a class: [[:alpha:]] and the like, which Python doesn't have
   const char* only_some = nullptr;  ///< what Python takes for something else, such as \Z
 };
 
@@ -273,9 +273,13 @@ namespace sbora::inline SBORA_ABI {
 class target_rules {
  public:
   explicit target_rules(const adapter_config& config)
-      : target_(config.target_modules, "target_modules"), exclude_(config.exclude_modules, "exclude_modules"),
-        layers_(config.layers_to_transform), ranks_("rank_pattern", config.rank_pattern),
-        alphas_("alpha_pattern", config.alpha_pattern), r_(config.r), lora_alpha_(config.lora_alpha) {
+      : target_(config.target_modules, "target_modules"),
+        exclude_(config.exclude_modules, "exclude_modules"),
+        layers_(config.layers_to_transform),
+        ranks_("rank_pattern", config.rank_pattern),
+        alphas_("alpha_pattern", config.alpha_pattern),
+        r_(config.r),
+        lora_alpha_(config.lora_alpha) {
     std::sort(layers_.begin(), layers_.end());
     if (config.layers_pattern.size() > detail::most_patterns) {
       throw config_error("sbora: layers_pattern has more than " + std::to_string(detail::most_patterns) + " patterns");
@@ -312,9 +316,7 @@ class target_rules {
 
     bool has(std::string_view module) const { return std::binary_search(names.begin(), names.end(), module); }
     bool has_suffix(std::string_view module) const { return suffixes.of(module); }
-    bool matches(std::string_view module) const {
-      return regex ? regex->matches_all_of(module) : has_suffix(module);
-    }
+    bool matches(std::string_view module) const { return regex ? regex->matches_all_of(module) : has_suffix(module); }
 
     std::vector<std::string> names;  // ascending
     detail::name_suffixes suffixes;

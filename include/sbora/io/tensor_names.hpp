@@ -47,7 +47,8 @@ inline bool drop_from_all(std::vector<std::string>& names, std::string_view pref
 ///             and `module.` and `base_model.model.` where all names begin with them, as often as they do.
 inline std::vector<std::string> without_wrappers(std::vector<std::string> names) {
   for (std::string& name : names) name = without_wrapper_parts(name);
-  while (drop_from_all(names, parallel_prefix) || drop_from_all(names, peft_prefix)) {}
+  while (drop_from_all(names, parallel_prefix) || drop_from_all(names, peft_prefix)) {
+  }
   return names;
 }
 
@@ -64,9 +65,11 @@ inline std::vector<std::string> adapter_names_without_wrappers(std::vector<std::
   }
   if (prefixed) {
     for (std::string& name : names) name.erase(0, name.starts_with(peft_prefix) ? peft_prefix.size() : name.size());
-    while (drop_from_all(names, peft_prefix)) {}
+    while (drop_from_all(names, peft_prefix)) {
+    }
   } else {
-    while (drop_from_all(names, parallel_prefix)) {}
+    while (drop_from_all(names, parallel_prefix)) {
+    }
   }
   return names;
 }

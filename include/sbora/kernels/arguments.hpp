@@ -63,12 +63,12 @@ struct dropout_args {
 template <class T>
 struct adamw_rates {
   T gradient_scale;
-  T rest1;                        ///< 1 - beta1
-  T beta2, rest2;                 ///< rest2 = 1 - beta2
+  T rest1;         ///< 1 - beta1
+  T beta2, rest2;  ///< rest2 = 1 - beta2
   T epsilon;
-  T decay;                        ///< 1 - learning_rate·weight_decay
-  T step_size;                    ///< learning_rate / (1 - beta1^step)
-  T inverse_root_correction;      ///< 1 / sqrt(1 - beta2^step)
+  T decay;                    ///< 1 - learning_rate·weight_decay
+  T step_size;                ///< learning_rate / (1 - beta1^step)
+  T inverse_root_correction;  ///< 1 / sqrt(1 - beta2^step)
 };
 
 /// One fused AdamW step over a flat range.

@@ -38,7 +38,7 @@ template <class T>
 struct packing_kernels {
   void (*pack)(const pack_args<T>&) noexcept;
   void (*pack_bf16)(const pack_args<T, bf16>&) noexcept;
-  void (*pack_few)(const pack_args<T>&) noexcept;  ///< for product_few, in blocks of tile_columns rows
+  void (*pack_few)(const pack_args<T>&) noexcept;             ///< for product_few, in blocks of tile_columns rows
   void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;  ///< null for double
   index_t tile_rows;
   index_t tile_columns;
@@ -48,10 +48,10 @@ struct packing_kernels {
 /// Kernels on one region form of a weight.
 template <class Storage, class T>
 struct region_kernels {
-  void (*save)(const region_args<Storage, T>&) noexcept;      ///< originals = weight
+  void (*save)(const region_args<Storage, T>&) noexcept;           ///< originals = weight
   region_fault (*check)(const region_args<Storage, T>&) noexcept;  ///< is originals + Δ finite?
-  void (*merge)(const region_args<Storage, T>&) noexcept;     ///< weight = originals + Δ
-  void (*restore)(const region_args<Storage, T>&) noexcept;   ///< weight = originals
+  void (*merge)(const region_args<Storage, T>&) noexcept;          ///< weight = originals + Δ
+  void (*restore)(const region_args<Storage, T>&) noexcept;        ///< weight = originals
   /// save, merge and check in one pass over the weight. After a fault everything is saved and written
   /// too, and restore undoes it.
   region_fault (*take)(const region_args<Storage, T>&) noexcept;
@@ -122,47 +122,47 @@ struct conversion_kernels {
 struct compiled_level {};
 
 // Every family with kernels, by the storage that it is for: what a program that compiles them once instantiates.
-#define SBORA_KERNELS_OF_F32(FAMILY)                        \
-  FAMILY(compiled_level)                                    \
-  FAMILY(dense_kernels<float>)                              \
-  FAMILY(optimiser_kernels<float>)                          \
-  FAMILY(adamw_8bit_kernels<float>)                         \
-  FAMILY(packing_kernels<float>)                            \
-  FAMILY(conversion_kernels<float>)                         \
-  FAMILY(merge_kernels<float>)                              \
-  FAMILY(product_kernels<float>)                            \
+#define SBORA_KERNELS_OF_F32(FAMILY) \
+  FAMILY(compiled_level)             \
+  FAMILY(dense_kernels<float>)       \
+  FAMILY(optimiser_kernels<float>)   \
+  FAMILY(adamw_8bit_kernels<float>)  \
+  FAMILY(packing_kernels<float>)     \
+  FAMILY(conversion_kernels<float>)  \
+  FAMILY(merge_kernels<float>)       \
+  FAMILY(product_kernels<float>)     \
   FAMILY(decode_kernels<float>)
-#define SBORA_KERNELS_OF_F64(FAMILY)                        \
-  FAMILY(dense_kernels<double>)                             \
-  FAMILY(optimiser_kernels<double>)                         \
-  FAMILY(packing_kernels<double>)                           \
-  FAMILY(merge_kernels<double>)                             \
+#define SBORA_KERNELS_OF_F64(FAMILY) \
+  FAMILY(dense_kernels<double>)      \
+  FAMILY(optimiser_kernels<double>)  \
+  FAMILY(packing_kernels<double>)    \
+  FAMILY(merge_kernels<double>)      \
   FAMILY(product_kernels<double>)
-#define SBORA_KERNELS_OF_BF16(FAMILY)                       \
-  FAMILY(merge_kernels<bf16>)                               \
-  FAMILY(product_kernels<bf16>)                             \
-  FAMILY(pair_kernels<bf16>)                                \
+#define SBORA_KERNELS_OF_BF16(FAMILY) \
+  FAMILY(merge_kernels<bf16>)         \
+  FAMILY(product_kernels<bf16>)       \
+  FAMILY(pair_kernels<bf16>)          \
   FAMILY(decode_kernels<bf16>)
-#define SBORA_KERNELS_OF_F16(FAMILY)                        \
-  FAMILY(merge_kernels<f16>)                                \
-  FAMILY(product_kernels<f16>)                              \
+#define SBORA_KERNELS_OF_F16(FAMILY) \
+  FAMILY(merge_kernels<f16>)         \
+  FAMILY(product_kernels<f16>)       \
   FAMILY(decode_kernels<f16>)
-#define SBORA_KERNELS_OF_FOUR_BIT(FAMILY)                   \
-  FAMILY(product_kernels<four_bit>)                         \
-  FAMILY(pair_kernels<four_bit>)                            \
-  FAMILY(code_kernels<float>)                               \
-  FAMILY(decode_kernels<four_bit>)                          \
+#define SBORA_KERNELS_OF_FOUR_BIT(FAMILY) \
+  FAMILY(product_kernels<four_bit>)       \
+  FAMILY(pair_kernels<four_bit>)          \
+  FAMILY(code_kernels<float>)             \
+  FAMILY(decode_kernels<four_bit>)        \
   FAMILY(quantise_kernels<float>)
-#define SBORA_KERNELS_OF_INT8(FAMILY)                       \
-  FAMILY(product_kernels<int8>)                             \
-  FAMILY(pair_kernels<int8>)                                \
+#define SBORA_KERNELS_OF_INT8(FAMILY) \
+  FAMILY(product_kernels<int8>)       \
+  FAMILY(pair_kernels<int8>)          \
   FAMILY(decode_kernels<int8>)
-#define SBORA_ALL_KERNELS(FAMILY)                           \
-  SBORA_KERNELS_OF_F32(FAMILY)                              \
-  SBORA_KERNELS_OF_F64(FAMILY)                              \
-  SBORA_KERNELS_OF_BF16(FAMILY)                             \
-  SBORA_KERNELS_OF_F16(FAMILY)                              \
-  SBORA_KERNELS_OF_FOUR_BIT(FAMILY)                         \
+#define SBORA_ALL_KERNELS(FAMILY)   \
+  SBORA_KERNELS_OF_F32(FAMILY)      \
+  SBORA_KERNELS_OF_F64(FAMILY)      \
+  SBORA_KERNELS_OF_BF16(FAMILY)     \
+  SBORA_KERNELS_OF_F16(FAMILY)      \
+  SBORA_KERNELS_OF_FOUR_BIT(FAMILY) \
   SBORA_KERNELS_OF_INT8(FAMILY)
 
 // Of each level, in a namespace of its name: table<Family>::entries where it has kernels of that family.

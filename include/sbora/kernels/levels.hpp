@@ -9,8 +9,8 @@
 /// The kernels of every level that this unit compiles, and the look-up over them.
 namespace sbora::inline SBORA_ABI::detail {
 
-#define SBORA_FIND_AT(name)                                      \
-  if constexpr (requires { name::table<Family>::entries; }) {    \
+#define SBORA_FIND_AT(name)                                       \
+  if constexpr (requires { name::table<Family>::entries; }) {     \
     if (level == isa::name) return &name::table<Family>::entries; \
   }
 inline namespace SBORA_KERNELS_WHERE {

@@ -25,4 +25,3 @@ inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 #include <sbora/kernels/body/all.inl>
 
 }  // namespace sbora::inline SBORA_ABI::detail::scalar
-

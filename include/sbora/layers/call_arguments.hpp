@@ -59,8 +59,8 @@ constexpr call_mistake activation_mistake() {
     }
     using element = activation_element_t<Argument>;
     using stored = stored_as<element>;
-    const bool fits = std::is_same_v<stored, Scalar> ||
-                      (MayBeBf16 && std::is_same_v<stored, bf16> && std::is_same_v<Scalar, float>);
+    const bool fits =
+        std::is_same_v<stored, Scalar> || (MayBeBf16 && std::is_same_v<stored, bf16> && std::is_same_v<Scalar, float>);
     if (!fits) return call_mistake::scalar;
     return IsResult && std::is_const_v<element> ? call_mistake::read_only : call_mistake::none;
   }
@@ -120,9 +120,8 @@ constexpr call_mistake find_call_mistake() {
     using third = std::remove_cvref_t<std::tuple_element_t<2, all>>;
     if constexpr (place >= 3 && adapter_like<third>) {
       if constexpr (!std::is_same_v<typename third::scalar, Scalar>) return call_mistake::adapter_scalar;
-    } else if constexpr (place == 4 ||
-                         (place == 3 && !std::is_convertible_v<std::tuple_element_t<2, all>,
-                                                               std::span<const weight_delta<Scalar>>>)) {
+    } else if constexpr (place == 4 || (place == 3 && !std::is_convertible_v<std::tuple_element_t<2, all>,
+                                                                             std::span<const weight_delta<Scalar>>>)) {
       return call_mistake::order;
     }
     if constexpr (count == place + 2 && !executor<std::remove_reference_t<last>>) return call_mistake::executor;

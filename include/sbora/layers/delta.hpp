@@ -24,8 +24,8 @@ void check_backward(const adapter_view<Kind, T>& a, const Saved& saved, index_t 
 
 /// y += delta in eval mode, after the caller checked shapes and enabledness.
 template <adapter_kind Kind, class T, class X, class Executor>
-void eval_delta(const adapter_view<Kind, T>& a, activation_view<const X> x, activation_view<T> y,
-                workspace_frame frame, Executor& pool) {
+void eval_delta(const adapter_view<Kind, T>& a, activation_view<const X> x, activation_view<T> y, workspace_frame frame,
+                Executor& pool) {
   if constexpr (Kind == adapter_kind::fa) {
     T* const gathered = frame.take<T>(x.tokens * a.rank());
     gather(x, *a.target, gathered, pool);
@@ -47,9 +47,8 @@ decltype(auto) as_adapter(const weight_delta<T>& d, Function&& f) {
 /// Scratch of any use of a delta in eval mode.
 template <class T>
 std::size_t delta_bytes(const weight_delta<T>& delta, index_t tokens) {
-  return as_adapter(delta, [&](const auto& a) {
-    return std::max(delta_forward_bytes(a, tokens), delta_input_bytes(a, tokens));
-  });
+  return as_adapter(
+      delta, [&](const auto& a) { return std::max(delta_forward_bytes(a, tokens), delta_input_bytes(a, tokens)); });
 }
 
 /// Keeps of x what the backward needs, with the adapter's next dropout step.
@@ -61,8 +60,7 @@ void keep_input(Adapter& adapter, activation_view<const X> x, Saved& saved, Exec
     T* const gathered = saved.prepare(x.tokens, adapter.rank(), step);
     gather(x, adapter.target(), gathered, pool);
     if (const auto a = adapter.view(); a.dropout > 0) {
-      apply_dropout(a, step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered,
-                    pool);
+      apply_dropout(a, step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered, pool);
     }
   } else {
     saved.refer_to(x, step);
@@ -101,8 +99,7 @@ namespace sbora::inline SBORA_ABI {
 /// Source      arXiv 2407.05413, section 3.
 template <class Adapter, class X, class Y, class Executor = serial_executor>
   requires detail::fits_delta_call<detail::layer_call::delta_forward, const Adapter&, X, Y, workspace&, Executor>
-void delta_forward(const Adapter& adapter, X&& x, Y&& y, workspace& memory,
-                   Executor&& pool = Executor{}) {
+void delta_forward(const Adapter& adapter, X&& x, Y&& y, workspace& memory, Executor&& pool = Executor{}) {
   using T = typename Adapter::scalar;
   const auto in = detail::as_stored_activation<const T>(x);
   const auto out = detail::as_activation<T>(y);
@@ -119,8 +116,7 @@ void delta_forward(const Adapter& adapter, X&& x, Y&& y, workspace& memory,
 /// Lifetime    FA: saved holds the gathered inputs. FB: saved refers to x until the backward.
 template <class Adapter, class X, class Y, class Saved, class Executor = serial_executor>
   requires detail::fits_delta_call<detail::layer_call::delta_forward, Adapter&, X, Y, Saved&, workspace&, Executor>
-void delta_forward(Adapter& adapter, X&& x, Y&& y, Saved& saved, workspace& memory,
-                   Executor&& pool = Executor{}) {
+void delta_forward(Adapter& adapter, X&& x, Y&& y, Saved& saved, workspace& memory, Executor&& pool = Executor{}) {
   using T = typename Adapter::scalar;
   const auto in = detail::as_stored_activation<const T>(x);
   const auto out = detail::as_activation<T>(y);
@@ -167,8 +163,7 @@ void delta_backward(Adapter& adapter, Dy&& dy, Dx&& dx, const Saved& saved, work
 template <detail::adapter_like Adapter>
 std::size_t delta_workspace_bytes(const Adapter& adapter, index_t tokens) {
   const auto a = adapter.view();
-  return detail::span_bytes(
-      std::max(detail::delta_forward_bytes(a, tokens), detail::delta_backward_bytes(a, tokens)));
+  return detail::span_bytes(std::max(detail::delta_forward_bytes(a, tokens), detail::delta_backward_bytes(a, tokens)));
 }
 
 /// Any other arguments don't compile, and this says why.

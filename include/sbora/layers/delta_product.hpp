@@ -41,8 +41,7 @@ std::size_t delta_backward_bytes(const fa_view<T>& a, index_t tokens) {
 }
 template <class T>
 std::size_t delta_backward_bytes(const fb_view<T>& a, index_t tokens) {
-  return std::max(multiply_bytes<T>(a.rank(), tokens, a.d_in) +
-                      (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0),
+  return std::max(multiply_bytes<T>(a.rank(), tokens, a.d_in) + (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0),
                   delta_input_bytes(a, tokens));
 }
 
@@ -50,8 +49,7 @@ std::size_t delta_backward_bytes(const fb_view<T>& a, index_t tokens) {
 
 /// y += s·B·g, with g = x[idx] gathered before (tokens × rank).
 template <class T, class Executor>
-void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, workspace_frame frame,
-                  Executor& pool) {
+void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, workspace_frame frame, Executor& pool) {
   multiply<T, T>(left_operand<T>{gathered, y.tokens, a.rank(), a.rank(), 1},
                  transposed_operand(a.parameters, a.d_out, a.rank()), {y.data, y.stride, a.scale, nullptr, true}, frame,
                  pool);
@@ -59,18 +57,16 @@ void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, 
 
 /// y[idx] += s·A·x, x dropped out where `step` says.
 template <class T, class X, class Executor>
-void add_product(const fb_view<T>& a, activation_view<const X> x, activation_view<T> y,
-                 const std::uint64_t* step, workspace_frame frame, Executor& pool) {
+void add_product(const fb_view<T>& a, activation_view<const X> x, activation_view<T> y, const std::uint64_t* step,
+                 workspace_frame frame, Executor& pool) {
   T* const product = frame.take<T>(x.tokens * a.rank());
   const auto right = transposed_operand(a.parameters, a.rank(), a.d_in);
   if (step != nullptr && a.dropout > 0) {
     T* const dropped = frame.take<T>(x.tokens * a.d_in);
     apply_dropout_to_input(a, *step, x, dropped, pool);
-    multiply<T, T>(left_operand<T>{dropped, x.tokens, a.d_in, a.d_in, 1}, right, {product, a.rank()},
-                   frame, pool);
+    multiply<T, T>(left_operand<T>{dropped, x.tokens, a.d_in, a.d_in, 1}, right, {product, a.rank()}, frame, pool);
   } else {
-    multiply<T, T>(left_operand<X>{x.data, x.tokens, a.d_in, x.stride, 1}, right, {product, a.rank()},
-                   frame, pool);
+    multiply<T, T>(left_operand<X>{x.data, x.tokens, a.d_in, x.stride, 1}, right, {product, a.rank()}, frame, pool);
   }
   scatter_add(product, a.rank(), a.target, a.scale, y, pool);
 }
@@ -79,8 +75,8 @@ void add_product(const fb_view<T>& a, activation_view<const X> x, activation_vie
 
 /// gradient += s·dyᵀ·gathered.
 template <class T, class Y, class Executor>
-void add_gradient(const fa_view<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
-                  workspace_frame frame, Executor& pool) {
+void add_gradient(const fa_view<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved, workspace_frame frame,
+                  Executor& pool) {
   multiply<T, T>(left_operand<Y>{dy.data, a.d_out, dy.tokens, 1, dy.stride},
                  plain_operand(saved.gathered().data(), a.rank(), a.rank()),
                  {a.gradient, a.rank(), a.scale, nullptr, true}, frame, pool);
@@ -110,8 +106,7 @@ void add_input_gradient(const fa_view<T>& a, activation_view<const Y> dy, activa
   multiply<T, T>(left_operand<Y>{dy.data, dy.tokens, a.d_out, dy.stride, 1},
                  plain_operand(a.parameters, a.rank(), a.rank()), {product, a.rank()}, frame, pool);
   if (step != nullptr && a.dropout > 0) {
-    apply_dropout(a, *step, activation_view<const T>(product, dy.tokens, a.rank()), a.target, product,
-                  pool);
+    apply_dropout(a, *step, activation_view<const T>(product, dy.tokens, a.rank()), a.target, product, pool);
   }
   scatter_add(product, a.rank(), a.target, a.scale, dx, pool);
 }

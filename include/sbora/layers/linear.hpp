@@ -85,8 +85,7 @@ class linear {
   /// The same with one adapter.
   template <class X, class Y, detail::adapter_like Adapter, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, const Adapter&, workspace&, Executor>
-  void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory,
-               Executor&& pool = Executor{}) const {
+  void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory, Executor&& pool = Executor{}) const {
     const delta_type delta = adapter.view();
     forward(x, y, std::span<const delta_type>(&delta, 1), memory, pool);
   }
@@ -94,8 +93,7 @@ class linear {
   /// The same in training mode: dropout on the adapter's input; fills `saved` for the backward.
   template <class X, class Y, detail::adapter_like Adapter, class Saved, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, Adapter&, Saved&, workspace&, Executor>
-  void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory,
-               Executor&& pool = Executor{}) const {
+  void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory, Executor&& pool = Executor{}) const {
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
     detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
@@ -203,10 +201,10 @@ class linear {
   std::size_t frame_bytes(index_t tokens, std::span<const delta_type> deltas) const {
     detail::require_product("sbora::linear: scratch", {tokens, std::max(d_in(), d_out()), 256});  // more than any path
     const std::span<const delta_type> merged = overlay();
-    std::size_t bytes = detail::frame_bytes<detail::panel_update<scalar>>(
-                            static_cast<index_t>(merged.size() + deltas.size())) +
-                        std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
-                                 detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
+    std::size_t bytes =
+        detail::frame_bytes<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size())) +
+        std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
+                 detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
     for (const auto& list : {merged, deltas}) {
       for (const delta_type& delta : list) bytes = std::max(bytes, detail::delta_bytes(delta, tokens));
     }
@@ -232,7 +230,8 @@ class linear {
     if (path_ != delta_path::automatic) return path_ != delta_path::separate;
     using storage_scalar = typename Weight::storage_scalar;
     if constexpr (std::is_same_v<Left, bf16> && detail::has_pairs<storage_scalar>) {
-      if (detail::find_kernels<detail::pair_kernels<storage_scalar>>(active_isa()) != nullptr) return false;  // pairs would round it
+      if (detail::find_kernels<detail::pair_kernels<storage_scalar>>(active_isa()) != nullptr)
+        return false;  // pairs would round it
     }
     return !detail::is_streamed(left.tokens, left.features, detail::right_of(weight_, forward));
   }
@@ -274,8 +273,8 @@ class linear {
   }
 
   template <class Left, class Out, class Executor>
-  void run(bool forward, activation_view<const Left> left, activation_view<Out> out,
-           std::span<const delta_type> deltas, workspace& memory, Executor& pool) const {
+  void run(bool forward, activation_view<const Left> left, activation_view<Out> out, std::span<const delta_type> deltas,
+           workspace& memory, Executor& pool) const {
     for (const delta_type& delta : deltas) check_delta(delta);
     check_overlay();
     detail::workspace_frame frame(memory, frame_bytes<Out>(left.tokens, deltas));
@@ -310,8 +309,7 @@ class linear {
   void base_product(bool forward, activation_view<const Left> left, detail::product_result<scalar> result,
                     std::span<const delta_type> merged, std::span<const delta_type> deltas,
                     detail::workspace_frame frame, Executor& pool) const {
-    auto* const updates =
-        frame.take<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size()));
+    auto* const updates = frame.take<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size()));
     std::size_t count = 0;
     for (const auto& list : {merged, deltas}) {
       for (const delta_type& delta : list) {
@@ -323,8 +321,7 @@ class linear {
     right.updates = {updates, count};
     if (forward && !bias_.empty()) result.bias = bias_.data();
     detail::multiply<typename Weight::storage_scalar, scalar>(
-        detail::left_operand<Left>{left.data, left.tokens, left.features, left.stride, 1}, right, result,
-        frame, pool);
+        detail::left_operand<Left>{left.data, left.tokens, left.features, left.stride, 1}, right, result, frame, pool);
   }
 
   Weight weight_;

@@ -26,8 +26,9 @@ struct named_extent {
 SBORA_NO_INLINE inline std::string wrong_features(const named_extent& a, const char* size, index_t expected) {
   std::string text = a.text() + ", " + size + " is " + std::to_string(expected);
   if (a.tokens == expected) {
-    text += "; of a column-major matrix, Eigen's default, the columns are taken as tokens: make it row-major where the "
-            "rows are";
+    text +=
+        "; of a column-major matrix, Eigen's default, the columns are taken as tokens: make it row-major where the "
+        "rows are";
   }
   return text;
 }
@@ -37,8 +38,8 @@ SBORA_NO_INLINE inline std::string wrong_tokens(const named_extent& a, const nam
 }
 
 SBORA_NO_INLINE inline std::string wrong_delta(index_t delta_out, index_t delta_in, index_t d_out, index_t d_in) {
-  return "the adapter was made for a weight of another shape: " + shape_text(delta_out, delta_in) +
-         ", the weight is " + shape_text(d_out, d_in);
+  return "the adapter was made for a weight of another shape: " + shape_text(delta_out, delta_in) + ", the weight is " +
+         shape_text(d_out, d_in);
 }
 
 SBORA_NO_INLINE inline std::string wrong_saved(const char* what, index_t saved, index_t now) {
@@ -66,8 +67,7 @@ inline void check_shapes(const named_extent& in, const char* in_size, index_t in
 
 template <class T>
 void check_delta(const weight_delta<T>& delta, index_t d_out, index_t d_in) {
-  SBORA_ASSERT(delta.d_out == d_out && delta.d_in == d_in,
-               wrong_delta(delta.d_out, delta.d_in, d_out, d_in).c_str());
+  SBORA_ASSERT(delta.d_out == d_out && delta.d_in == d_in, wrong_delta(delta.d_out, delta.d_in, d_out, d_in).c_str());
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

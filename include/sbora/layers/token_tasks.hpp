@@ -21,15 +21,14 @@ void gather(activation_view<const X> source, const region& target, T* out, Execu
     else return get_kernels<dense_kernels<T>>().gather_bf16;
   }();
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
-    kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(),
-            begin, end});
+    kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(), begin, end});
   });
 }
 
 /// out[t, target[j]] += scale·source[t, j]; with no target, out += scale·source.
 template <class T, class Executor>
-void scatter_add(const T* source, index_t features, const region* target, T scale,
-                 activation_view<T> out, Executor& pool) {
+void scatter_add(const T* source, index_t features, const region* target, T scale, activation_view<T> out,
+                 Executor& pool) {
   const auto kernel = get_kernels<dense_kernels<T>>().scatter_add;
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(out.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
@@ -40,8 +39,8 @@ void scatter_add(const T* source, index_t features, const region* target, T scal
 /// out = the adapter's dropout mask of `step` over source; features of the region, or all where
 /// `target` is null.
 template <adapter_kind Kind, class T, class Executor>
-void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
-                   activation_view<const T> source, const region* target, T* out, Executor& pool) {
+void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step, activation_view<const T> source,
+                   const region* target, T* out, Executor& pool) {
   const auto kernel = get_kernels<dense_kernels<T>>().dropout;
   // The probability is a multiple of 2^-32 here, and what is kept is scaled by it: right in the mean near 1, too.
   const double dropped = std::floor(adapter.dropout * 0x1p32);
@@ -49,15 +48,14 @@ void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step,
   const T kept_scale = static_cast<T>(0x1p32 / (0x1p32 - dropped));
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
-    kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale,
-            begin, end});
+    kernel({source.data, source.stride, index, source.features, out, source.features, mask, kept_scale, begin, end});
   });
 }
 
 /// The same of a source that may be bf16: all features of it.
 template <adapter_kind Kind, class T, class X, class Executor>
-void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t step,
-                            activation_view<const X> source, T* out, Executor& pool) {
+void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t step, activation_view<const X> source,
+                            T* out, Executor& pool) {
   if constexpr (std::is_same_v<X, T>) {
     apply_dropout(adapter, step, source, nullptr, out, pool);
   } else {
@@ -67,8 +65,7 @@ void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t 
         kernel(source.data + t * source.stride, out + t * source.features, source.features);
       }
     });
-    apply_dropout(adapter, step, activation_view<const T>(out, source.tokens, source.features), nullptr, out,
-                  pool);
+    apply_dropout(adapter, step, activation_view<const T>(out, source.tokens, source.features), nullptr, out, pool);
   }
 }
 

@@ -9,8 +9,7 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 /// values[k - begin] += the delta's part of (row, k), k in [begin, end).
-inline void add_delta_to_row(const weight_delta<float>& delta, index_t row, index_t begin, index_t end,
-                             float* values) {
+inline void add_delta_to_row(const weight_delta<float>& delta, index_t row, index_t begin, index_t end, float* values) {
   const auto sorted = delta.target->sorted();
   const auto order = delta.target->order();
   if (delta.kind == adapter_kind::fa) {
@@ -40,14 +39,13 @@ namespace sbora::inline SBORA_ABI {
 /// Errors      shape_error, before anything is written.
 template <class Weight, class Scalar, class Executor = serial_executor>
   requires detail::is_read_by_rows<Weight>
-void export_merged(const Weight& weight, std::span<const weight_delta<float>> deltas,
-                   const weight_view<Scalar>& out, Executor&& pool = Executor{}) {
+void export_merged(const Weight& weight, std::span<const weight_delta<float>> deltas, const weight_view<Scalar>& out,
+                   Executor&& pool = Executor{}) {
   detail::check_executor<Executor>();
   const auto check = [&](const char* what, index_t d_out, index_t d_in) {
     if (d_out == weight.d_out() && d_in == weight.d_in()) return;
-    throw shape_error("sbora::export_merged: the weight is " +
-                      detail::shape_text(weight.d_out(), weight.d_in()) + ", the " + what + " " +
-                      detail::shape_text(d_out, d_in));
+    throw shape_error("sbora::export_merged: the weight is " + detail::shape_text(weight.d_out(), weight.d_in()) +
+                      ", the " + what + " " + detail::shape_text(d_out, d_in));
   };
   check("output", out.d_out(), out.d_in());
   for (const weight_delta<float>& delta : deltas) check("delta", delta.d_out, delta.d_in);
@@ -78,14 +76,16 @@ void dequantize(const Weight& weight, const weight_view<Scalar>& out, Executor&&
 template <class Weight, class... Rest>
   requires(!detail::is_read_by_rows<Weight>)
 void export_merged(const Weight&, Rest&&...) {
-  static_assert(sizeof(Weight) == 0, "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
-                                     "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
+  static_assert(sizeof(Weight) == 0,
+                "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
+                "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
 }
 template <class Weight, class... Rest>
   requires(!detail::is_read_by_rows<Weight>)
 void dequantize(const Weight&, Rest&&...) {
-  static_assert(sizeof(Weight) == 0, "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
-                                     "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
+  static_assert(sizeof(Weight) == 0,
+                "sbora: a weight is read row by row as floats (dequantize, export_merged): it has "
+                "to be of float, bfloat16, half, 4-bit codes or int8, not of double");
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -21,8 +21,8 @@ namespace sbora::inline SBORA_ABI {
 /// Thread      as merger.
 /// Errors      merge_error, shape_error, config_error, not_finite_error, before anything is written.
 template <class Scalar, adapter_kind Kind, class T, class Optimiser, class Executor = serial_executor>
-void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimiser& optimiser,
-                 step_options now, Executor&& pool = Executor{}) {
+void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimiser& optimiser, step_options now,
+                 Executor&& pool = Executor{}) {
   detail::check_merge_shape("sbora::merged_step", adapter, into.weight().d_out(), into.weight().d_in());
   if (!into.is_merged(adapter)) throw merge_error("sbora::merged_step: the adapter isn't merged");
   if (!detail::is_finite(gradient_norm(std::span<const T>(adapter.gradient())))) {
@@ -32,7 +32,8 @@ void merged_step(merger<Scalar>& into, basic_adapter<Kind, T>& adapter, Optimise
     into.rewrite(adapter, optimiser.start_step(adapter.parameters(), adapter.gradient(), now), pool);
   } else {
     optimiser.step(adapter.parameters(), adapter.gradient(), now, pool);
-    into.rewrite(adapter, [](index_t, index_t) {}, pool);
+    into.rewrite(
+        adapter, [](index_t, index_t) {}, pool);
   }
 }
 

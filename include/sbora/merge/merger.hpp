@@ -30,8 +30,7 @@ namespace sbora::inline SBORA_ABI {
 /// Source      keeping originals: what users of merge/unmerge ask for, e.g. huggingface/trl#6688.
 template <class Scalar>
 class merger {
-  static_assert(!std::is_const_v<Scalar>,
-                "sbora::merger: merging writes the weight, and this view is read-only");
+  static_assert(!std::is_const_v<Scalar>, "sbora::merger: merging writes the weight, and this view is read-only");
   using storage_scalar = typename weight_view<Scalar>::storage_scalar;
   using compute = typename weight_view<Scalar>::compute_scalar;
   using arguments = detail::region_args<storage_scalar, compute>;
@@ -70,8 +69,9 @@ class merger {
   template <adapter_kind Kind, class T, class... Rest>
     requires(!std::is_same_v<T, compute>)
   void merge(const basic_adapter<Kind, T>&, Rest&&...) {
-    static_assert(sizeof(T) == 0, "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
-                                  "float, bfloat16 and half weights, double for double weights");
+    static_assert(sizeof(T) == 0,
+                  "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
+                  "float, bfloat16 and half weights, double for double weights");
   }
 
   /// Writes the originals back. Errors: merge_error where this region isn't merged.
@@ -88,8 +88,7 @@ class merger {
   /// unmerge(out) and merge(in) in one pass; regions of the two may overlap. Where they are the same,
   /// only the region is written.
   template <adapter_kind KindOut, adapter_kind KindIn, class T, class Executor = serial_executor>
-  void swap(const basic_adapter<KindOut, T>& out, const basic_adapter<KindIn, T>& in,
-            Executor&& pool = Executor{}) {
+  void swap(const basic_adapter<KindOut, T>& out, const basic_adapter<KindIn, T>& in, Executor&& pool = Executor{}) {
     check_adapter(out);
     check_adapter(in);
     detail::check_executor<Executor>();
@@ -172,8 +171,7 @@ class merger {
 
   template <adapter_kind Kind, class T>
   bool is_merged(const basic_adapter<Kind, T>& adapter) const {
-    return std::any_of(entries_.begin(), entries_.end(),
-                       [&](const entry& e) { return e.is(Kind, adapter.target()); });
+    return std::any_of(entries_.begin(), entries_.end(), [&](const entry& e) { return e.is(Kind, adapter.target()); });
   }
 
   index_t merged_count() const noexcept { return static_cast<index_t>(entries_.size()); }
@@ -188,9 +186,7 @@ class merger {
     index_t capacity;
 
     const region& where() const { return target; }
-    bool is(adapter_kind other_kind, const region& other) const {
-      return kind == other_kind && target == other;
-    }
+    bool is(adapter_kind other_kind, const region& other) const { return kind == other_kind && target == other; }
   };
 
   template <adapter_kind Kind, class T>
@@ -206,12 +202,11 @@ class merger {
   }
 
   entry make_entry(adapter_kind kind, const region& target) {
-    const index_t size =
-        target.rank() * (kind == adapter_kind::fa ? weight_.d_out() : weight_.d_in());
-    const auto spare = std::find_if(spares_.begin(), spares_.end(),
-                                    [size](const entry& e) { return e.capacity >= size; });
+    const index_t size = target.rank() * (kind == adapter_kind::fa ? weight_.d_out() : weight_.d_in());
+    const auto spare =
+        std::find_if(spares_.begin(), spares_.end(), [size](const entry& e) { return e.capacity >= size; });
     if (spare == spares_.end()) {
-      if (!spares_.empty()) spares_.pop_back();  // all are too small; don't let them pile up
+      if (!spares_.empty()) spares_.pop_back();               // all are too small; don't let them pile up
       spares_.reserve(entries_.size() + spares_.size() + 1);  // for keep_spare
       return {kind, target, detail::make_aligned_array<storage_scalar>(size), size};
     }
@@ -228,9 +223,20 @@ class merger {
   arguments arguments_for(const entry& e, const basic_adapter<Kind, compute>& adapter) const {
     const auto view = adapter.view();
     const bool fa = Kind == adapter_kind::fa;
-    return {weight_.storage_data(), weight_.stride(), e.target.indices().data(), e.target.rank(),
-            fa ? weight_.d_out() : weight_.d_in(), e.originals.get(), view.parameters,
-            fa ? view.rank() : 1, fa ? 1 : weight_.d_in(), view.scale, 0, 0, 0, 0};
+    return {weight_.storage_data(),
+            weight_.stride(),
+            e.target.indices().data(),
+            e.target.rank(),
+            fa ? weight_.d_out() : weight_.d_in(),
+            e.originals.get(),
+            view.parameters,
+            fa ? view.rank() : 1,
+            fa ? 1 : weight_.d_in(),
+            view.scale,
+            0,
+            0,
+            0,
+            0};
   }
 
   /// Writes what was merged before a failed swap.
@@ -248,12 +254,10 @@ class merger {
 
   /// Runs `check` over all tasks and keeps what each found.
   template <class Executor, class Check>
-  void find_faults(const detail::region_layout& layout, const arguments& args, Executor& pool,
-                   Check&& check) {
+  void find_faults(const detail::region_layout& layout, const arguments& args, Executor& pool, Check&& check) {
     faults_.assign(static_cast<std::size_t>(layout.tasks()), not_run);
-    pool.parallel_for(layout.tasks(), [&](index_t task) {
-      faults_[static_cast<std::size_t>(task)] = check(layout.task(args, task));
-    });
+    pool.parallel_for(layout.tasks(),
+                      [&](index_t task) { faults_[static_cast<std::size_t>(task)] = check(layout.task(args, task)); });
   }
 
   bool was_run(index_t task) const {
@@ -278,9 +282,20 @@ class merger {
   void restore(const entry& e, Executor& pool) {
     const detail::region_layout layout = layout_of(e);
     const kernels& kernel = kernels_for(layout.form);
-    const arguments args = {weight_.storage_data(), weight_.stride(), e.target.indices().data(),
-                            e.target.rank(), layout.lines, e.originals.get(), nullptr, 0, 0,
-                            compute{0}, 0, 0, 0, 0};
+    const arguments args = {weight_.storage_data(),
+                            weight_.stride(),
+                            e.target.indices().data(),
+                            e.target.rank(),
+                            layout.lines,
+                            e.originals.get(),
+                            nullptr,
+                            0,
+                            0,
+                            compute{0},
+                            0,
+                            0,
+                            0,
+                            0};
     pool.parallel_for(layout.tasks(), [&](index_t task) { kernel.restore(layout.task(args, task)); });
   }
 

@@ -29,8 +29,7 @@ class overlay {
   /// Errors: shape_error.
   overlay(index_t d_out, index_t d_in) : d_out_(d_out), d_in_(d_in) {
     if (d_out < 1 || d_in < 1) {
-      throw shape_error("sbora::overlay: a weight of " + detail::shape_text(d_out, d_in) +
-                        ", both must be at least 1");
+      throw shape_error("sbora::overlay: a weight of " + detail::shape_text(d_out, d_in) + ", both must be at least 1");
     }
   }
   overlay(const overlay&) = delete;
@@ -73,8 +72,7 @@ class overlay {
 
   template <adapter_kind Kind>
   bool is_merged(const basic_adapter<Kind, T>& adapter) const {
-    return std::any_of(entries_.begin(), entries_.end(),
-                       [&](const entry& e) { return e.is(Kind, adapter.target()); });
+    return std::any_of(entries_.begin(), entries_.end(), [&](const entry& e) { return e.is(Kind, adapter.target()); });
   }
   index_t merged_count() const noexcept { return static_cast<index_t>(entries_.size()); }
 
@@ -91,9 +89,7 @@ class overlay {
     std::vector<T> parameters;
 
     const region& where() const { return *target; }
-    bool is(adapter_kind other_kind, const region& other) const {
-      return kind == other_kind && *target == other;
-    }
+    bool is(adapter_kind other_kind, const region& other) const { return kind == other_kind && *target == other; }
   };
 
   template <adapter_kind Kind>
@@ -108,8 +104,8 @@ class overlay {
       const bool fa = Kind == adapter_kind::fa;
       const index_t row = fa ? line : indices[static_cast<std::size_t>(line)];
       const index_t col = fa ? indices[static_cast<std::size_t>(position)] : position;
-      throw not_finite_error(std::string(name) + ": merging would leave row " + std::to_string(row) +
-                                 ", column " + std::to_string(col) + " of the weight not finite",
+      throw not_finite_error(std::string(name) + ": merging would leave row " + std::to_string(row) + ", column " +
+                                 std::to_string(col) + " of the weight not finite",
                              row, col);
     }
   }

@@ -22,9 +22,10 @@ struct region_layout {
 
   region_layout(adapter_kind kind_, storage order, index_t d_out, index_t d_in, index_t rank_)
       : kind(kind_),
-        form((kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns
-                                                                         : region_form::rows),
-        lines(kind == adapter_kind::fa ? d_out : d_in), rank(rank_), lines_per_task(lines),
+        form((kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns : region_form::rows),
+        lines(kind == adapter_kind::fa ? d_out : d_in),
+        rank(rank_),
+        lines_per_task(lines),
         positions_per_task(std::max<index_t>(1, rank_)) {
     if (form == region_form::columns) {
       lines_per_task = 64;

@@ -81,9 +81,8 @@ requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter
     for (index_t i = 0; i < count; ++i) {
       if (detail::is_finite(values[i])) continue;
       const index_t element = block * blocksize + i;
-      throw not_finite_error("sbora::merge_requantized: merging would leave row " +
-                                 std::to_string(element / d_in) + ", column " + std::to_string(element % d_in) +
-                                 " of the weight not finite",
+      throw not_finite_error("sbora::merge_requantized: merging would leave row " + std::to_string(element / d_in) +
+                                 ", column " + std::to_string(element % d_in) + " of the weight not finite",
                              element / d_in, element % d_in);
     }
   }

@@ -21,15 +21,13 @@ namespace sbora::inline SBORA_ABI {
 template <class T>
 class adamw {
  public:
-  explicit adamw(index_t parameter_count, adamw_options options = {})
-      : options_(options), count_(parameter_count) {
+  explicit adamw(index_t parameter_count, adamw_options options = {}) : options_(options), count_(parameter_count) {
     detail::check_adamw<T>(name, count_.value, options);
     moments_ = detail::make_zeroed_array<T>(2 * count_.value);
   }
 
   template <class Executor = serial_executor>
-  void step(std::span<T> parameters, std::span<const T> gradient, step_options now,
-            Executor&& pool = Executor{}) {
+  void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
     const auto range = start_step(parameters, gradient, now);
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
@@ -47,14 +45,13 @@ class adamw {
 
   /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
-  detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters,
-                                                    std::span<const T> gradient, step_options now) & {
+  detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters, std::span<const T> gradient,
+                                                         step_options now) & {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().adamw;  // may throw
     const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
     steps_.advance();
-    return {{parameters.data(), gradient.data(), moments_.get(), moments_.get() + count_.value, rates, 0, 0},
-            kernel};
+    return {{parameters.data(), gradient.data(), moments_.get(), moments_.get() + count_.value, rates, 0, 0}, kernel};
   }
 
   const adamw_options& options() const& noexcept { return options_; }

@@ -9,11 +9,11 @@ namespace sbora::inline SBORA_ABI {
 /// Defaults are torch.optim.AdamW's. Ranges hold for what the parameters' type makes of a number: in float an epsilon
 /// of 1e-50 would be 0, a beta2 of 0.99999999 would be 1, and both are refused.
 struct adamw_options {
-  double learning_rate = 1e-3;   ///< > 0, of steps that name no other
-  double beta1 = 0.9;            ///< [0, 1)
-  double beta2 = 0.999;          ///< [0, 1)
-  double epsilon = 1e-8;         ///< > 0
-  double weight_decay = 1e-2;    ///< >= 0, decoupled
+  double learning_rate = 1e-3;  ///< > 0, of steps that name no other
+  double beta1 = 0.9;           ///< [0, 1)
+  double beta2 = 0.999;         ///< [0, 1)
+  double epsilon = 1e-8;        ///< > 0
+  double weight_decay = 1e-2;   ///< >= 0, decoupled
 };
 
 }  // namespace sbora::inline SBORA_ABI
@@ -32,8 +32,7 @@ adamw_rates<T> adamw_rates_of(const char* who, const adamw_options& options, con
           as_used<T>(who, "beta2", below_one, options.beta2),
           as_used<T>(who, "1 - beta2", positive, 1 - options.beta2),
           as_used<T>(who, "epsilon", positive, options.epsilon),
-          as_used<T>(who, "1 - the learning rate * weight_decay", number,
-                     1 - now.learning_rate * options.weight_decay),
+          as_used<T>(who, "1 - the learning rate * weight_decay", number, 1 - now.learning_rate * options.weight_decay),
           as_used<T>(who, "the learning rate / (1 - beta1^step)", number, now.learning_rate / correction1),
           as_used<T>(who, "1 / sqrt(1 - beta2^step)", positive, 1 / std::sqrt(correction2))};
 }

@@ -13,9 +13,9 @@ namespace sbora::inline SBORA_ABI {
 
 /// What may change from step to step.
 struct step_options {
-  double learning_rate;        ///< finite in the parameters' type
-  double gradient_scale = 1;   ///< the same, 0 or a normal number; gradients are multiplied by it first: clip_scale,
-                               ///< 1/micro-batches
+  double learning_rate;       ///< finite in the parameters' type
+  double gradient_scale = 1;  ///< the same, 0 or a normal number; gradients are multiplied by it first: clip_scale,
+                              ///< 1/micro-batches
 };
 
 }  // namespace sbora::inline SBORA_ABI

@@ -12,8 +12,8 @@ inline constexpr std::size_t moment_steps = moment_map::last_step - moment_map::
 /// The steps (see moment_map) of an ascending map's entries from that of zero on; a tie goes to the smaller. Without
 /// `to_zero`, numbers below half the least entry become that entry instead of zero.
 /// Nothing is thrown: a throw that is reached doesn't compile.
-consteval std::array<std::uint32_t, moment_steps> steps_of(const std::array<float, 256>& map,
-                                                           std::size_t code_of_zero, bool to_zero) {
+consteval std::array<std::uint32_t, moment_steps> steps_of(const std::array<float, 256>& map, std::size_t code_of_zero,
+                                                           bool to_zero) {
   std::array<std::uint32_t, moment_steps> steps{};
   std::uint32_t entry = to_zero ? 0 : 1;
   const std::uint32_t last_entry = static_cast<std::uint32_t>(255 - code_of_zero);
@@ -34,8 +34,7 @@ consteval std::array<std::uint32_t, moment_steps> steps_of(const std::array<floa
 }
 
 inline constexpr std::array<std::uint32_t, moment_steps> first_moment_steps = steps_of(signed_dynamic_map, 127, true);
-inline constexpr std::array<std::uint32_t, moment_steps> second_moment_steps =
-    steps_of(unsigned_dynamic_map, 0, false);
+inline constexpr std::array<std::uint32_t, moment_steps> second_moment_steps = steps_of(unsigned_dynamic_map, 0, false);
 
 inline constexpr moment_map first_moment_map = {signed_dynamic_map.data(), first_moment_steps.data(), 127};
 /// A second moment that isn't zero never becomes zero, or m / √v would be as large as 1 / epsilon allows once the

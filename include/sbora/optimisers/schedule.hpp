@@ -18,9 +18,7 @@ namespace sbora::inline SBORA_ABI {
 /// Source      transformers.get_{constant,linear,cosine}_schedule_with_warmup.
 class schedule {
  public:
-  static schedule constant(double peak, index_t warmup = 0) {
-    return schedule(shape::constant, peak, warmup, warmup);
-  }
+  static schedule constant(double peak, index_t warmup = 0) { return schedule(shape::constant, peak, warmup, warmup); }
   static schedule linear(double peak, index_t warmup, index_t total) {
     return schedule(shape::linear, peak, warmup, total);
   }
@@ -33,10 +31,8 @@ class schedule {
     if (step < warmup_) return peak_ * (static_cast<double>(step) / static_cast<double>(warmup_));
     if (shape_ == shape::constant) return peak_;
     if (step >= total_) return 0;
-    const double progress =
-        static_cast<double>(step - warmup_) / static_cast<double>(total_ - warmup_);
-    return shape_ == shape::linear ? peak_ * (1 - progress)
-                                   : peak_ * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+    const double progress = static_cast<double>(step - warmup_) / static_cast<double>(total_ - warmup_);
+    return shape_ == shape::linear ? peak_ * (1 - progress) : peak_ * 0.5 * (1 + std::cos(std::numbers::pi * progress));
   }
 
  private:

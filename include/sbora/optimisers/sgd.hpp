@@ -6,11 +6,11 @@ namespace sbora::inline SBORA_ABI {
 
 /// Defaults are torch.optim.SGD's, with its learning rate of 1e-3.
 struct sgd_options {
-  double learning_rate = 1e-3;   ///< > 0, of steps that name no other
-  double momentum = 0;           ///< [0, 1)
-  double dampening = 0;          ///< [0, 1]; with nesterov 0
-  double weight_decay = 0;       ///< >= 0, added to the gradient
-  bool nesterov = false;         ///< needs momentum
+  double learning_rate = 1e-3;  ///< > 0, of steps that name no other
+  double momentum = 0;          ///< [0, 1)
+  double dampening = 0;         ///< [0, 1]; with nesterov 0
+  double weight_decay = 0;      ///< >= 0, added to the gradient
+  bool nesterov = false;        ///< needs momentum
 };
 
 /// SGD with momentum over one flat span of parameters, as torch.optim.SGD.
@@ -30,8 +30,7 @@ struct sgd_options {
 template <class T>
 class sgd {
  public:
-  explicit sgd(index_t parameter_count, sgd_options options = {})
-      : options_(options), count_(parameter_count) {
+  explicit sgd(index_t parameter_count, sgd_options options = {}) : options_(options), count_(parameter_count) {
     if (count_.value < 1) throw shape_error("sbora::sgd: no parameters");
     static_cast<void>(detail::as_used<T>(name, "learning_rate", detail::option_range::positive, options.learning_rate));
     detail::check_option(name, "dampening", detail::option_range::up_to_one, options.dampening);
@@ -43,8 +42,7 @@ class sgd {
   }
 
   template <class Executor = serial_executor>
-  void step(std::span<T> parameters, std::span<const T> gradient, step_options now,
-            Executor&& pool = Executor{}) {
+  void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
     detail::check_executor<Executor>();
     const auto range = start_step(parameters, gradient, now);
     detail::for_ranges(count_.value, detail::task_elements, pool, range);
@@ -62,8 +60,8 @@ class sgd {
 
   /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
   /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
-  detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters,
-                                                  std::span<const T> gradient, step_options now) & {
+  detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters, std::span<const T> gradient,
+                                                       step_options now) & {
     detail::check_step(name, count_.value, parameters.size(), gradient.size());
     const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().sgd;  // may throw
     const auto args = arguments(parameters, gradient, now);

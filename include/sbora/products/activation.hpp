@@ -106,8 +106,7 @@ auto as_stored_activation(Argument&& argument) {
     using element = std::conditional_t<std::is_const_v<T>, const scalar, scalar>;
     using stored = std::conditional_t<std::is_const_v<T>, const bf16, bf16>;
     const auto view = as_activation<element>(argument);
-    return activation_view<stored>(reinterpret_cast<stored*>(view.data), view.tokens, view.features,
-                                   view.stride);
+    return activation_view<stored>(reinterpret_cast<stored*>(view.data), view.tokens, view.features, view.stride);
   } else {
     return as_activation<T>(argument);
   }
@@ -142,8 +141,9 @@ auto tokens_by_features(Matrix&& matrix) {
                 "sbora::tokens_by_features: a view of a temporary would dangle; name the matrix first");
   static_assert(detail::is_direct<std::remove_cvref_t<Matrix>>,
                 "sbora::tokens_by_features: an activation must lie in memory with an inner stride of 1");
-  static_assert(detail::has_features_together<Matrix, true>,
-                "sbora::tokens_by_features: the features of a token have to lie side by side: it takes a row-major matrix");
+  static_assert(
+      detail::has_features_together<Matrix, true>,
+      "sbora::tokens_by_features: the features of a token have to lie side by side: it takes a row-major matrix");
   return detail::explicit_activation<true>(matrix);
 }
 
@@ -155,8 +155,9 @@ auto features_by_tokens(Matrix&& matrix) {
                 "sbora::features_by_tokens: a view of a temporary would dangle; name the matrix first");
   static_assert(detail::is_direct<std::remove_cvref_t<Matrix>>,
                 "sbora::features_by_tokens: an activation must lie in memory with an inner stride of 1");
-  static_assert(detail::has_features_together<Matrix, false>,
-                "sbora::features_by_tokens: the features of a token have to lie side by side: it takes a column-major matrix");
+  static_assert(
+      detail::has_features_together<Matrix, false>,
+      "sbora::features_by_tokens: the features of a token have to lie side by side: it takes a column-major matrix");
   return detail::explicit_activation<false>(matrix);
 }
 

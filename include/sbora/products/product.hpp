@@ -163,8 +163,7 @@ inline left_operand<float> arranged_rows(const left_operand<float>& rows, const 
 /// Whether what is added on pack leaves the panel bf16, so that it can be one of pairs.
 template <class Storage>
 bool takes_pairs(const right_operand<Storage>& right) {
-  return std::all_of(right.updates.begin(), right.updates.end(),
-                     [](const auto& update) { return update.rounded; });
+  return std::all_of(right.updates.begin(), right.updates.end(), [](const auto& update) { return update.rounded; });
 }
 
 /// Packs left, then multiplies in tasks. Packed: how left is packed.
@@ -177,20 +176,22 @@ void multiply_packed(const left_operand<Left>& left, const right_operand<Storage
   Packed* const packed = frame.take<Packed>(plan.packed_size);
   const bool pays = pays_to_share<T>(left.rows, left.depth, right.columns);
   constexpr index_t pack_strips = 8;
-  for_ranges(plan.strips, pack_strips, pool, [&](index_t begin, index_t end) {
-    pack({left.data, left.row_stride, left.depth_stride, left.row_index, left.rows, left.depth,
-          right.depth_along_lines, packed, begin, end});
-  }, pays);
+  for_ranges(
+      plan.strips, pack_strips, pool,
+      [&](index_t begin, index_t end) {
+        pack({left.data, left.row_stride, left.depth_stride, left.row_index, left.rows, left.depth,
+              right.depth_along_lines, packed, begin, end});
+      },
+      pays);
   for_tasks(plan.tasks(), pays, pool, [&](index_t task) {
     const index_t columns_from = task % plan.column_blocks * plan.block_columns;
     const index_t columns_to = std::min(right.columns, columns_from + plan.block_columns);
     const index_t strips_from = task / plan.column_blocks * plan.block_strips;
     const index_t strips_to = std::min(plan.strips, strips_from + plan.block_strips);
-    product({packed, left.rows, left.depth, right.source, right.depth_along_lines, result.data, result.stride, result.alpha, result.bias, result.accumulate,
-             right.updates.data(), static_cast<index_t>(right.updates.size()), strips_from, strips_to,
-             columns_from, columns_to});
-    result.narrow(strips_from * tile_rows, std::min(left.rows, strips_to * tile_rows), columns_from,
-                  columns_to);
+    product({packed, left.rows, left.depth, right.source, right.depth_along_lines, result.data, result.stride,
+             result.alpha, result.bias, result.accumulate, right.updates.data(),
+             static_cast<index_t>(right.updates.size()), strips_from, strips_to, columns_from, columns_to});
+    result.narrow(strips_from * tile_rows, std::min(left.rows, strips_to * tile_rows), columns_from, columns_to);
   });
 }
 
@@ -203,19 +204,26 @@ index_t few_size(index_t rows, index_t depth) {
 
 /// Packs left as the vectors, then multiplies with right's lines as they come.
 template <class Storage, class T, class Left, class Pack, class Executor>
-void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& right,
-                  const product_result<T>& result, Pack pack, workspace_frame& frame, Executor& pool) {
+void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& right, const product_result<T>& result,
+                  Pack pack, workspace_frame& frame, Executor& pool) {
   T* const packed = frame.take<T>(few_size<T>(left.rows, left.depth));
   const bool pays = pays_to_share<T>(left.rows, left.depth, right.columns);
-  for_ranges(ceil_div(left.rows, get_kernels<packing_kernels<T>>().tile_columns), 1, pool, [&](index_t begin, index_t end) {
-    pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, true, packed, begin, end});
-  }, pays);
+  for_ranges(
+      ceil_div(left.rows, get_kernels<packing_kernels<T>>().tile_columns), 1, pool,
+      [&](index_t begin, index_t end) {
+        pack({left.data, left.row_stride, 1, nullptr, left.rows, left.depth, true, packed, begin, end});
+      },
+      pays);
   const auto product = get_kernels<product_kernels<Storage>>().product_few;
-  for_ranges(right.columns, few_columns, pool, [&](index_t begin, index_t end) {
-    product({packed, left.rows, left.depth, right.source, true, result.data, result.stride, result.alpha, result.bias,
-             result.accumulate, right.updates.data(), static_cast<index_t>(right.updates.size()), 0, 0, begin, end});
-    result.narrow(0, left.rows, begin, end);
-  }, pays);
+  for_ranges(
+      right.columns, few_columns, pool,
+      [&](index_t begin, index_t end) {
+        product({packed, left.rows, left.depth, right.source, true, result.data, result.stride, result.alpha,
+                 result.bias, result.accumulate, right.updates.data(), static_cast<index_t>(right.updates.size()), 0, 0,
+                 begin, end});
+        result.narrow(0, left.rows, begin, end);
+      },
+      pays);
 }
 
 /// result = … + alpha·left·right.
@@ -225,8 +233,8 @@ void multiply_few(const left_operand<Left>& left, const right_operand<Storage>& 
 /// Numerics    accumulates in T, over depth in ascending order; independent of the executor. bf16 by bf16 at
 ///             avx512_bf16 by pairs, which flushes denormals.
 template <class Storage, class T, class Left, class Executor>
-void multiply(const left_operand<Left>& left, const right_operand<Storage>& right,
-              const product_result<T>& result, workspace_frame frame, Executor& pool) {
+void multiply(const left_operand<Left>& left, const right_operand<Storage>& right, const product_result<T>& result,
+              workspace_frame frame, Executor& pool) {
   const product_kernels<Storage>& kernels = get_kernels<product_kernels<Storage>>();
   if (is_streamed(left.rows, left.depth, right) && right.updates.empty() && left.depth_stride == 1 &&
       left.row_index == nullptr && left.depth > 0) {
@@ -242,12 +250,14 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
     if (std::is_same_v<std::remove_cv_t<Executor>, serial_executor> && !right.depth_along_lines) {
       step = std::max(step, right.columns);
     }
-    for_ranges(right.columns, step, pool, [&](index_t begin, index_t end) {
-      stream({rows.data, rows.row_stride, left.rows, left.depth, right.source,
-                      right.depth_along_lines, result.data, result.stride, result.alpha, result.bias,
-                      result.accumulate, begin, end});
-      result.narrow(0, left.rows, begin, end);
-    }, pays_to_share<T>(left.rows, left.depth, right.columns));
+    for_ranges(
+        right.columns, step, pool,
+        [&](index_t begin, index_t end) {
+          stream({rows.data, rows.row_stride, left.rows, left.depth, right.source, right.depth_along_lines, result.data,
+                  result.stride, result.alpha, result.bias, result.accumulate, begin, end});
+          result.narrow(0, left.rows, begin, end);
+        },
+        pays_to_share<T>(left.rows, left.depth, right.columns));
     return;
   }
   if constexpr (has_pairs<Storage> && std::is_same_v<Left, bf16>) {

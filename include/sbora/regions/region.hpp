@@ -56,25 +56,24 @@ class region {
     if (dim < 1) throw region_error("sbora::region: dim must be at least 1, got " + std::to_string(dim));
     const index_t count = rank();
     if (count < 1 || count > dim) {
-      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim) +
-                         "], got " + std::to_string(count));
+      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim) + "], got " +
+                         std::to_string(count));
     }
     order_.resize(indices_.size());
     for (std::size_t j = 0; j < order_.size(); ++j) {
       if (indices_[j] < 0 || indices_[j] >= dim) {
-        throw region_error("sbora::region: index " + std::to_string(indices_[j]) + " at position " +
-                           std::to_string(j) + " is outside [0, " + std::to_string(dim) + ")");
+        throw region_error("sbora::region: index " + std::to_string(indices_[j]) + " at position " + std::to_string(j) +
+                           " is outside [0, " + std::to_string(dim) + ")");
       }
       order_[j] = static_cast<index_t>(j);
     }
-    std::sort(order_.begin(), order_.end(), [this](index_t a, index_t b) {
-      return std::pair(at(a), a) < std::pair(at(b), b);
-    });
+    std::sort(order_.begin(), order_.end(),
+              [this](index_t a, index_t b) { return std::pair(at(a), a) < std::pair(at(b), b); });
     sorted_.reserve(indices_.size());
     for (const index_t position : order_) {
       if (!sorted_.empty() && sorted_.back() == at(position)) {
-        throw region_error("sbora::region: index " + std::to_string(at(position)) +
-                           " comes twice, again at position " + std::to_string(position));
+        throw region_error("sbora::region: index " + std::to_string(at(position)) + " comes twice, again at position " +
+                           std::to_string(position));
       }
       sorted_.push_back(at(position));
     }
@@ -109,9 +108,7 @@ class region {
     return std::move(whole.order_);
   }
 
-  bool contains(index_t index) const noexcept {
-    return std::binary_search(sorted_.begin(), sorted_.end(), index);
-  }
+  bool contains(index_t index) const noexcept { return std::binary_search(sorted_.begin(), sorted_.end(), index); }
 
   /// Same dim, same indices in the same order.
   friend bool operator==(const region& a, const region& b) noexcept {

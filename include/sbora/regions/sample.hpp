@@ -13,8 +13,8 @@ inline void check_rank(const char* who, index_t dim, index_t rank) {
     throw region_error(std::string(who) + ": dim must be at least 1, got " + std::to_string(dim));
   }
   if (rank < 1 || rank > dim) {
-    throw region_error(std::string(who) + ": rank must be in [1, dim = " + std::to_string(dim) +
-                       "], got " + std::to_string(rank));
+    throw region_error(std::string(who) + ": rank must be in [1, dim = " + std::to_string(dim) + "], got " +
+                       std::to_string(rank));
   }
 }
 

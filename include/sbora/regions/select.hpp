@@ -29,9 +29,7 @@ region top_region(std::span<const Score> scores, index_t rank) {
   std::vector<index_t> indices(scores.size());
   std::iota(indices.begin(), indices.end(), index_t{0});
   std::partial_sort(indices.begin(), indices.begin() + rank, indices.end(),
-                    [score](index_t a, index_t b) {
-                      return score(a) > score(b) || (score(a) == score(b) && a < b);
-                    });
+                    [score](index_t a, index_t b) { return score(a) > score(b) || (score(a) == score(b) && a < b); });
   indices.resize(static_cast<std::size_t>(rank));
   return region(dim, std::move(indices));
 }
@@ -47,15 +45,13 @@ inline region top_region(std::span<const double> scores, index_t rank) { return 
 /// Cost        O(sum of ranks).
 /// Numerics    consecutive runs of one sample_region(dim, sum, seed).
 /// Errors      region_error where a rank is below 1 or the sum exceeds dim.
-inline std::vector<region> partition_regions(index_t dim, std::span<const index_t> ranks,
-                                             std::uint64_t seed) {
+inline std::vector<region> partition_regions(index_t dim, std::span<const index_t> ranks, std::uint64_t seed) {
   index_t total = 0;
   for (const index_t rank : ranks) {
     detail::check_rank("sbora::partition_regions", dim, rank);
     total += rank;
     if (total > dim) {
-      throw region_error("sbora::partition_regions: the ranks' sum exceeds dim = " +
-                         std::to_string(dim));
+      throw region_error("sbora::partition_regions: the ranks' sum exceeds dim = " + std::to_string(dim));
     }
   }
   if (ranks.empty()) throw region_error("sbora::partition_regions: no ranks given");

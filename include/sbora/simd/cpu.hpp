@@ -28,8 +28,8 @@ inline cpuid_words cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
 #if defined(_MSC_VER) && !defined(__clang__)
   int out[4];
   __cpuidex(out, static_cast<int>(leaf), static_cast<int>(subleaf));
-  words = {static_cast<std::uint32_t>(out[0]), static_cast<std::uint32_t>(out[1]),
-           static_cast<std::uint32_t>(out[2]), static_cast<std::uint32_t>(out[3])};
+  words = {static_cast<std::uint32_t>(out[0]), static_cast<std::uint32_t>(out[1]), static_cast<std::uint32_t>(out[2]),
+           static_cast<std::uint32_t>(out[3])};
 #else
   __get_cpuid_count(leaf, subleaf, &words.eax, &words.ebx, &words.ecx, &words.edx);
 #endif
@@ -55,11 +55,11 @@ inline isa detect_isa() noexcept {
   if (!has(leaf1.ecx, osxsave)) return isa::scalar;
   const std::uint64_t state = saved_state();
   const cpuid_words leaf7 = cpuid(7, 0);
-  const bool avx2 = (state & 0x06U) == 0x06U && has(leaf1.ecx, avx) && has(leaf1.ecx, fma) &&
-                    has(leaf1.ecx, f16c) && has(leaf7.ebx, 5);
+  const bool avx2 = (state & 0x06U) == 0x06U && has(leaf1.ecx, avx) && has(leaf1.ecx, fma) && has(leaf1.ecx, f16c) &&
+                    has(leaf7.ebx, 5);
   if (!avx2) return isa::scalar;
-  const bool avx512 = (state & 0xE6U) == 0xE6U && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) &&
-                      has(leaf7.ebx, 30) && has(leaf7.ebx, 31);
+  const bool avx512 =
+      (state & 0xE6U) == 0xE6U && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) && has(leaf7.ebx, 30) && has(leaf7.ebx, 31);
   if (!avx512) return isa::avx2;
   return leaf7.eax >= 1 && has(cpuid(7, 1).eax, 5) ? isa::avx512_bf16 : isa::avx512;
 }

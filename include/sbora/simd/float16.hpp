@@ -35,9 +35,7 @@ SBORA_FORCE_INLINE float float_from_bits(std::uint32_t bits) noexcept {
 
 // Integer arithmetic throughout: the bits are the same on every instruction set and under -ffast-math.
 
-SBORA_FORCE_INLINE float widen(bf16 value) noexcept {
-  return float_from_bits(std::uint32_t{value.bits} << 16);
-}
+SBORA_FORCE_INLINE float widen(bf16 value) noexcept { return float_from_bits(std::uint32_t{value.bits} << 16); }
 
 /// Round to nearest even; a NaN keeps its sign and top payload and becomes quiet.
 SBORA_FORCE_INLINE bf16 narrow_bf16(float value) noexcept {

@@ -37,9 +37,9 @@
 // GCC 12's own AVX-512 headers start from `__m512 y = y`, and its -Wuninitialized and -Wmaybe-uninitialized
 // blame the caller (GCC PR 105593). At -O0 they are macros, and their signs of masks are the caller's too.
 #if defined(__GNUC__) && !defined(__clang__)
-#define SBORA_AVX512_WARNINGS_BEGIN                             \
+#define SBORA_AVX512_WARNINGS_BEGIN                            \
   SBORA_PRAGMA(GCC diagnostic push)                            \
-  SBORA_PRAGMA(GCC diagnostic ignored "-Wuninitialized") \
+  SBORA_PRAGMA(GCC diagnostic ignored "-Wuninitialized")       \
   SBORA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized") \
   SBORA_PRAGMA(GCC diagnostic ignored "-Wsign-conversion")
 #define SBORA_AVX512_WARNINGS_END SBORA_PRAGMA(GCC diagnostic pop)
@@ -55,8 +55,7 @@
 #else
 #define SBORA_AVX512_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"
 #endif
-#define SBORA_AVX512_BF16_BEGIN \
-  SBORA_AVX512_WARNINGS_BEGIN SBORA_REGION_BEGIN(SBORA_AVX512_FEATURES ",avx512bf16")
+#define SBORA_AVX512_BF16_BEGIN SBORA_AVX512_WARNINGS_BEGIN SBORA_REGION_BEGIN(SBORA_AVX512_FEATURES ",avx512bf16")
 #define SBORA_AVX512_BF16_END SBORA_REGION_END SBORA_AVX512_WARNINGS_END
 #define SBORA_AVX512_BEGIN SBORA_AVX512_WARNINGS_BEGIN SBORA_REGION_BEGIN(SBORA_AVX512_FEATURES)
 #define SBORA_AVX512_END SBORA_REGION_END SBORA_AVX512_WARNINGS_END

@@ -15,21 +15,13 @@ template <class T>
 struct vec;
 
 /// So many bits of integers, at any address.
-SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept {
-  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
-}
-SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
+SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 SBORA_FORCE_INLINE __m256i load_256(const void* p) noexcept {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
-SBORA_FORCE_INLINE void store_64(void* p, __m128i bits) noexcept {
-  _mm_storel_epi64(static_cast<__m128i*>(p), bits);
-}
-SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept {
-  _mm_storeu_si128(static_cast<__m128i*>(p), bits);
-}
+SBORA_FORCE_INLINE void store_64(void* p, __m128i bits) noexcept { _mm_storel_epi64(static_cast<__m128i*>(p), bits); }
+SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept { _mm_storeu_si128(static_cast<__m128i*>(p), bits); }
 
 /// All ones in the first n of eight 32-bit lanes.
 SBORA_FORCE_INLINE __m256i first_lanes(index_t n) noexcept {
@@ -41,13 +33,12 @@ SBORA_FORCE_INLINE __m256i first_lanes(index_t n) noexcept {
 SBORA_FORCE_INLINE __m128i narrow_bf16_bits(__m256 value) noexcept {
   const __m256i bits = _mm256_castps_si256(value);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_srli_epi32(
-      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
+  const __m256i rounded =
+      _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
   const __m256i quiet = _mm256_or_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x40));
   // NaN by integer comparison: a floating one would be folded away under -ffast-math.
   const __m256i is_nan =
-      _mm256_cmpgt_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF)),
-                         _mm256_set1_epi32(0x7F800000));
+      _mm256_cmpgt_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF)), _mm256_set1_epi32(0x7F800000));
   const __m256i words = _mm256_blendv_epi8(rounded, quiet, is_nan);
   return _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
 }
@@ -65,14 +56,11 @@ struct vec<float> {
     // One shuffle and a load that costs no other; extending and shifting takes two instructions, four on halves.
     // (Zen 1, one token from the cache: 19 GB/s instead of 12.)
     const __m256i twice = _mm256_broadcastsi128_si256(load_128(p));
-    const __m256i upper_halves =
-        _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7,
-                         -1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    const __m256i upper_halves = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1, 8, 9,
+                                                  -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
     return {_mm256_castsi256_ps(_mm256_shuffle_epi8(twice, upper_halves))};
   }
-  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
-    return {_mm256_cvtph_ps(load_128(p))};
-  }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {_mm256_cvtph_ps(load_128(p))}; }
   static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_64(p)))};
   }
@@ -88,12 +76,8 @@ struct vec<float> {
   }
 
   static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm256_storeu_ps(p, a.v); }
-  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
-    store_128(p, narrow_bf16_bits(a.v));
-  }
-  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
-    store_128(p, _mm256_cvtps_ph(a.v, 0));
-  }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept { store_128(p, narrow_bf16_bits(a.v)); }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept { store_128(p, _mm256_cvtps_ph(a.v, 0)); }
   static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
     _mm256_maskstore_ps(p, first_lanes(n), a.v);
   }
@@ -105,9 +89,7 @@ struct vec<float> {
   }
 
   using words = __m256i;
-  static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept {
-    return load_256(p);
-  }
+  static SBORA_FORCE_INLINE words load_words(const std::uint32_t* p) noexcept { return load_256(p); }
   static SBORA_FORCE_INLINE words add_words(words a, words b) noexcept { return _mm256_add_epi32(a, b); }
   // The products of words 0 and 2 come to lie where words 0 and 1, 2 and 3 were; right to left they are the next words.
   static SBORA_FORCE_INLINE words philox_round(words w, words multipliers, words key) noexcept {
@@ -130,9 +112,7 @@ struct vec<float> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm256_mul_ps(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm256_div_ps(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm256_sqrt_ps(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     __m256 product = _mm256_mul_ps(a.v, b.v);
 #if defined(__GNUC__)
@@ -172,9 +152,7 @@ struct vec<double> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm256_mul_pd(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm256_div_pd(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm256_sqrt_pd(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {_mm256_fmadd_pd(a.v, b.v, c.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     __m256d product = _mm256_mul_pd(a.v, b.v);
 #if defined(__GNUC__)
@@ -211,9 +189,8 @@ SBORA_FORCE_INLINE void load_transposed(const float* from, index_t stride, vec<f
   for (int i = 0; i < 4; ++i) {
     SBORA_UNROLL
     for (int h = 0; h < 2; ++h) {
-      row[4 * h + i] =
-          _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + i * stride + 4 * h)),
-                               _mm_loadu_ps(from + (i + 4) * stride + 4 * h), 1);
+      row[4 * h + i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + i * stride + 4 * h)),
+                                            _mm_loadu_ps(from + (i + 4) * stride + 4 * h), 1);
     }
   }
   SBORA_UNROLL
@@ -245,9 +222,7 @@ SBORA_FORCE_INLINE float sum(__m128 a) noexcept {
   const __m128 two = _mm_add_ps(a, _mm_movehl_ps(a, a));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
-SBORA_FORCE_INLINE double sum(__m128d a) noexcept {
-  return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
-}
+SBORA_FORCE_INLINE double sum(__m128d a) noexcept { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 SBORA_FORCE_INLINE float sum(vec<float> a) noexcept {
   return sum(_mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)));
 }
@@ -272,10 +247,9 @@ SBORA_FORCE_INLINE __m256i round_to_map(const std::uint32_t* steps, int first, i
   const __m256i bits = _mm256_castps_si256(a.v), low = _mm256_set1_epi32(0xFFFF);
   const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF));
   const __m256i least = _mm256_set1_epi32(first);
-  const __m256i upper = _mm256_min_epi32(_mm256_max_epi32(_mm256_srli_epi32(magnitude, 16), least),
-                                         _mm256_set1_epi32(last));
-  const __m256i step =
-      _mm256_i32gather_epi32(reinterpret_cast<const int*>(steps), _mm256_sub_epi32(upper, least), 4);
+  const __m256i upper =
+      _mm256_min_epi32(_mm256_max_epi32(_mm256_srli_epi32(magnitude, 16), least), _mm256_set1_epi32(last));
+  const __m256i step = _mm256_i32gather_epi32(reinterpret_cast<const int*>(steps), _mm256_sub_epi32(upper, least), 4);
   const __m256i above = _mm256_cmpgt_epi32(_mm256_and_si256(magnitude, low), _mm256_and_si256(step, low));
   const __m256i entry = _mm256_sub_epi32(_mm256_srli_epi32(step, 16), above);
   const __m256i zero = _mm256_cmpeq_epi32(magnitude, _mm256_setzero_si256());
@@ -299,8 +273,7 @@ struct nibble_table {
   SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
     int four;
     __builtin_memcpy(&four, bytes, sizeof four);
-    const __m256i codes =
-        _mm256_srlv_epi32(_mm256_set1_epi32(four), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
+    const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(four), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
     return {_mm256_blendv_ps(_mm256_permutevar8x32_ps(low, codes), _mm256_permutevar8x32_ps(high, codes),
                              _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)))};
   }

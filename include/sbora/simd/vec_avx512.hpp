@@ -15,18 +15,12 @@ template <class T>
 struct vec;
 
 /// So many bits of integers, at any address.
-SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept {
-  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
-}
-SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
+SBORA_FORCE_INLINE __m128i load_64(const void* p) noexcept { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+SBORA_FORCE_INLINE __m128i load_128(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 SBORA_FORCE_INLINE __m256i load_256(const void* p) noexcept {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
-SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept {
-  _mm_storeu_si128(static_cast<__m128i*>(p), bits);
-}
+SBORA_FORCE_INLINE void store_128(void* p, __m128i bits) noexcept { _mm_storeu_si128(static_cast<__m128i*>(p), bits); }
 SBORA_FORCE_INLINE void store_256(void* p, __m256i bits) noexcept {
   _mm256_storeu_si256(static_cast<__m256i*>(p), bits);
 }
@@ -37,13 +31,11 @@ SBORA_FORCE_INLINE __m256i narrow_bf16_bits(__m512 value) noexcept {
   const __m512i bits = _mm512_castps_si512(value);
   const __m512i high = _mm512_srli_epi32(bits, 16);
   const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_srli_epi32(
-      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
+  const __m512i rounded =
+      _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
   const __mmask16 is_nan =
-      _mm512_cmpgt_epi32_mask(_mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)),
-                              _mm512_set1_epi32(0x7F800000));
-  return _mm512_cvtepi32_epi16(
-      _mm512_mask_or_epi32(rounded, is_nan, high, _mm512_set1_epi32(0x40)));
+      _mm512_cmpgt_epi32_mask(_mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)), _mm512_set1_epi32(0x7F800000));
+  return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, is_nan, high, _mm512_set1_epi32(0x40)));
 }
 
 template <>
@@ -51,9 +43,7 @@ struct vec<float> {
   static constexpr int lanes = 16;
   __m512 v;
 
-  static SBORA_FORCE_INLINE __mmask16 first_lanes(index_t n) noexcept {
-    return static_cast<__mmask16>((1U << n) - 1U);
-  }
+  static SBORA_FORCE_INLINE __mmask16 first_lanes(index_t n) noexcept { return static_cast<__mmask16>((1U << n) - 1U); }
 
   static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {_mm512_set1_ps(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_ps()}; }
@@ -62,12 +52,8 @@ struct vec<float> {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
   }
   static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm512_loadu_ps(p)}; }
-  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept {
-    return widen_bf16(load_256(p));
-  }
-  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept {
-    return {_mm512_cvtph_ps(load_256(p))};
-  }
+  static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept { return widen_bf16(load_256(p)); }
+  static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {_mm512_cvtph_ps(load_256(p))}; }
   static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_128(p)))};
   }
@@ -85,12 +71,8 @@ struct vec<float> {
   }
 
   static SBORA_FORCE_INLINE void store(float* p, vec a) noexcept { _mm512_storeu_ps(p, a.v); }
-  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept {
-    store_256(p, narrow_bf16_bits(a.v));
-  }
-  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept {
-    store_256(p, _mm512_cvtps_ph(a.v, 0));
-  }
+  static SBORA_FORCE_INLINE void store(bf16* p, vec a) noexcept { store_256(p, narrow_bf16_bits(a.v)); }
+  static SBORA_FORCE_INLINE void store(f16* p, vec a) noexcept { store_256(p, _mm512_cvtps_ph(a.v, 0)); }
   static SBORA_FORCE_INLINE void store_n(float* p, vec a, index_t n) noexcept {
     _mm512_mask_storeu_ps(p, first_lanes(n), a.v);
   }
@@ -125,9 +107,7 @@ struct vec<float> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm512_mul_ps(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm512_div_ps(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm512_sqrt_ps(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     __m512 product = _mm512_mul_ps(a.v, b.v);
 #if defined(__GNUC__)
@@ -142,9 +122,7 @@ struct vec<double> {
   static constexpr int lanes = 8;
   __m512d v;
 
-  static SBORA_FORCE_INLINE __mmask8 first_lanes(index_t n) noexcept {
-    return static_cast<__mmask8>((1U << n) - 1U);
-  }
+  static SBORA_FORCE_INLINE __mmask8 first_lanes(index_t n) noexcept { return static_cast<__mmask8>((1U << n) - 1U); }
 
   static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {_mm512_set1_pd(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_pd()}; }
@@ -167,9 +145,7 @@ struct vec<double> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {_mm512_mul_pd(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {_mm512_div_pd(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {_mm512_sqrt_pd(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {_mm512_fmadd_pd(a.v, b.v, c.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     __m512d product = _mm512_mul_pd(a.v, b.v);
 #if defined(__GNUC__)
@@ -230,9 +206,7 @@ SBORA_FORCE_INLINE float sum(__m128 a) noexcept {
   const __m128 two = _mm_add_ps(a, _mm_movehl_ps(a, a));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
-SBORA_FORCE_INLINE double sum(__m128d a) noexcept {
-  return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
-}
+SBORA_FORCE_INLINE double sum(__m128d a) noexcept { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 SBORA_FORCE_INLINE float sum(vec<float> a) noexcept {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
   return sum(_mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)));
@@ -258,8 +232,8 @@ SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, i
   const __m512i bits = _mm512_castps_si512(a.v), low = _mm512_set1_epi32(0xFFFF);
   const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
   const __m512i least = _mm512_set1_epi32(first);
-  const __m512i upper = _mm512_min_epi32(_mm512_max_epi32(_mm512_srli_epi32(magnitude, 16), least),
-                                         _mm512_set1_epi32(last));
+  const __m512i upper =
+      _mm512_min_epi32(_mm512_max_epi32(_mm512_srli_epi32(magnitude, 16), least), _mm512_set1_epi32(last));
   const __m512i step = _mm512_i32gather_epi32(_mm512_sub_epi32(upper, least), steps, 4);
   const __mmask16 above = _mm512_cmpgt_epi32_mask(_mm512_and_si512(magnitude, low), _mm512_and_si512(step, low));
   const __m512i below = _mm512_srli_epi32(step, 16);
@@ -270,8 +244,7 @@ SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, i
 }
 SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m512i entry) noexcept {
   const __m512i code = _mm512_add_epi32(entry, _mm512_set1_epi32(offset));
-  store_128(codes,
-                   _mm512_cvtepi32_epi8(_mm512_max_epi32(code, _mm512_setzero_si512())));
+  store_128(codes, _mm512_cvtepi32_epi8(_mm512_max_epi32(code, _mm512_setzero_si512())));
 }
 
 struct nibble_table {

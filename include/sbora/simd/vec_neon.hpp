@@ -18,10 +18,8 @@ SBORA_FORCE_INLINE uint16x4_t narrow_bf16_bits(float32x4_t value) noexcept {
   const uint32x4_t bits = vreinterpretq_u32_f32(value);
   const uint32x4_t high = vshrq_n_u32(bits, 16);
   const uint32x4_t odd = vandq_u32(high, vdupq_n_u32(1));
-  const uint32x4_t rounded =
-      vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF))), 16);
-  const uint32x4_t is_nan =
-      vcgtq_u32(vandq_u32(bits, vdupq_n_u32(0x7FFFFFFF)), vdupq_n_u32(0x7F800000));
+  const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF))), 16);
+  const uint32x4_t is_nan = vcgtq_u32(vandq_u32(bits, vdupq_n_u32(0x7FFFFFFF)), vdupq_n_u32(0x7F800000));
   return vmovn_u32(vbslq_u32(is_nan, vorrq_u32(high, vdupq_n_u32(0x40)), rounded));
 }
 
@@ -97,9 +95,7 @@ struct vec<float> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {vmulq_f32(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {vdivq_f32(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {vsqrtq_f32(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {vfmaq_f32(c.v, a.v, b.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {vfmaq_f32(c.v, a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     float32x4_t product = vmulq_f32(a.v, b.v);
     __asm__("" : "+w"(product));
@@ -136,9 +132,7 @@ struct vec<double> {
   friend SBORA_FORCE_INLINE vec operator*(vec a, vec b) noexcept { return {vmulq_f64(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec operator/(vec a, vec b) noexcept { return {vdivq_f64(a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec sqrt(vec a) noexcept { return {vsqrtq_f64(a.v)}; }
-  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept {
-    return {vfmaq_f64(c.v, a.v, b.v)};
-  }
+  friend SBORA_FORCE_INLINE vec multiply_add(vec a, vec b, vec c) noexcept { return {vfmaq_f64(c.v, a.v, b.v)}; }
   friend SBORA_FORCE_INLINE vec round_product(vec a, vec b) noexcept {
     float64x2_t product = vmulq_f64(a.v, b.v);
     __asm__("" : "+w"(product));
@@ -212,8 +206,7 @@ struct nibble_table {
     std::uint16_t two;
     __builtin_memcpy(&two, bytes, sizeof two);
     const int32x4_t shifts = {-4, 0, -12, -8};
-    const uint32x4_t codes =
-        vandq_u32(vshlq_u32(vdupq_n_u32(two), shifts), vdupq_n_u32(15));
+    const uint32x4_t codes = vandq_u32(vshlq_u32(vdupq_n_u32(two), shifts), vdupq_n_u32(15));
     const uint32x4_t at = vmlaq_n_u32(vdupq_n_u32(0x03020100), codes, 0x04040404);
     return {vreinterpretq_f32_u8(vqtbl4q_u8(bytes_of_values, vreinterpretq_u8_u32(at)))};
   }

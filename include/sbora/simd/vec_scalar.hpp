@@ -138,9 +138,7 @@ struct nibble_table {
   const float* values;
 
   explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept : values(table) {}
-  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
-    return {values[*bytes >> 4]};
-  }
+  SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept { return {values[*bytes >> 4]}; }
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail::scalar

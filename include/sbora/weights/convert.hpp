@@ -19,9 +19,8 @@ namespace sbora::inline SBORA_ABI {
 /// Thread      cut into tasks of 65536 elements.
 /// Errors      shape_error.
 template <class From, class To, class Executor = serial_executor>
-  requires((std::is_same_v<From, float> != std::is_same_v<To, float>) &&
-           detail::storage_type<From>::supported && detail::storage_type<To>::supported &&
-           sizeof(From) + sizeof(To) == 6)
+  requires((std::is_same_v<From, float> != std::is_same_v<To, float>) && detail::storage_type<From>::supported &&
+           detail::storage_type<To>::supported && sizeof(From) + sizeof(To) == 6)
 void convert(std::span<const From> source, std::span<To> out, Executor&& pool = Executor{}) {
   detail::check_executor<Executor>();
   if (source.size() != out.size()) {

@@ -20,9 +20,7 @@ namespace sbora::inline SBORA_ABI {
 /// The 4-bit formats of bitsandbytes.
 enum class four_bit_type { nf4, fp4 };
 
-constexpr const char* to_string(four_bit_type type) noexcept {
-  return type == four_bit_type::nf4 ? "nf4" : "fp4";
-}
+constexpr const char* to_string(four_bit_type type) noexcept { return type == four_bit_type::nf4 ? "nf4" : "fp4"; }
 
 /// The scales of a 4-bit weight's blocks: plain, `absmax`, one float a block; or nested (double quantisation),
 /// absmax of block b being nested_table[absmax_codes[b]]·nested_absmax[b / 256] + nested_offset. Spans of
@@ -60,15 +58,15 @@ inline void check_blocksize(const char* who, index_t blocksize) {
 
 inline void check_count(const char* who, const char* what, std::size_t got, index_t expected) {
   if (static_cast<index_t>(got) == expected) return;
-  throw quantization_error(std::string(who) + ": " + what + " has " + std::to_string(got) +
-                           " elements, expected " + std::to_string(expected));
+  throw quantization_error(std::string(who) + ": " + what + " has " + std::to_string(got) + " elements, expected " +
+                           std::to_string(expected));
 }
 
 inline void check_scales_finite(const char* who, const char* what, std::span<const float> values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!is_finite(values[i])) {
-      throw quantization_error(std::string(who) + ": " + what + "[" + std::to_string(i) + "] = " +
-                               std::to_string(values[i]) + " isn't finite");
+      throw quantization_error(std::string(who) + ": " + what + "[" + std::to_string(i) +
+                               "] = " + std::to_string(values[i]) + " isn't finite");
     }
   }
 }
@@ -128,9 +126,9 @@ class four_bit_view {
       detail::check_scales_finite(who, "nested_absmax", scales.nested_absmax);
       detail::check_scales_finite(who, "nested_table", scales.nested_table);
       detail::check_scales_finite(who, "nested_offset", {&scales.nested_offset, 1});
-      const float greatest = detail::greatest_magnitude(scales.nested_table) *
-                                 detail::greatest_magnitude(scales.nested_absmax) +
-                             std::fabs(scales.nested_offset);
+      const float greatest =
+          detail::greatest_magnitude(scales.nested_table) * detail::greatest_magnitude(scales.nested_absmax) +
+          std::fabs(scales.nested_offset);
       detail::check_scales_finite(who, "the greatest scale that these can say, which", {&greatest, 1});
     } else {
       detail::check_count(who, "absmax", scales.absmax.size(), blocks);
@@ -156,9 +154,13 @@ class four_bit_view {
   detail::four_bit_source source() const noexcept {
     int shift = 5;
     while ((index_t{1} << shift) < scales_.blocksize) ++shift;
-    return {codes_.data(), detail::codebook_of(type_).value.data(), d_in_, shift,
+    return {codes_.data(),
+            detail::codebook_of(type_).value.data(),
+            d_in_,
+            shift,
             scales_.nested() ? scales_.nested_absmax.data() : scales_.absmax.data(),
-            scales_.nested() ? scales_.absmax_codes.data() : nullptr, scales_.nested_table.data(),
+            scales_.nested() ? scales_.absmax_codes.data() : nullptr,
+            scales_.nested_table.data(),
             scales_.nested_offset};
   }
 

@@ -27,8 +27,7 @@ inline std::uint8_t nearest_by_steps(const std::array<float, 255>& midpoints, fl
   const float clamped = std::clamp(value, -1.0F, 1.0F);
   const float position = std::fma((clamped + 1.0F) * 0.5F, steps, 0.5F);
   const float stepped = -1.0F + 2.0F * std::floor(position) / steps;
-  return static_cast<std::uint8_t>(std::lower_bound(midpoints.begin(), midpoints.end(), stepped) -
-                                   midpoints.begin());
+  return static_cast<std::uint8_t>(std::lower_bound(midpoints.begin(), midpoints.end(), stepped) - midpoints.begin());
 }
 
 inline std::array<float, 255> midpoints_of(const std::array<float, 256>& map) {

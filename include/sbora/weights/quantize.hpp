@@ -13,8 +13,8 @@ namespace sbora::inline SBORA_ABI {
 
 struct four_bit_options {
   four_bit_type type = four_bit_type::nf4;
-  index_t blocksize = 64;   ///< 32, 64, ... 4096
-  bool nested = false;      ///< quantise the scales too ("double quantisation")
+  index_t blocksize = 64;  ///< 32, 64, ... 4096
+  bool nested = false;     ///< quantise the scales too ("double quantisation")
   /// What nested scales are relative to; their mean, by default.
   std::optional<float> nested_offset = std::nullopt;
 };
@@ -133,8 +133,8 @@ class four_bit_weight {
     }
     float values[4096];
     std::copy(block_values.begin(), block_values.end(), values);
-    const index_t fault = nested_.codes.empty() ? quantise_block(block, values, count)
-                                                : requantise_nested(block, values, count);
+    const index_t fault =
+        nested_.codes.empty() ? quantise_block(block, values, count) : requantise_nested(block, values, count);
     if (fault < 0) return;
     const index_t element = begin + fault;
     throw not_finite_error("sbora::four_bit_weight: row " + std::to_string(element / d_in_) + ", column " +
@@ -172,8 +172,7 @@ class four_bit_weight {
     const auto at = static_cast<std::size_t>(block);
     const float unit = nested_.absmax[at / detail::nested_blocksize];
     const float wanted = unit > 0 ? (greatest - nested_.offset) / unit : 0.0F;
-    nested_.codes[at] =
-        detail::nearest_by_steps(detail::midpoints_of(detail::signed_dynamic_map), wanted);
+    nested_.codes[at] = detail::nearest_by_steps(detail::midpoints_of(detail::signed_dynamic_map), wanted);
     const float scale = detail::opaque(detail::signed_dynamic_map[nested_.codes[at]] * unit) + nested_.offset;
     const detail::four_bit_codebook& book = detail::codebook_of(type_);
     std::uint8_t* const bytes = &codes_[static_cast<std::size_t>(block * blocksize_ / 2)];
@@ -208,7 +207,9 @@ class int8_weight {
  public:
   template <class Scalar, class Executor = serial_executor>
   explicit int8_weight(const weight_view<Scalar>& source, Executor&& pool = Executor{})
-      : d_out_(source.d_out()), d_in_(source.d_in()), codes_(static_cast<std::size_t>(d_out_ * d_in_)),
+      : d_out_(source.d_out()),
+        d_in_(source.d_in()),
+        codes_(static_cast<std::size_t>(d_out_ * d_in_)),
         absmax_(static_cast<std::size_t>(d_out_)) {
     detail::check_quantised_scalar<Scalar>();
     detail::check_executor<Executor>();

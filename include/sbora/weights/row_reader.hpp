@@ -18,9 +18,10 @@ inline constexpr bool is_read_by_rows = std::is_same_v<typename Weight::compute_
 /// The elements of a weight of any kind as floats, whatever its storage.
 template <class Weight>
 class row_reader {
-  static_assert(is_read_by_rows<Weight>,
-                "sbora: a weight is read row by row as floats (dequantize, export_merged, base_fingerprint, quantising): it "
-                "has to be of float, bfloat16, half, 4-bit codes or int8, not of double");
+  static_assert(
+      is_read_by_rows<Weight>,
+      "sbora: a weight is read row by row as floats (dequantize, export_merged, base_fingerprint, quantising): it "
+      "has to be of float, bfloat16, half, 4-bit codes or int8, not of double");
   using storage_scalar = typename Weight::storage_scalar;
 
  public:

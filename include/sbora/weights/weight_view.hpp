@@ -25,18 +25,15 @@ template <class Plain, int Options, class Stride>
 struct is_eigen_map<Eigen::Map<Plain, Options, Stride>> : std::true_type {};
 
 template <class Derived>
-concept eigen_dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<Derived>>,
-                                        std::remove_cvref_t<Derived>>;
+concept eigen_dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<Derived>>, std::remove_cvref_t<Derived>>;
 
 /// Eigen objects whose elements are in memory with inner stride 1. Whether they may be written.
 template <class Derived>
-inline constexpr bool is_direct =
-    (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0 &&
-    int(Derived::InnerStrideAtCompileTime) == 1;
+inline constexpr bool is_direct = (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0 &&
+                                  int(Derived::InnerStrideAtCompileTime) == 1;
 
 template <class Derived>
-inline constexpr bool is_lvalue =
-    (Eigen::internal::traits<Derived>::Flags & Eigen::LvalueBit) != 0;
+inline constexpr bool is_lvalue = (Eigen::internal::traits<Derived>::Flags & Eigen::LvalueBit) != 0;
 
 /// Eigen objects that may have memory of their own, as rvalues: what is kept of one would dangle. (A Ref of const
 /// copies what it can't refer to.)
@@ -85,10 +82,12 @@ class weight_view {
   static constexpr bool writable = !std::is_const_v<Scalar>;
 
   /// stride 0: without gaps.
-  weight_view(Scalar* data, index_t d_out, index_t d_in, index_t stride = 0,
-              storage order = storage::out_by_in)
+  weight_view(Scalar* data, index_t d_out, index_t d_in, index_t stride = 0, storage order = storage::out_by_in)
       : weight_view(exact{}, data, d_out, d_in,
-                    stride != 0 ? stride : order == storage::out_by_in ? d_in : d_out, order) {}
+                    stride != 0                   ? stride
+                    : order == storage::out_by_in ? d_in
+                                                  : d_out,
+                    order) {}
 
   /// Of an Eigen matrix, Map, Ref or Block, taken as d_out × d_in in its own storage order.
   template <class Derived>
@@ -100,8 +99,7 @@ class weight_view {
   template <class Derived>
     requires(detail::eigen_dense<Derived> && !detail::is_direct<std::remove_const_t<Derived>>)
   explicit weight_view(Derived&) {
-    static_assert(sizeof(Derived) == 0,
-                  "sbora::weight_view: the weight must lie in memory with an inner stride of 1");
+    static_assert(sizeof(Derived) == 0, "sbora::weight_view: the weight must lie in memory with an inner stride of 1");
   }
 
   /// A temporary Map is fine; any other temporary would dangle.
@@ -153,8 +151,8 @@ class weight_view {
                         std::to_string(alignof(value_type)) + " bytes");
     }
     if (stride_ < contiguous) {
-      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) +
-                        " is below the contiguous size " + std::to_string(contiguous));
+      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) + " is below the contiguous size " +
+                        std::to_string(contiguous));
     }
     const index_t lines = order == storage::out_by_in ? d_out : d_in;
     detail::require_product("sbora::weight_view", {lines, stride_, sizeof(Scalar)});
@@ -180,9 +178,8 @@ template <class Derived>
   requires detail::eigen_dense<Derived>
 auto fan_in_fan_out(Derived& weight) {
   const weight_view<detail::element_of<Derived>> rows(weight);
-  return weight_view<detail::element_of<Derived>>(
-      rows.data(), rows.d_in(), rows.d_out(), rows.stride(),
-      bool(Derived::IsRowMajor) ? storage::in_by_out : storage::out_by_in);
+  return weight_view<detail::element_of<Derived>>(rows.data(), rows.d_in(), rows.d_out(), rows.stride(),
+                                                  bool(Derived::IsRowMajor) ? storage::in_by_out : storage::out_by_in);
 }
 template <class Derived>
   requires(detail::eigen_dense<Derived> && std::is_rvalue_reference_v<Derived &&>)

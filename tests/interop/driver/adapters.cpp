@@ -49,8 +49,7 @@ void train(sbora::model_adapter<float>& adapter, const sbora::checkpoint& base, 
   sbora::workspace memory;
   for (int step = 0; step < steps; ++step) {
     adapter.zero_gradient();
-    adapter.for_each([&]<sbora::adapter_kind Kind>(const std::string& module,
-                                                   sbora::basic_adapter<Kind, float>& part) {
+    adapter.for_each([&]<sbora::adapter_kind Kind>(const std::string& module, sbora::basic_adapter<Kind, float>& part) {
       constexpr index_t tokens = 5;
       const matrix x = random_matrix(tokens, part.d_in(), random);
       matrix y(tokens, part.d_out()), dx(tokens, part.d_in());

@@ -39,12 +39,10 @@ void dequantise(arguments words) {
   nlohmann::json listed = nlohmann::json::object();
   for (const auto& entry : weights.four_bit()) {
     write_dequantised(entry.weight, path(words[1]) / entry.name);
-    listed[entry.name] = {{"type", to_string(entry.weight.type())},
-                          {"nested", entry.weight.scales().nested()},
-                          {"blocksize", entry.weight.blocksize()},
-                          {"shape", {entry.weight.d_out(), entry.weight.d_in()}},
-                          {"original", to_string(entry.original)},
-                          {"in_place", is_inside(entry.weight.codes().data(), file)}};
+    listed[entry.name] = {
+        {"type", to_string(entry.weight.type())}, {"nested", entry.weight.scales().nested()},
+        {"blocksize", entry.weight.blocksize()},  {"shape", {entry.weight.d_out(), entry.weight.d_in()}},
+        {"original", to_string(entry.original)},  {"in_place", is_inside(entry.weight.codes().data(), file)}};
   }
   for (const auto& entry : weights.int8()) {
     write_dequantised(entry.weight, path(words[1]) / entry.name);
@@ -73,11 +71,10 @@ void quantise(arguments words) {
     if (type == "int8") {
       int8.emplace_back(weight);
     } else {
-      four_bit.emplace_back(weight,
-                            sbora::four_bit_options{
-                                .type = type == "nf4" ? sbora::four_bit_type::nf4 : sbora::four_bit_type::fp4,
-                                .blocksize = std::stol(words[2]),
-                                .nested = words[3] == "nested"});
+      four_bit.emplace_back(
+          weight, sbora::four_bit_options{.type = type == "nf4" ? sbora::four_bit_type::nf4 : sbora::four_bit_type::fp4,
+                                          .blocksize = std::stol(words[2]),
+                                          .nested = words[3] == "nested"});
     }
   }
   sbora::bitsandbytes_writer writer;

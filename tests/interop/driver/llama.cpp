@@ -18,8 +18,8 @@ namespace interop {
 namespace {
 
 using nlohmann::json;
-using std::filesystem::path;
 using sbora::index_t;
+using std::filesystem::path;
 
 json read_json(const path& file) { return json::parse(std::ifstream(file)); }
 
@@ -70,8 +70,13 @@ void attach(arguments words) {
   write_values<float>(words[2], model.parameters());
   json slots = json::array();
   for (const llama::adapter_slot& slot : model.adapters()) {
-    slots.push_back({{"module", slot.module}, {"offset", slot.offset}, {"d_out", slot.d_out}, {"d_in", slot.d_in},
-                     {"rank", slot.rank}, {"a", slot.a.size()}, {"b", slot.b.size()}});
+    slots.push_back({{"module", slot.module},
+                     {"offset", slot.offset},
+                     {"d_out", slot.d_out},
+                     {"d_in", slot.d_in},
+                     {"rank", slot.rank},
+                     {"a", slot.a.size()},
+                     {"b", slot.b.size()}});
     if (slot.target != nullptr) slots.back()["indices"] = slot.target->indices();
   }
   std::printf("%s\n", slots.dump().c_str());
@@ -87,7 +92,8 @@ void gradients(arguments words) {
   const llama::loss_sum evaluated = model.evaluate(batch, pool);
   const llama::loss_sum loss = model.forward_backward(batch, 1.0F / static_cast<float>(evaluated.count), pool);
   write_values<float>(words[4], model.gradient());
-  std::printf("%s\n", json({{"loss", loss.mean()}, {"evaluated", evaluated.mean()}, {"count", loss.count}}).dump().c_str());
+  std::printf("%s\n",
+              json({{"loss", loss.mean()}, {"evaluated", evaluated.mean()}, {"count", loss.count}}).dump().c_str());
 }
 
 /// Micro-batches as they are given.
@@ -130,7 +136,9 @@ void train(arguments words) {
   write_values<float>(words[4], model.parameters());
   std::printf("%s\n", json({{"losses", llama::read_curve(metrics_path, "loss").values},
                             {"norms", llama::read_curve(metrics_path, "grad_norm").values},
-                            {"eval_loss", evaluated}}).dump().c_str());
+                            {"eval_loss", evaluated}})
+                          .dump()
+                          .c_str());
 }
 
 /// MODEL: a line for each thing in its files that users are told of.

@@ -95,8 +95,8 @@ void dequantise_four_bit(arguments words) {
   } else {
     scales.absmax = absmax = read_values<float>(folder / "absmax");
   }
-  write_dequantised(
-      sbora::four_bit_view(parse_type(words[0]), codes, std::stol(words[2]), std::stol(words[3]), scales), folder);
+  write_dequantised(sbora::four_bit_view(parse_type(words[0]), codes, std::stol(words[2]), std::stol(words[3]), scales),
+                    folder);
 }
 
 /// SCALAR D_OUT D_IN WEIGHT FOLDER

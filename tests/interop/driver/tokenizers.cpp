@@ -17,8 +17,11 @@ using nlohmann::json;
 /// around a text, what the ids decode to, bos, eos, size and notes.
 void encode(arguments words) {
   const auto tokenizer = llama::make_tokenizer(words[0]);
-  json result = {{"ids", json::array()}, {"with_special", json::array()}, {"decoded", json::array()},
-                 {"notes", tokenizer->notes()}, {"size", tokenizer->size()}};
+  json result = {{"ids", json::array()},
+                 {"with_special", json::array()},
+                 {"decoded", json::array()},
+                 {"notes", tokenizer->notes()},
+                 {"size", tokenizer->size()}};
   if (tokenizer->bos()) result["bos"] = *tokenizer->bos();
   if (tokenizer->eos()) result["eos"] = *tokenizer->eos();
   for (const std::string text : json::parse(std::ifstream(words[1]))) {

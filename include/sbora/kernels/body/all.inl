@@ -43,12 +43,12 @@ constexpr auto pack_few_bf16() -> void (*)(const pack_args<T, bf16>&) noexcept {
 template <class T>
 struct table<packing_kernels<T>> {
   static constexpr packing_kernels<T> entries = {.pack = &pack<T, T>,
-                                                  .pack_bf16 = &pack<T, bf16>,
-                                                  .pack_few = &pack_few<T, T>,
-                                                  .pack_few_bf16 = pack_few_bf16<T>(),
-                                                  .tile_rows = tile_rows,
-                                                  .tile_columns = tile_columns<T>,
-                                                  .lanes = vec<T>::lanes};
+                                                 .pack_bf16 = &pack<T, bf16>,
+                                                 .pack_few = &pack_few<T, T>,
+                                                 .pack_few_bf16 = pack_few_bf16<T>(),
+                                                 .tile_rows = tile_rows,
+                                                 .tile_columns = tile_columns<T>,
+                                                 .lanes = vec<T>::lanes};
 };
 
 template <class Storage>
@@ -69,9 +69,8 @@ struct table<merge_kernels<Storage>> {
 template <class Storage>
 struct table<product_kernels<Storage>> {
   using T = compute_of<Storage>;
-  static constexpr product_kernels<Storage> entries = {.product = &product<Storage, T>,
-                                                       .product_few = &product_few<Storage, T>,
-                                                       .stream = &stream<Storage, T>};
+  static constexpr product_kernels<Storage> entries = {
+      .product = &product<Storage, T>, .product_few = &product_few<Storage, T>, .stream = &stream<Storage, T>};
 };
 
 template <class Storage>

@@ -68,7 +68,8 @@ class coming_lines {
       const char* const from = copied_.here();
       const index_t size = copied_.size();
       if (size == line_cursor::line) __builtin_memcpy(room_, from, line_cursor::line);
-      else for (index_t i = 0; i < size; ++i) room_[i] = from[i];
+      else
+        for (index_t i = 0; i < size; ++i) room_[i] = from[i];
       room_ += size;
     }
   }

@@ -10,9 +10,13 @@ struct adamw_step {
   v gradient_scale, rest1, beta2, rest2, epsilon, decay, minus_step_size, correction;
 
   explicit SBORA_FORCE_INLINE adamw_step(const adamw_rates<T>& a) noexcept
-      : gradient_scale(v::set1(a.gradient_scale)), rest1(v::set1(a.rest1)), beta2(v::set1(a.beta2)),
-        rest2(v::set1(a.rest2)), epsilon(v::set1(a.epsilon)),
-        decay(v::set1(a.decay)), minus_step_size(v::set1(-a.step_size)),
+      : gradient_scale(v::set1(a.gradient_scale)),
+        rest1(v::set1(a.rest1)),
+        beta2(v::set1(a.beta2)),
+        rest2(v::set1(a.rest2)),
+        epsilon(v::set1(a.epsilon)),
+        decay(v::set1(a.decay)),
+        minus_step_size(v::set1(-a.step_size)),
         correction(v::set1(a.inverse_root_correction)) {}
 
   SBORA_FORCE_INLINE void operator()(v& w, v g, v& m, v& s) const noexcept {
@@ -57,13 +61,14 @@ struct sgd_step {
   bool nesterov;
 
   explicit SBORA_FORCE_INLINE sgd_step(const sgd_args<T>& a) noexcept
-      : gradient_scale(v::set1(a.gradient_scale)), minus_learning_rate(v::set1(-a.learning_rate)),
-        momentum(v::set1(a.momentum)), gradient_weight(v::set1(a.gradient_weight)),
-        weight_decay(v::set1(a.weight_decay)), nesterov(a.nesterov) {}
+      : gradient_scale(v::set1(a.gradient_scale)),
+        minus_learning_rate(v::set1(-a.learning_rate)),
+        momentum(v::set1(a.momentum)),
+        gradient_weight(v::set1(a.gradient_weight)),
+        weight_decay(v::set1(a.weight_decay)),
+        nesterov(a.nesterov) {}
 
-  SBORA_FORCE_INLINE v decayed(v w, v g) const noexcept {
-    return multiply_add(weight_decay, w, g * gradient_scale);
-  }
+  SBORA_FORCE_INLINE v decayed(v w, v g) const noexcept { return multiply_add(weight_decay, w, g * gradient_scale); }
   SBORA_FORCE_INLINE void operator()(v& w, v g, v& velocity) const noexcept {
     g = decayed(w, g);
     velocity = multiply_add(momentum, velocity, gradient_weight * g);

@@ -12,8 +12,12 @@ struct moment_of_block {
   T value[moment_block];
 
   SBORA_FORCE_INLINE moment_of_block(const moment_codes& moment, index_t begin) noexcept
-      : map(moment.map), code(moment.code + begin), absmax(moment.absmax[begin / moment_block]),
-        scale(v::set1(absmax)), greatest(v::zero()), finite(true) {}
+      : map(moment.map),
+        code(moment.code + begin),
+        absmax(moment.absmax[begin / moment_block]),
+        scale(v::set1(absmax)),
+        greatest(v::zero()),
+        finite(true) {}
 
   SBORA_FORCE_INLINE v decode(index_t i) const noexcept { return look_up(map.value, code + i) * scale; }
   SBORA_FORCE_INLINE void keep(index_t i, v moment) noexcept {

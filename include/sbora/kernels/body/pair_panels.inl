@@ -20,14 +20,14 @@ SBORA_FORCE_INLINE void pair_up(const float* panel, index_t depth, bf16_pair* ou
   for (index_t k = 0; k < depth; k += 2) {
     for (index_t n = 0; n < columns; n += 16) {
       __m512i low = _mm512_castps_si512(_mm512_loadu_ps(panel + k * columns + n));
-      __m512i high = k + 1 < depth ? _mm512_castps_si512(_mm512_loadu_ps(panel + (k + 1) * columns + n))
-                                   : _mm512_setzero_si512();
+      __m512i high =
+          k + 1 < depth ? _mm512_castps_si512(_mm512_loadu_ps(panel + (k + 1) * columns + n)) : _mm512_setzero_si512();
       if constexpr (Rounds) {
         low = rounded_up_halves(low);
         high = rounded_up_halves(high);
       }
-      const __m512i pairs = _mm512_or_si512(_mm512_srli_epi32(low, 16),
-                                            _mm512_and_si512(high, _mm512_set1_epi32(-65536)));
+      const __m512i pairs =
+          _mm512_or_si512(_mm512_srli_epi32(low, 16), _mm512_and_si512(high, _mm512_set1_epi32(-65536)));
       _mm512_storeu_si512(out + k / 2 * columns + n, pairs);
     }
   }
@@ -35,8 +35,8 @@ SBORA_FORCE_INLINE void pair_up(const float* panel, index_t depth, bf16_pair* ou
 
 /// One strip of rows that are contiguous in k as pairs, transposed in registers: see pack_rows. Returns how many pairs
 /// of each row, a multiple of 16.
-SBORA_FORCE_INLINE index_t pack_pair_rows(const pack_args<bf16_pair, bf16>& a, index_t first, index_t k0,
-                                          index_t depth, bf16_pair* SBORA_RESTRICT out) noexcept {
+SBORA_FORCE_INLINE index_t pack_pair_rows(const pack_args<bf16_pair, bf16>& a, index_t first, index_t k0, index_t depth,
+                                          bf16_pair* SBORA_RESTRICT out) noexcept {
   constexpr auto kept = static_cast<__mmask16>((1U << tile_rows) - 1U);
   index_t k = 0;
   for (; 2 * k + 32 <= depth; k += 16) {
@@ -110,8 +110,8 @@ SBORA_FORCE_INLINE index_t copy_pairs_along(const dense_source<bf16>& source, in
 }
 
 /// The same where lines run along the columns: two lines, interleaved. Returns a multiple of 2.
-SBORA_FORCE_INLINE index_t copy_pairs_across(const dense_source<bf16>& source, index_t line, index_t at,
-                                             index_t depth, bf16_pair* SBORA_RESTRICT out) noexcept {
+SBORA_FORCE_INLINE index_t copy_pairs_across(const dense_source<bf16>& source, index_t line, index_t at, index_t depth,
+                                             bf16_pair* SBORA_RESTRICT out) noexcept {
   static_assert(tile_columns<float> == 32, "one vector of bf16");
   alignas(64) std::uint16_t places[2][32];
   for (unsigned i = 0; i < 32; ++i) {

@@ -41,8 +41,8 @@ SBORA_FORCE_INLINE index_t lower_bound(const index_t* index, index_t count, inde
 /// The update's part in rows [k, k + depth) and columns [n, n + n_valid) of the right operand, in the
 /// panel that holds them.
 template <class Storage, class T>
-SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_t depth, index_t n,
-                                     index_t n_valid, T* panel) noexcept {
+SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_t depth, index_t n, index_t n_valid,
+                                     T* panel) noexcept {
   constexpr index_t columns = tile_columns<T>;
   const index_t first = u.along_depth ? k : n;
   const index_t last = first + (u.along_depth ? depth : n_valid);
@@ -82,7 +82,8 @@ SBORA_FORCE_INLINE void update_lines(const panel_update<T>& u, index_t line, ind
       for (index_t from = 0; from < depth; from += region_chunk) {
         const index_t n = depth - from < region_chunk ? depth - from : region_chunk;
         T values[region_chunk] = {}, sums[region_chunk] = {};
-        for (index_t j = 0; j < n; ++j) values[j] = trained[(from + j) * u.trained_line_stride], sums[j] = row[from + j];
+        for (index_t j = 0; j < n; ++j)
+          values[j] = trained[(from + j) * u.trained_line_stride], sums[j] = row[from + j];
         update_run<Storage>(sums, values, u.scale, n);
         for (index_t j = 0; j < n; ++j) row[from + j] = sums[j];
       }

@@ -35,8 +35,8 @@ SBORA_FORCE_INLINE void pack_rows(const pack_args<T, Source>& a, index_t first, 
 
 /// One strip's rows, `depth` of k from `k_begin` on.
 template <class T, class Source>
-SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first, index_t k_begin,
-                                   index_t depth, T* SBORA_RESTRICT out) noexcept {
+SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first, index_t k_begin, index_t depth,
+                                   T* SBORA_RESTRICT out) noexcept {
   const index_t valid = a.rows - first < tile_rows ? a.rows - first : index_t{tile_rows};
   const Source* const source_k = a.source + k_begin * a.depth_stride;
   if constexpr (has_vectors<T, Source>) {
@@ -80,8 +80,8 @@ SBORA_FORCE_INLINE void pack_columns(const pack_args<T, Source>& a, index_t stri
       const index_t first = strip * tile_rows;
       for (index_t i = 0; i < tile_rows; i += v::lanes) {
         const index_t wanted = tile_rows - i < v::lanes ? tile_rows - i : index_t{v::lanes}, left = a.rows - first - i;
-        const v value = left >= v::lanes ? v::load(from + first + i)
-                                         : (left > 0 ? v::load_n(from + first + i, left) : v::zero());
+        const v value =
+            left >= v::lanes ? v::load(from + first + i) : (left > 0 ? v::load_n(from + first + i, left) : v::zero());
         if (wanted == v::lanes) v::store(out + i, value);
         else v::store_n(out + i, value, wanted);
       }
@@ -108,15 +108,14 @@ void pack(const pack_args<T, Source>& a) noexcept {
 
 /// panel[k·Columns + n] = rhs[k, n], n_valid of the columns real and the rest zero; rhs from where `from` reads on.
 template <index_t Columns, class Reader, class T>
-SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, index_t depth,
-                                   index_t n_valid, T* SBORA_RESTRICT panel) noexcept {
+SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, index_t depth, index_t n_valid,
+                                   T* SBORA_RESTRICT panel) noexcept {
   using v = vec<T>;
   if (!depth_along_lines) {
     for (index_t k = 0; k < depth; ++k) {
       for (index_t n = 0; n < Columns; n += v::lanes) {
         const index_t left = n_valid - n;
-        const v value =
-            left >= v::lanes ? from.load(k, n) : (left > 0 ? from.load_n(k, n, left) : v::zero());
+        const v value = left >= v::lanes ? from.load(k, n) : (left > 0 ? from.load_n(k, n, left) : v::zero());
         v::store(panel + k * Columns + n, value);
       }
     }
@@ -194,7 +193,7 @@ SBORA_FORCE_INLINE void sum_steps(const T* SBORA_RESTRICT& strip, const T* SBORA
                                   tile_sums<T, Rows>& sum) noexcept {
   using v = vec<T>;
   SBORA_UNROLL_4  // counting costs 4 of 24 instructions a step, which a core shared with another thread feels
-  for (index_t k = 0; k < steps; ++k) {
+      for (index_t k = 0; k < steps; ++k) {
     v right[tile_vectors];
     SBORA_UNROLL
     for (int n = 0; n < tile_vectors; ++n) right[n] = v::load(panel + n * v::lanes);
@@ -324,7 +323,8 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
       const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
       for (index_t n = n0; n < n1; n += columns) {
-        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns, panels + (n - n0) / columns * panel_size);
+        Steps::fill(a, place, k, depth, n, n1 - n < columns ? n1 - n : columns,
+                    panels + (n - n0) / columns * panel_size);
       }
       // Deeper, or the task's next columns from the top.
       const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
@@ -351,9 +351,13 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
           for (index_t s = from; s < to; ++s) {
             const index_t row = s * tile_rows;
             const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * tile_rows;
-            const tile_result<T> result = {a.out + row * a.out_stride + n, a.out_stride, a.rows - row,
-                                           n1 - n < columns ? n1 - n : columns, a.alpha,
-                                           a.bias != nullptr ? a.bias + n : nullptr, a.accumulate || k > 0};
+            const tile_result<T> result = {a.out + row * a.out_stride + n,
+                                           a.out_stride,
+                                           a.rows - row,
+                                           n1 - n < columns ? n1 - n : columns,
+                                           a.alpha,
+                                           a.bias != nullptr ? a.bias + n : nullptr,
+                                           a.accumulate || k > 0};
             if constexpr (fetches_results) {
               for (index_t i = 0; i < tile_rows && i < result.rows; ++i) {
                 __builtin_prefetch(result.out + i * result.stride, 1);

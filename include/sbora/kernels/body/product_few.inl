@@ -162,7 +162,8 @@ void product_few(const product_args<Storage, T>& a) noexcept {
   using source_reader = reader<source_of<Storage>, T>;
   constexpr index_t columns = tile_columns<T>;
   constexpr index_t most_blocks = (few_tokens + columns - 1) / columns;
-  constexpr index_t rounded_columns = few_columns + few_lines_at_once + vec<T>::lanes;  // past the end, but not past this
+  constexpr index_t rounded_columns =
+      few_columns + few_lines_at_once + vec<T>::lanes;  // past the end, but not past this
   alignas(64) array_of<array_of<T, rounded_columns * columns>, most_blocks> sums;
   alignas(64) T copied[few_lines_at_once * few_stride];
   const index_t blocks = ceil_div(a.rows, columns);
@@ -178,13 +179,16 @@ void product_few(const product_args<Storage, T>& a) noexcept {
     const index_t count = a.column_end - c < few_lines_at_once ? a.column_end - c : index_t{few_lines_at_once};
     few_lines<T> rows = {copied, few_stride, false};
     if (!in_place<Storage, T>(a, count)) copy_lines(a, c, count, k, depth, copied);
-    else if constexpr (std::is_same_v<Storage, T>) rows = {a.rhs.data + c * a.rhs.stride + k, a.rhs.stride, whole_lines};
+    else if constexpr (std::is_same_v<Storage, T>)
+      rows = {a.rhs.data + c * a.rhs.stride + k, a.rhs.stride, whole_lines};
     const bool more = step < pieces * tiles;
     const index_t next_k = more ? (whole_lines ? step % pieces : step / tiles) * few_depth : 0;
-    const index_t next_c = more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * few_lines_at_once : a.column_end;
-    coming_lines next(source_reader(a.rhs, next_c, next_k)
-                          .memory(a.column_end - next_c < few_lines_at_once ? a.column_end - next_c : index_t{few_lines_at_once},
-                                  a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
+    const index_t next_c =
+        more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * few_lines_at_once : a.column_end;
+    coming_lines next(
+        source_reader(a.rhs, next_c, next_k)
+            .memory(a.column_end - next_c < few_lines_at_once ? a.column_end - next_c : index_t{few_lines_at_once},
+                    a.depth - next_k < few_depth ? a.depth - next_k : few_depth));
     const tile_fetch fetch = {next, rows.fetched ? 0 : next.lines() / (blocks * ceil_div(few_depth, slice_steps)) + 1};
     for (index_t block = 0; block < blocks; ++block) {
       const T* const panel = a.packed + a.depth * block * columns;

@@ -18,8 +18,8 @@ SBORA_FORCE_INLINE void sum_pair_steps(const bf16_pair* SBORA_RESTRICT& strip, c
       const __m512i left = _mm512_set1_epi32(static_cast<int>(strip[i]));
       SBORA_UNROLL
       for (int n = 0; n < tile_vectors; ++n) {
-        sum[i][n].v = _mm512_dpbf16_ps(sum[i][n].v, __builtin_bit_cast(__m512bh, left),
-                                       __builtin_bit_cast(__m512bh, right[n]));
+        sum[i][n].v =
+            _mm512_dpbf16_ps(sum[i][n].v, __builtin_bit_cast(__m512bh, left), __builtin_bit_cast(__m512bh, right[n]));
       }
     }
     fetch_strip(strip);
@@ -42,8 +42,8 @@ SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const b
 template <class Storage>
 struct pair_steps : pair_panels<Storage> {
   template <int Rows>
-  static void multiply(const bf16_pair* strip, const bf16_pair* panel, index_t depth,
-                       const tile_fetch& fetch, const tile_result<float>& result) noexcept {
+  static void multiply(const bf16_pair* strip, const bf16_pair* panel, index_t depth, const tile_fetch& fetch,
+                       const tile_result<float>& result) noexcept {
     tile_sums<float, Rows> sum;
     SBORA_UNROLL
     for (auto& row : sum) {

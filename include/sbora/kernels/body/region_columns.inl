@@ -46,8 +46,8 @@ struct save_and_add_element {
 /// Action::apply(element, its original, its place in `other`) for n columns from `begin` on of `Lines`
 /// lines; did all return true? other: [Lines][region_chunk], or null.
 template <class Action, index_t Lines, class Storage, class T, class Other>
-SBORA_FORCE_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t line, index_t begin,
-                                      index_t n, const Other* other) noexcept {
+SBORA_FORCE_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
+                                      const Other* other) noexcept {
   bool finite = true;
   Storage* const row = a.weight + line * a.stride;
   Storage* const saved = a.originals + line * a.rank + begin;
@@ -71,8 +71,8 @@ SBORA_FORCE_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t 
 
 /// round(scale·trained) of `Lines` lines and n columns from `begin` on. out: [Lines][region_chunk].
 template <index_t Lines, class Storage, class T>
-SBORA_FORCE_INLINE void delta_block(const region_args<Storage, T>& a, index_t line, index_t begin,
-                                    index_t n, T* out) noexcept {
+SBORA_FORCE_INLINE void delta_block(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
+                                    T* out) noexcept {
   T buffer[region_chunk];
   for (index_t q = 0; q < Lines; ++q) {
     const T* from = a.trained + (line + q) * a.trained_line_stride + begin * a.trained_index_stride;
@@ -82,12 +82,11 @@ SBORA_FORCE_INLINE void delta_block(const region_args<Storage, T>& a, index_t li
 
 /// originals + delta of the same block, in the weight's storage; is all of it finite?
 template <index_t Lines, class Storage, class T>
-SBORA_FORCE_INLINE bool add_block(const region_args<Storage, T>& a, index_t line, index_t begin,
-                                  index_t n, const T* delta, Storage* out) noexcept {
+SBORA_FORCE_INLINE bool add_block(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
+                                  const T* delta, Storage* out) noexcept {
   bool finite = true;
   for (index_t q = 0; q < Lines; ++q) {
-    finite &= add_run(a.originals + (line + q) * a.rank + begin, delta + q * region_chunk, n,
-                      out + q * region_chunk);
+    finite &= add_run(a.originals + (line + q) * a.rank + begin, delta + q * region_chunk, n, out + q * region_chunk);
   }
   return finite;
 }
@@ -144,8 +143,8 @@ SBORA_FORCE_INLINE bool for_column_blocks(const region_args<Storage, T>& a) noex
     const bool whole = line + region_lines <= a.line_end;
     for (index_t begin = 0; begin < a.rank; begin += region_chunk) {
       const index_t n = a.rank - begin < region_chunk ? a.rank - begin : region_chunk;
-      finite &= whole ? Block::template apply<region_lines>(a, line, begin, n)
-                      : Block::template apply<1>(a, line, begin, n);
+      finite &=
+          whole ? Block::template apply<region_lines>(a, line, begin, n) : Block::template apply<1>(a, line, begin, n);
     }
     line += whole ? region_lines : 1;
   }

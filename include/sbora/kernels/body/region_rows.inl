@@ -6,8 +6,7 @@ template <class Storage, class T>
 void save_rows(const region_args<Storage, T>& a) noexcept {
   const auto bytes = static_cast<std::size_t>(a.line_end - a.line_begin) * sizeof(Storage);
   for (index_t j = a.position_begin; j < a.position_end; ++j) {
-    __builtin_memcpy(a.originals + j * a.lines + a.line_begin,
-                     a.weight + a.index[j] * a.stride + a.line_begin, bytes);
+    __builtin_memcpy(a.originals + j * a.lines + a.line_begin, a.weight + a.index[j] * a.stride + a.line_begin, bytes);
   }
 }
 
@@ -15,8 +14,7 @@ template <class Storage, class T>
 void restore_rows(const region_args<Storage, T>& a) noexcept {
   const auto bytes = static_cast<std::size_t>(a.line_end - a.line_begin) * sizeof(Storage);
   for (index_t j = a.position_begin; j < a.position_end; ++j) {
-    __builtin_memcpy(a.weight + a.index[j] * a.stride + a.line_begin,
-                     a.originals + j * a.lines + a.line_begin, bytes);
+    __builtin_memcpy(a.weight + a.index[j] * a.stride + a.line_begin, a.originals + j * a.lines + a.line_begin, bytes);
   }
 }
 
@@ -61,8 +59,8 @@ region_fault check_rows(const region_args<Storage, T>& a) noexcept {
       const index_t n = a.line_end - line < region_chunk ? a.line_end - line : region_chunk;
       const T* trained = a.trained + line * a.trained_line_stride + j * a.trained_index_stride;
       Storage* saved = a.originals + j * a.lines + line;
-      if (!merged_run<false>(saved, trained_run(trained, a.trained_line_stride, n, buffer), a.scale, n,
-                             saved, merged)) {
+      if (!merged_run<false>(saved, trained_run(trained, a.trained_line_stride, n, buffer), a.scale, n, saved,
+                             merged)) {
         return {line + first_fault<T>(merged, n), j};
       }
     }

@@ -170,7 +170,8 @@ SBORA_FORCE_INLINE void axpy_tile(const stream_args<Storage, T>& a, const axpy_r
 
 /// The tokens from `token` on, Tokens at a time, and what is left with fewer.
 template <int Depth, int Tokens, class Reader, class Storage, class T>
-SBORA_FORCE_INLINE void axpy_tokens(const stream_args<Storage, T>& a, const axpy_rows<Reader>& rows, index_t token) noexcept {
+SBORA_FORCE_INLINE void axpy_tokens(const stream_args<Storage, T>& a, const axpy_rows<Reader>& rows,
+                                    index_t token) noexcept {
   for (; token + Tokens <= a.tokens; token += Tokens) axpy_tile<Depth, Tokens>(a, rows, token);
   if constexpr (Tokens > 1) axpy_tokens<Depth, Tokens / 2>(a, rows, token);
 }
@@ -182,8 +183,8 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
   using source_reader = reader<source_of<Storage>, T>;
   if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>>) {
     const source_reader rhs(a.rhs, k, a.column_begin);
-    const axpy_rows<source_reader> rows = {rhs, k, a.column_begin, a.column_end - a.column_begin, fetched_lines,
-                                           fetched_elements};
+    const axpy_rows<source_reader> rows = {
+        rhs, k, a.column_begin, a.column_end - a.column_begin, fetched_lines, fetched_elements};
     axpy_tokens<Depth, axpy_most_tokens>(a, rows, 0);
   } else {  // codes become floats once for all tokens
     constexpr index_t piece = 512;
