@@ -16,8 +16,8 @@
 
 #include <sbora/optimisers/adamw.hpp>
 
-#include "adapter_files.hpp"
-#include "model.hpp"
+#include "model/adapter_files.hpp"
+#include "model/model.hpp"
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "../common/data_file.hpp"
+#include "common/data_file.hpp"
 
 namespace byte_lm {
 

@@ -11,7 +11,7 @@
 #include "methods.hpp"
 #include "options.hpp"
 #include "report.hpp"
-#include "../word_problems.hpp"
+#include "common/word_problems.hpp"
 
 namespace byte_lm {
 

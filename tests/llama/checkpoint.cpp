@@ -12,10 +12,10 @@
 #include <sbora/weights/quantize.hpp>
 #include <sbora/weights/row_reader.hpp>
 
-#include "adapter_files.hpp"
-#include "input_error.hpp"
-#include "model_parts.hpp"
-#include "rotary.hpp"
+#include "model/adapter_files.hpp"
+#include "common/error.hpp"
+#include "model/model_parts.hpp"
+#include "model/rotary.hpp"
 #include "tiny_model.hpp"
 
 using namespace llama;

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "config.hpp"
-#include "input_error.hpp"
+#include "model/config.hpp"
+#include "common/error.hpp"
 
 namespace {
 

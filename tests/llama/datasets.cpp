@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "text/byte_tokenizer.hpp"
-#include "dataset.hpp"
-#include "example_batches.hpp"
+#include "data/dataset.hpp"
+#include "data/example_batches.hpp"
 #include "llama_support.hpp"
 
 using llama::byte_tokenizer;

@@ -6,9 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "answers.hpp"
+#include "data/answers.hpp"
 #include "bracketing_tokenizer.hpp"
-#include "evaluation.hpp"
+#include "data/evaluation.hpp"
 #include "llama_support.hpp"
 #include "text/byte_tokenizer.hpp"
 

@@ -9,10 +9,10 @@
 #include <sbora/io/checkpoint.hpp>
 #include <sbora/io/safetensors_writer.hpp>
 
-#include "adapter_files.hpp"
-#include "fingerprint.hpp"
-#include "hash.hpp"
-#include "json_file.hpp"
+#include "model/adapter_files.hpp"
+#include "training/fingerprint.hpp"
+#include "training/hash.hpp"
+#include "common/json_file.hpp"
 #include "tiny_model.hpp"
 
 using namespace llama;

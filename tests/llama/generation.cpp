@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "text/byte_tokenizer.hpp"
-#include "generation.hpp"
-#include "model.hpp"
+#include "model/generation.hpp"
+#include "model/model.hpp"
 
 using llama::byte_tokenizer;
 using llama::index_t;

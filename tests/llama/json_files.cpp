@@ -2,9 +2,9 @@
 
 #include <sbora/io/errors.hpp>
 
-#include "json_file.hpp"
+#include "common/json_file.hpp"
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 #include "io/temporary_directory.hpp"
 #include "support/catch.hpp"
 #include "support/message.hpp"

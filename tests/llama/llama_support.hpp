@@ -6,7 +6,7 @@
 #include <fstream>
 #include <string>
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 
 namespace llama_test {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "decoder.hpp"
-#include "input_error.hpp"
+#include "model/decoder.hpp"
+#include "common/error.hpp"
 #include "tiny_model.hpp"
 
 using namespace llama;

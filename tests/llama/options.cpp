@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "input_error.hpp"
-#include "options.hpp"
+#include "common/error.hpp"
+#include "program/options.hpp"
 
 namespace {
 

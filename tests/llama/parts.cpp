@@ -5,11 +5,11 @@
 
 #include <sbora/core/random.hpp>
 
-#include "attention.hpp"
-#include "loss.hpp"
-#include "rms_norm.hpp"
-#include "rotary.hpp"
-#include "swiglu.hpp"
+#include "model/attention.hpp"
+#include "model/loss.hpp"
+#include "model/rms_norm.hpp"
+#include "model/rotary.hpp"
+#include "model/swiglu.hpp"
 
 // Gradients against central differences in double: at a step of 1e-5 those are off by about 1e-10 from
 // truncation and 1e-11 from rounding, for values and derivatives of about 1.

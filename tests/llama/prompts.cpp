@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <string>
 
-#include "batch.hpp"
+#include "model/batch.hpp"
 #include "bracketing_tokenizer.hpp"
 #include "text/byte_tokenizer.hpp"
 #include "llama_support.hpp"
-#include "plain_rows.hpp"
-#include "prompt.hpp"
+#include "data/plain_rows.hpp"
+#include "data/prompt.hpp"
 
 using llama::byte_tokenizer;
 using llama::example;

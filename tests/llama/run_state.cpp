@@ -7,8 +7,8 @@
 
 #include <sbora/io/safetensors_writer.hpp>
 
-#include "input_error.hpp"
-#include "run_state.hpp"
+#include "common/error.hpp"
+#include "training/run_state.hpp"
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include <sbora/core/random.hpp>
 
-#include "model.hpp"
+#include "model/model.hpp"
 
 namespace llama::test {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "text/byte_tokenizer.hpp"
-#include "json_file.hpp"
+#include "common/json_file.hpp"
 #include "llama_support.hpp"
 #include "text/tokenizer.hpp"
 #include "text/utf8.hpp"

@@ -11,13 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <sbora/io/errors.hpp>
 
-#include "batch_source.hpp"
-#include "format.hpp"
-#include "metrics.hpp"
-#include "plot.hpp"
-#include "progress.hpp"
-#include "step_plan.hpp"
-#include "stop_signal.hpp"
+#include "data/batch_source.hpp"
+#include "common/format.hpp"
+#include "training/metrics.hpp"
+#include "training/plot.hpp"
+#include "common/progress.hpp"
+#include "training/step_plan.hpp"
+#include "training/stop_signal.hpp"
 
 namespace {
 

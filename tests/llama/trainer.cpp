@@ -13,11 +13,11 @@
 
 #include <sbora/io/safetensors.hpp>
 
-#include "decoder.hpp"
-#include "generation.hpp"
-#include "input_error.hpp"
-#include "text_windows.hpp"
-#include "trainer.hpp"
+#include "model/decoder.hpp"
+#include "model/generation.hpp"
+#include "common/error.hpp"
+#include "data/text_windows.hpp"
+#include "training/trainer.hpp"
 
 namespace {
 

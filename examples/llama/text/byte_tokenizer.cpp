@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "text/byte_alphabet.hpp"
-#include "json_file.hpp"
+#include "common/json_file.hpp"
 
 namespace llama {
 

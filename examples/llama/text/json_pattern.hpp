@@ -4,7 +4,7 @@
 #include <string_view>
 #include <variant>
 
-#include "json_fields.hpp"
+#include "common/json_fields.hpp"
 #include "text/unicode.hpp"
 
 namespace llama {

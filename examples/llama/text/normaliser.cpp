@@ -3,7 +3,7 @@
 #include <map>
 #include <memory>
 
-#include "json_fields.hpp"
+#include "common/json_fields.hpp"
 #include "text/byte_alphabet.hpp"
 #include "text/json_pattern.hpp"
 #include "text/unicode.hpp"

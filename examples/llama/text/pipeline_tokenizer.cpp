@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "json_fields.hpp"
+#include "common/json_fields.hpp"
 #include "text/utf8.hpp"
 
 namespace llama {

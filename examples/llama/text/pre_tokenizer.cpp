@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "json_fields.hpp"
+#include "common/json_fields.hpp"
 #include "text/byte_alphabet.hpp"
 #include "text/json_pattern.hpp"
 #include "text/unicode.hpp"

@@ -1,12 +1,12 @@
 #include "text/sentencepiece_model.hpp"
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 
 #ifdef LLAMA_HAS_SENTENCEPIECE
 
 #include <sentencepiece_processor.h>
 
-#include "json_file.hpp"
+#include "common/json_file.hpp"
 
 namespace llama {
 

@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 
-#include "json_fields.hpp"
-#include "json_file.hpp"
+#include "common/json_fields.hpp"
+#include "common/json_file.hpp"
 
 namespace llama {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "matrix.hpp"
+#include "common/matrix.hpp"
 
 namespace llama {
 

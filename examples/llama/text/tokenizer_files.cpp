@@ -4,8 +4,8 @@
 #include <string_view>
 #include <utility>
 
-#include "json_fields.hpp"
-#include "json_file.hpp"
+#include "common/json_fields.hpp"
+#include "common/json_file.hpp"
 #include "text/bpe.hpp"
 #include "text/pipeline_tokenizer.hpp"
 #include "text/sentencepiece_model.hpp"

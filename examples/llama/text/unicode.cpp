@@ -1,6 +1,6 @@
 #include "text/unicode.hpp"
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 
 #ifdef LLAMA_HAS_ICU
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "json_fields.hpp"
+#include "common/json_fields.hpp"
 #include "text/utf8.hpp"
 
 namespace llama {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 
 namespace llama {
 

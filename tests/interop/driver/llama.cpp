@@ -7,12 +7,12 @@
 
 #include <sbora/sbora.hpp>
 
-#include "batch_source.hpp"
+#include "data/batch_source.hpp"
 #include "commands.hpp"
 #include "files.hpp"
-#include "metrics.hpp"
-#include "model.hpp"
-#include "trainer.hpp"
+#include "training/metrics.hpp"
+#include "model/model.hpp"
+#include "training/trainer.hpp"
 
 namespace interop {
 namespace {

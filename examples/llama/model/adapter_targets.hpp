@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/adapter_plan.hpp"
+#include "model/config.hpp"
+
+namespace llama {
+
+/// The linear layers of a block, in the order of block::linear_layer.
+inline constexpr const char* linear_names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                               "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                               "mlp.down_proj"};
+
+/// "sbora_fa" and the like, as --adapter_name has it.
+const char* method_name(adapter_method method);
+
+/// A linear layer that gets an adapter; number: counted through all blocks.
+struct adapted_layer {
+  index_t number;
+  std::string name;
+  index_t d_out, d_in;
+  std::size_t parameters;
+};
+
+/// Those that a plan chooses, known from the configuration alone. Errors: input_error for options that are out of
+/// range, a target module that the model doesn't have, a rank that is larger than a layer.
+std::vector<adapted_layer> adapted_layers(const model_config& config, const adapter_plan& plan);
+
+/// Of all of them.
+std::size_t parameter_count(const std::vector<adapted_layer>& layers);
+
+}  // namespace llama

@@ -1,0 +1,217 @@
+#include "model/config.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "common/error.hpp"
+#include "common/json_fields.hpp"
+#include "common/json_file.hpp"
+
+namespace llama {
+namespace {
+
+using nlohmann::json;
+using fields = json_fields;
+
+std::vector<std::int32_t> token_ids(fields& config, const char* name) {
+  const json* const value = config.find(name);
+  if (!value) return {};
+  const json list = value->is_array() ? *value : json::array({*value});
+  std::vector<std::int32_t> ids;
+  for (const json& id : list) {
+    if (!id.is_number_integer()) config.fail(std::string(name) + " = " + value->dump() + ", expected token ids");
+    if (id.get<std::int64_t>() >= 0) ids.push_back(id.get<std::int32_t>());  // some write -1 for none
+  }
+  return ids;
+}
+
+std::optional<std::int32_t> token_id(fields& config, const char* name) {
+  const auto ids = token_ids(config, name);
+  return ids.empty() ? std::nullopt : std::optional(ids.front());
+}
+
+/// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as there.
+void read_rope(fields& config, const std::string& where, model_config& result) {
+  result.rope_theta = config.number("rope_theta", 10000);
+  config.require("partial_rotary_factor", 1.0);
+  config.require("rope_interleaved", false);
+  const json* const outer_length = config.find("original_max_position_embeddings");
+  const json* const scaling = config.find("rope_scaling");
+  const json* const parameters = config.find("rope_parameters");
+  const bool scaled = scaling && !scaling->empty();
+  if (!scaled && !parameters) return;
+  fields rope(scaled ? *scaling : *parameters, where + (scaled ? ": rope_scaling" : ": rope_parameters"));
+  const std::string type = rope.text("rope_type", rope.text("type", "default").c_str());
+  result.rope_theta = rope.number("rope_theta", result.rope_theta);
+  rope.require("partial_rotary_factor", 1.0);
+  rope.ignore({"original_max_position_embeddings"});  // of use to llama3's scaling alone
+  if (type == "llama3") {
+    // As transformers: a length beside the object is the one that counts, and without any the model's own.
+    const double length =
+        rope.number("original_max_position_embeddings", static_cast<double>(result.max_position_embeddings));
+    result.scaling =
+        rope_scaling{rope.number("factor"), rope.number("low_freq_factor"), rope.number("high_freq_factor"),
+                     outer_length ? config.number("original_max_position_embeddings") : length};
+    if (!(result.scaling->high_freq_factor > result.scaling->low_freq_factor)) {
+      rope.fail("high_freq_factor must be above low_freq_factor");
+    }
+  } else if (type != "default") {
+    rope.fail("rope_type \"" + type + "\" is not supported, only \"default\" and \"llama3\"");
+  }
+  rope.refuse_others();
+}
+
+/// What would make this another computation than LlamaForCausalLM's of transformers 5, or does so in other programs.
+/// Everything else that isn't read changes nothing there.
+void refuse_other_computations(fields& config) {
+  config.require("model_type", "llama");
+  const json* const architectures = config.find("architectures");
+  if (architectures && *architectures != json::array({"LLaMAForCausalLM"})) {  // of the first conversions
+    config.require("architectures", json::array({"LlamaForCausalLM"}));
+  }
+  if (!config.find("model_type") && !architectures) {
+    config.fail("neither model_type nor architectures says that this is a LlamaForCausalLM");
+  }
+  if (config.text("hidden_act", "silu") != "swish") config.require("hidden_act", "silu");  // two names of one function
+  config.require("attention_bias", false);
+  config.require("mlp_bias", false);
+  config.require("attention_dropout", 0.0);
+  config.require("is_causal", true);
+  if (const json* const layers = config.find("per_layer_config"); layers && !layers->empty()) {
+    config.fail("per_layer_config is not supported, as all layers are alike here");
+  }
+  if (const json* const types = config.find("layer_types")) {
+    for (const json& type : *types) {
+      if (type == "full_attention") continue;
+      config.fail("layer_types has " + type.dump() + ", only \"full_attention\" is supported");
+    }
+  }
+  const json* const window = config.find("sliding_window");
+  if (window && config.flag("use_sliding_window", true)) {
+    config.fail("sliding_window = " + window->dump() +
+                " is not supported; null says that attention goes back to the beginning");
+  }
+}
+
+/// Its other settings are with each tensor. Errors: input_error for a method other than bitsandbytes.
+void check_quantization(fields& config, const std::string& where) {
+  const json* const value = config.find("quantization_config");
+  if (!value) return;
+  fields quantization(*value, where + ": quantization_config");
+  const std::string method = quantization.text("quant_method", "bitsandbytes");
+  if (method != "bitsandbytes") {
+    quantization.fail("quant_method \"" + method + "\" is not supported, only \"bitsandbytes\"");
+  }
+}
+
+}  // namespace
+
+model_config read_config(const std::filesystem::path& file) {
+  const json object = read_json(file);
+  const std::string where = file.string();
+  fields config(object, where);
+
+  refuse_other_computations(config);
+  model_config result;
+  result.vocab_size = config.count("vocab_size");
+  result.hidden_size = config.count("hidden_size");
+  result.intermediate_size = config.count("intermediate_size");
+  result.num_hidden_layers = config.count("num_hidden_layers");
+  result.num_attention_heads = config.count("num_attention_heads");
+  result.num_key_value_heads = config.count("num_key_value_heads", result.num_attention_heads);
+  if (!config.find("head_dim") && result.hidden_size % result.num_attention_heads != 0) {
+    config.fail("hidden_size = " + std::to_string(result.hidden_size) +
+                " is not a multiple of num_attention_heads = " + std::to_string(result.num_attention_heads));
+  }
+  result.head_dim = config.count("head_dim", std::max<index_t>(1, result.hidden_size / result.num_attention_heads));
+  result.max_position_embeddings = config.count("max_position_embeddings", 2048);
+  result.rms_norm_eps = config.number("rms_norm_eps", 1e-6);
+  result.tie_word_embeddings = config.flag("tie_word_embeddings", false);
+  result.bos_token_id = token_id(config, "bos_token_id");
+  result.pad_token_id = token_id(config, "pad_token_id");
+  result.eos_token_ids = token_ids(config, "eos_token_id");
+  read_rope(config, where, result);
+  check_quantization(config, where);
+
+  // What transformers writes for every model; other fields are worth a word.
+  config.ignore({"_name_or_path",
+                 "transformers_version",
+                 "torch_dtype",
+                 "dtype",
+                 "use_cache",
+                 "initializer_range",
+                 "pretraining_tp",
+                 "tokenizer_class",
+                 "is_encoder_decoder",
+                 "is_decoder",
+                 "add_cross_attention",
+                 "output_attentions",
+                 "output_hidden_states",
+                 "return_dict",
+                 "id2label",
+                 "label2id",
+                 "num_labels",
+                 "problem_type",
+                 "pruned_heads",
+                 "chunk_size_feed_forward",
+                 "_attn_implementation_autoset",
+                 "max_sequence_length",
+                 "unk_token_id"});
+  result.unread_fields = config.others();
+  try {
+    check_config(result);
+  } catch (const input_error& error) {
+    config.fail(error.what());
+  }
+  return result;
+}
+
+void check_config(const model_config& config) {
+  const auto require = [](bool holds, const std::string& message) {
+    if (!holds) throw input_error(message);
+  };
+  const auto text = [](index_t n) { return std::to_string(n); };
+  for (const index_t size :
+       {config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers,
+        config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.max_position_embeddings}) {
+    require(size >= 1, "a model's sizes must be at least 1");
+  }
+  require(config.num_attention_heads % config.num_key_value_heads == 0,
+          "num_attention_heads = " + text(config.num_attention_heads) +
+              " is not a multiple of num_key_value_heads = " + text(config.num_key_value_heads));
+  require(config.head_dim % 2 == 0, "head_dim = " + text(config.head_dim) + " is odd");
+}
+
+std::string config_text(const model_config& config, const std::string& dtype) {
+  json text = {{"architectures", {"LlamaForCausalLM"}},
+               {"model_type", "llama"},
+               {"hidden_act", "silu"},
+               {"attention_bias", false},
+               {"mlp_bias", false},
+               {"torch_dtype", dtype},
+               {"vocab_size", config.vocab_size},
+               {"hidden_size", config.hidden_size},
+               {"intermediate_size", config.intermediate_size},
+               {"num_hidden_layers", config.num_hidden_layers},
+               {"num_attention_heads", config.num_attention_heads},
+               {"num_key_value_heads", config.num_key_value_heads},
+               {"head_dim", config.head_dim},
+               {"max_position_embeddings", config.max_position_embeddings},
+               {"rms_norm_eps", config.rms_norm_eps},
+               {"rope_theta", config.rope_theta},
+               {"tie_word_embeddings", config.tie_word_embeddings}};
+  if (config.scaling) {
+    text["rope_scaling"] = {
+        {"rope_type", "llama3"},
+        {"factor", config.scaling->factor},
+        {"low_freq_factor", config.scaling->low_freq_factor},
+        {"high_freq_factor", config.scaling->high_freq_factor},
+        {"original_max_position_embeddings", index_t(config.scaling->original_max_position_embeddings)}};
+  }
+  if (config.bos_token_id) text["bos_token_id"] = *config.bos_token_id;
+  if (config.pad_token_id) text["pad_token_id"] = *config.pad_token_id;
+  if (config.eos_token_ids.size() == 1) text["eos_token_id"] = config.eos_token_ids.front();
+  if (config.eos_token_ids.size() > 1) text["eos_token_id"] = config.eos_token_ids;
+  return text.dump(2) + "\n";
+}
+
+}  // namespace llama

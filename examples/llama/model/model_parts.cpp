@@ -1,0 +1,204 @@
+#include "model/model_parts.hpp"
+
+#include <cmath>
+
+#include <sbora/io/model_adapter.hpp>
+#include <sbora/regions/sample.hpp>
+
+#include "model/adapter_targets.hpp"
+#include "common/error.hpp"
+
+namespace llama {
+namespace {
+
+/// Uses of sbora::module_seed, which is a function of the plan's seed and a module's name. The first two are
+/// sbora's own, so that regions are those of sbora::make_adapter.
+enum seed_use : std::uint32_t { region_seed = 0, dropout_seed = 1, start_seed = 2 };
+
+/// As the LoRA authors' code and PEFT start: A uniform in +-1/sqrt(d_in).
+void start_lora(std::span<float> a, index_t d_in, std::uint64_t seed) {
+  sbora::random_stream random(seed);
+  const double bound = 1 / std::sqrt(static_cast<double>(d_in));
+  for (float& value : a) value = static_cast<float>((2 * random.uniform() - 1) * bound);
+}
+
+}  // namespace
+
+model_parts::model_parts(const model_config& config_, std::shared_ptr<tensor_source> source_,
+                         const load_options& options, thread_pool& pool)
+    : config(config_), source(std::move(source_)), embedding(load_dense(*source, "model.embed_tokens.weight")) {
+  weight_bytes = embedding.bytes;
+  for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    std::vector<projection> linears;
+    for (const char* const name : linear_names) {
+      linears.emplace_back(prefix + name, load_linear(*source, prefix + name + ".weight", options, pool));
+      weight_bytes += linears.back().weight().bytes;
+    }
+    blocks.emplace_back(std::move(linears), load_gain(prefix + "input_layernorm.weight"),
+                        load_gain(prefix + "post_attention_layernorm.weight"));
+    if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
+  }
+  frozen_weight output = config.tie_word_embeddings ? embedding : load_dense(*source, "lm_head.weight");
+  if (!config.tie_word_embeddings) weight_bytes += output.bytes;
+  top = std::make_unique<head>(std::move(output), load_gain("model.norm.weight"));
+  inputs.resize(blocks.size() + 1);
+  kept.resize(blocks.size());
+}
+
+norm_gain model_parts::load_gain(const std::string& name) {
+  const sbora::tensor_view* const tensor = source->find(name);
+  if (tensor && tensor->type == sbora::dtype::f32 && tensor->is_aligned<float>()) {
+    return {tensor->values<float>()};
+  }
+  gains.push_back(load_vector(*source, name));
+  return {gains.back()};
+}
+
+projection& model_parts::linear(index_t number) {
+  constexpr index_t count = block::linear_count;
+  return blocks[static_cast<std::size_t>(number / count)].linears()[static_cast<std::size_t>(number % count)];
+}
+
+void model_parts::attach(const adapter_plan& with, const std::vector<sbora::region>* regions) {
+  const std::vector<adapted_layer> adapted = adapted_layers(config, with);
+  if (regions && regions->size() != adapted.size()) {
+    throw input_error("regions for " + std::to_string(regions->size()) + " modules, " + std::to_string(adapted.size()) +
+                      " are adapted");
+  }
+  const std::size_t size = parameter_count(adapted);
+  std::vector<float> new_parameters(size, 0.0f);
+  std::vector<float> new_gradient(size, 0.0f);
+  std::vector<adapter_slot> new_slots;
+  for (block& each : blocks) {
+    for (projection& layer : each.linears()) {
+      layer.remove_adapter();
+      layer.train_weight({});
+    }
+    each.attention_norm().gradient = each.mlp_norm().gradient = {};
+  }
+  top->train_weight({});
+  top->norm().gradient = embedding_gradient = {};
+
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < adapted.size(); ++i) {
+    projection& layer = linear(adapted[i].number);
+    const std::size_t count = adapted[i].parameters;
+    const std::span<float> own = std::span(new_parameters).subspan(offset, count);
+    const std::span<float> own_gradient = std::span(new_gradient).subspan(offset, count);
+    const sbora::adapter_options options{.alpha = with.alpha,
+                                         .rslora = with.rslora,
+                                         .dropout = with.dropout,
+                                         .dropout_seed = sbora::module_seed(with.seed, layer.name(), dropout_seed)};
+    adapter_slot slot{layer.name(), with.method, layer.d_out(), layer.d_in(), with.rank, nullptr, {}, {}, offset};
+    if (with.method == adapter_method::lora) {
+      slot.a = own.first(static_cast<std::size_t>(with.rank * layer.d_in()));
+      slot.b = own.subspan(slot.a.size());
+      start_lora(slot.a, layer.d_in(), sbora::module_seed(with.seed, layer.name(), start_seed));
+      layer.attach_lora(with.rank, options, own, own_gradient);
+    } else {
+      const bool is_fa = with.method == adapter_method::sbora_fa;
+      sbora::region target = regions ? (*regions)[i]
+                                     : sbora::sample_region(is_fa ? layer.d_in() : layer.d_out(), with.rank,
+                                                            sbora::module_seed(with.seed, layer.name(), region_seed));
+      layer.attach_sbora(with.method, std::move(target), options, own, own_gradient);
+      slot.target = layer.target();
+      (is_fa ? slot.b : slot.a) = own;
+    }
+    new_slots.push_back(std::move(slot));
+    offset += count;
+  }
+  plan = with;
+  slots = std::move(new_slots);
+  adapter_parameters = std::move(new_parameters);
+  gradient = std::move(new_gradient);
+  parameters = adapter_parameters;
+}
+
+void model_parts::train_all_weights() {
+  const auto flat = std::dynamic_pointer_cast<flat_tensors>(source);
+  if (!flat) throw input_error("only a model in memory can be trained as a whole");
+  attach({}, nullptr);
+  gradient.assign(flat->all().size(), 0.0f);
+  const auto gradient_of = [&](const std::string& name) { return flat->part(name, gradient); };
+  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+    for (projection& each : blocks[layer].linears()) each.train_weight(gradient_of(each.name() + ".weight"));
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    blocks[layer].attention_norm().gradient = gradient_of(prefix + "input_layernorm.weight");
+    blocks[layer].mlp_norm().gradient = gradient_of(prefix + "post_attention_layernorm.weight");
+  }
+  embedding_gradient = gradient_of("model.embed_tokens.weight");
+  top->train_weight(config.tie_word_embeddings ? embedding_gradient : gradient_of("lm_head.weight"));
+  top->norm().gradient = gradient_of("model.norm.weight");
+  parameters = flat->all();
+}
+
+index_t model_parts::longest(const packed_tokens& tokens) {
+  index_t longest = 0;
+  for (const token_range& sequence : tokens.sequences) longest = std::max(longest, sequence.length);
+  return longest;
+}
+
+void model_parts::embed(std::span<const std::int32_t> ids, index_t positions, matrix& x, thread_pool& pool) {
+  rotary.extend(config, positions);
+  lookup(embedding, ids, x, pool);
+}
+
+loss_sum model_parts::forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config.vocab_size);
+  const std::vector<target> targets = targets_of(batch, tokens, config.vocab_size);
+  if (targets.empty()) return {};
+  const block_context with = context(pool);
+  const auto activations = [&](std::size_t layer) -> block_activations& { return kept[checkpointing ? 0 : layer]; };
+  embed(tokens.ids, longest(tokens), inputs[0], pool);
+  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+    blocks[layer].forward(inputs[layer], &inputs[layer + 1], tokens, pass::train, activations(layer), with);
+  }
+  const loss_sum loss = top->loss(inputs.back(), targets, gradient_scale, &dhidden, with);
+  for (std::size_t layer = blocks.size(); layer-- > 0;) {
+    // The last block's are still there.
+    if (checkpointing && layer + 1 < blocks.size()) {
+      blocks[layer].forward(inputs[layer], nullptr, tokens, pass::train, kept[0], with);
+    }
+    const bool needs_dx = layer > 0 || !embedding_gradient.empty();
+    blocks[layer].backward(inputs[layer], dhidden, tokens, activations(layer), needs_dx, with);
+  }
+  if (!embedding_gradient.empty()) add_embedding_gradient(tokens, pool);
+  return loss;
+}
+
+void model_parts::add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool) {
+  Eigen::Map<matrix> sum(embedding_gradient.data(), config.vocab_size, config.hidden_size);
+  // Cut by features: tokens may be the same, and the order of sums is part of the result.
+  for_row_blocks(
+      config.hidden_size, pool,
+      [&](index_t first, index_t count) {
+        for (index_t token = 0; token < tokens.count(); ++token) {
+          sum.row(tokens.ids[static_cast<std::size_t>(token)]).segment(first, count) +=
+              dhidden.row(token).segment(first, count);
+        }
+      },
+      128);
+}
+
+loss_sum model_parts::evaluate(const token_batch& batch, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config.vocab_size);
+  const std::vector<target> targets = targets_of(batch, tokens, config.vocab_size);
+  if (targets.empty()) return {};
+  run_blocks(tokens, inputs[0], pool, [](std::size_t) {});
+  return top->loss(inputs[0], targets, 0, nullptr, context(pool));
+}
+
+matrix model_parts::logits(const token_batch& batch, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config.vocab_size);
+  run_blocks(tokens, inputs[0], pool, [](std::size_t) {});
+  std::vector<index_t> all(tokens.rows.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<index_t>(i);
+  matrix packed;
+  top->logits(inputs[0], all, packed, context(pool));
+  matrix padded = matrix::Zero(batch.sequences * batch.length, config.vocab_size);
+  for (std::size_t i = 0; i < all.size(); ++i) padded.row(tokens.rows[i]) = packed.row(all[i]);
+  return padded;
+}
+
+}  // namespace llama

@@ -1,0 +1,124 @@
+#include "model/projection.hpp"
+
+#include <sbora/layers/linear.hpp>
+
+namespace llama {
+namespace {
+
+/// f with an sbora::linear over the weight, whatever it is kept as. A layer is a view: making one costs nothing.
+template <class Function>
+void with_linear(const weight_source& weight, Function f) {
+  std::visit([&](const auto& view) { f(sbora::linear(view)); }, weight);
+}
+
+}  // namespace
+
+index_t projection::parameter_count(adapter_method method, index_t rank) const {
+  switch (method) {
+    case adapter_method::sbora_fa: return d_out() * rank;
+    case adapter_method::sbora_fb: return rank * d_in();
+    case adapter_method::lora: return lora::parameter_count(d_out(), d_in(), rank);
+    case adapter_method::none: break;
+  }
+  return 0;
+}
+
+void projection::attach_sbora(adapter_method method, sbora::region target, const sbora::adapter_options& options,
+                              std::span<float> parameters, std::span<float> gradient) {
+  if (method == adapter_method::sbora_fa) {
+    adapter_.emplace<fa>(fa{{d_out(), d_in(), std::move(target), options, parameters, gradient}, {}});
+  } else {
+    adapter_.emplace<fb>(fb{{d_out(), d_in(), std::move(target), options, parameters, gradient}, {}});
+  }
+}
+
+void projection::attach_lora(index_t rank, const sbora::adapter_options& options, std::span<float> parameters,
+                             std::span<float> gradient) {
+  adapter_.emplace<lora>(d_out(), d_in(), rank, options, parameters, gradient);
+}
+
+const sbora::region* projection::target() const {
+  if (const auto* const with = std::get_if<fa>(&adapter_)) return &with->adapter.target();
+  if (const auto* const with = std::get_if<fb>(&adapter_)) return &with->adapter.target();
+  return nullptr;
+}
+
+bool projection::needs_input() const {
+  return !weight_gradient_.empty() || std::holds_alternative<fb>(adapter_) || std::holds_alternative<lora>(adapter_);
+}
+
+void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace& memory, thread_pool& pool) {
+  y.resize(x.rows(), d_out());
+  with_linear(weight_.source, [&](const auto& linear) {
+    const auto with_sbora = [&](auto& with) {
+      if (what == pass::evaluate) {
+        linear.forward(x, y, std::as_const(with.adapter), memory, pool);
+      } else {
+        with.adapter.set_dropout_step(step_);
+        linear.forward(x, y, with.adapter, with.saved, memory, pool);
+      }
+    };
+    if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
+    else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
+    else linear.forward(x, y, memory, pool);
+  });
+  if (auto* const with = std::get_if<lora>(&adapter_)) {
+    if (what == pass::evaluate) with->add_to(x, y, memory, pool);
+    else with->add_to(x, y, step_, memory, pool);
+  }
+}
+
+void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory, thread_pool& pool) {
+  if (!weight_gradient_.empty()) add_weight_gradient(dy, x, weight_gradient_, pool);
+  if (dx) dx->resize(dy.rows(), d_in());
+  if (auto* const with = std::get_if<fb>(&adapter_)) {
+    with->saved.refer_to({x.data(), x.rows(), x.cols()}, with->saved.dropout_step());
+  }
+  with_linear(weight_.source, [&](const auto& linear) {
+    const auto with_sbora = [&](auto& with) {
+      if (dx) linear.backward(dy, *dx, with.adapter, with.saved, memory, pool);
+      else linear.backward(dy, sbora::no_dx, with.adapter, with.saved, memory, pool);
+    };
+    if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
+    else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
+    else if (dx) linear.backward(dy, *dx, memory, pool);
+  });
+  if (auto* const with = std::get_if<lora>(&adapter_)) with->backward(x, dy, dx, memory, pool);
+}
+
+std::size_t projection::saved_bytes() const {
+  if (const auto* const with = std::get_if<lora>(&adapter_)) return with->saved_bytes();
+  if (const auto* const with = std::get_if<fa>(&adapter_)) {
+    return sizeof(float) * static_cast<std::size_t>(with->saved.tokens() * with->saved.rank());
+  }
+  return 0;
+}
+
+void multiply(const Eigen::Ref<const matrix>& x, const weight_source& weight, matrix& y, sbora::workspace& memory,
+              thread_pool& pool) {
+  with_linear(weight, [&](const auto& linear) {
+    y.resize(x.rows(), linear.d_out());
+    linear.forward(x, y, memory, pool);
+  });
+}
+
+void multiply_back(const Eigen::Ref<const matrix>& dy, const weight_source& weight, matrix& dx,
+                   sbora::workspace& memory, thread_pool& pool) {
+  with_linear(weight, [&](const auto& linear) {
+    dx.resize(dy.rows(), linear.d_in());
+    linear.backward(dy, dx, memory, pool);
+  });
+}
+
+void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,
+                         thread_pool& pool) {
+  Eigen::Map<matrix> sum(gradient.data(), dy.cols(), x.cols());
+  for_row_blocks(
+      dy.cols(), pool,
+      [&](index_t first, index_t count) {
+        sum.middleRows(first, count).noalias() += dy.middleCols(first, count).transpose() * x;
+      },
+      64);
+}
+
+}  // namespace llama

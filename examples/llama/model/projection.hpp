@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+
+#include <sbora/adapters/adapter.hpp>
+#include <sbora/core/workspace.hpp>
+
+#include "model/adapter_plan.hpp"
+#include "model/lora.hpp"
+#include "weights/weight.hpp"
+
+namespace llama {
+
+enum class pass { train, evaluate };
+
+/// A linear layer of the transformer, y = x W^T: frozen, with an adapter on it where it has one, or (in
+/// pre-training) with its own weight trained. All of sbora that a trainer has to know is in here.
+class projection {
+ public:
+  projection(std::string name, frozen_weight weight) : name_(std::move(name)), weight_(std::move(weight)) {}
+
+  const std::string& name() const { return name_; }
+  const frozen_weight& weight() const { return weight_; }
+  index_t d_out() const { return weight_.d_out(); }
+  index_t d_in() const { return weight_.d_in(); }
+
+  /// Parameters that an adapter of this method and rank has here.
+  index_t parameter_count(adapter_method method, index_t rank) const;
+
+  void remove_adapter() { adapter_ = std::monostate{}; }
+  /// Parameters and gradient keep their values.
+  void attach_sbora(adapter_method method, sbora::region target, const sbora::adapter_options& options,
+                    std::span<float> parameters, std::span<float> gradient);
+  void attach_lora(index_t rank, const sbora::adapter_options& options, std::span<float> parameters,
+                   std::span<float> gradient);
+  /// Null for another kind.
+  const sbora::region* target() const;
+
+  /// Trains the weight itself: backward adds to this gradient, d_out x d_in. Empty: frozen.
+  void train_weight(std::span<float> gradient) { weight_gradient_ = gradient; }
+
+  bool is_trained() const { return !weight_gradient_.empty() || !std::holds_alternative<std::monostate>(adapter_); }
+  /// Whether the backward takes the forward's input. FA has kept what it needs of it, rank numbers a token.
+  bool needs_input() const;
+
+  void set_training_step(std::uint64_t step) { step_ = step; }
+
+  void forward(const matrix& x, matrix& y, pass what, sbora::workspace& memory, thread_pool& pool);
+  /// After forward(pass::train): the gradient of what is trained, and dx unless null. x: the forward's
+  /// input where that is needed, else anything.
+  void backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory, thread_pool& pool);
+
+  /// Bytes that the adapter keeps between forward and backward.
+  std::size_t saved_bytes() const;
+
+ private:
+  struct fa {
+    sbora::fa_adapter<float> adapter;
+    sbora::fa_saved<float> saved;
+  };
+  struct fb {
+    sbora::fb_adapter<float> adapter;
+    sbora::fb_saved<float> saved;
+  };
+
+  std::string name_;
+  frozen_weight weight_;
+  std::variant<std::monostate, fa, fb, lora> adapter_;
+  std::span<float> weight_gradient_;
+  std::uint64_t step_ = 0;
+};
+
+/// y = x W^T, for a weight without adapters.
+void multiply(const Eigen::Ref<const matrix>& x, const weight_source& weight, matrix& y, sbora::workspace& memory,
+              thread_pool& pool);
+/// dx = dy W.
+void multiply_back(const Eigen::Ref<const matrix>& dy, const weight_source& weight, matrix& dx,
+                   sbora::workspace& memory, thread_pool& pool);
+/// gradient += dy^T x, cut by its rows so that every sum over tokens has one order.
+void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,
+                         thread_pool& pool);
+
+}  // namespace llama

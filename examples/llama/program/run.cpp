@@ -1,0 +1,170 @@
+#include "program/run.hpp"
+
+#include <algorithm>
+#include <iostream>
+
+#include <sbora/kernels/dispatch.hpp>
+
+#include "model/adapter_targets.hpp"
+#include "model/decoder.hpp"
+#include "data/evaluation.hpp"
+#include "data/example_batches.hpp"
+#include "program/fine_tune.hpp"
+#include "training/fingerprint.hpp"
+#include "common/format.hpp"
+#include "model/generation.hpp"
+#include "common/error.hpp"
+#include "common/json_file.hpp"
+#include "common/memory.hpp"
+#include "common/progress.hpp"
+#include "program/report.hpp"
+
+namespace llama {
+
+namespace {
+
+adapter_plan plan_of(const options& set) {
+  const auto method = set.adapter_name == "lora"       ? adapter_method::lora
+                      : set.adapter_name == "sbora_fb" ? adapter_method::sbora_fb
+                                                       : adapter_method::sbora_fa;
+  return {.method = method,
+          .rank = set.lora_r,
+          .alpha = set.lora_alpha,
+          .dropout = set.lora_dropout,
+          .rslora = false,
+          .target_modules = set.target_modules,
+          .seed = set.seed};
+}
+
+/// One fine-tuning from the checkpoint to the evaluated adapter.
+class fine_tuning_run {
+ public:
+  explicit fine_tuning_run(const session& with)
+      : with_(with), set_(with.set), config_(read_config(std::filesystem::path(set_.base_model) / "config.json")) {
+    check_folder("--output_dir", set_.output_dir);
+    refuse_unfinished(set_, set_.output_dir);
+    check_before_work();
+    for (const std::string& file : set_.eval_files) add_test(read_test_file(file));
+    tokenizer_ = make_tokenizer(set_.base_model);
+    data_ = load_dataset(set_.data_path, tokenizer_.get(),
+                         {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
+    split_ = split_data(std::ssize(data_.examples), set_.val_set_size, set_.seed);
+    check_scored(data_, split_);
+    prepare_folder("--output_dir", set_.output_dir);  // nothing is written before all that can be checked has been
+  }
+
+  int run() {
+    model net = load();
+    const adapter_plan plan = plan_of(set_);
+    net.attach(plan);
+    net.set_gradient_checkpointing(set_.use_gradient_checkpointing);
+
+    const example_batches training(data_, split_.training, set_.micro_batch_size, example_batches::order::shuffled,
+                                   set_.seed);
+    const example_batches validation(data_, split_.validation, set_.micro_batch_size, example_batches::order::as_given);
+    const fine_tuning job{
+        .phase = name_of(plan),
+        .data = training,
+        .validation = split_.validation.empty() ? nullptr : &validation,
+        .output = set_.output_dir,
+        .base_model = set_.base_model,
+        .decisive = decisive_options(set_, plan, fingerprint_of(set_.base_model), fingerprint_of(data_))};
+    introduce(net, job);
+    const training_result trained = fine_tune(net, job, with_);
+    if (trained.signal != 0) {
+      say(format("stopped after step %td; go on with the same options and --resume_from_checkpoint auto\n",
+                 trained.steps));
+      return 128 + trained.signal;
+    }
+    conclude(net, trained);
+    return 0;
+  }
+
+ private:
+  /// What would otherwise show after minutes of tokenising and quantising.
+  void check_before_work() const {
+    check_model(set_.base_model, config_, load_options_of(set_));
+    static_cast<void>(adapted_layers(config_, plan_of(set_)));
+    const std::string& resumed = set_.resume_from_checkpoint;
+    if (!resumed.empty() && resumed != "auto") require_checkpoint(resumed);
+  }
+
+  /// Answers and results are kept under the file's name.
+  void add_test(test_file test) {
+    const bool again =
+        std::any_of(tests_.begin(), tests_.end(), [&](const test_file& other) { return other.name == test.name; });
+    if (again)
+      throw input_error("--eval_files: two files named " + test.name + ".json; results are told apart by name");
+    tests_.push_back(std::move(test));
+  }
+
+  model load() const {
+    progress shown("loading", 0, config_.num_hidden_layers, with_.processes.is_first() && set_.bits != 16);
+    load_options how = load_options_of(set_);
+    how.progress = [&shown](index_t done, index_t) { shown.update(done); };
+    return model::load(set_.base_model, how, with_.pool);
+  }
+
+  void introduce(model& net, const fine_tuning& job) const {
+    const step_plan steps = training_plan_of(set_, job).steps;
+    const memory_report memory = net.memory();
+    say(format("base model: %s, weights of %s\n", set_.base_model.c_str(), size_text(memory.weights).c_str()));
+    for (const std::string& note : tokenizer_->notes()) say("tokenizer: " + note + "\n");
+    for (const std::string& note : net.notes()) say("note: " + note + "\n");
+    say("data: " + data_.summary() + format(", %td of them for validation\n", std::ssize(split_.validation)));
+    say(format("%s on %zu layers: %zu trainable parameters\n", job.phase.c_str(), net.adapters().size(),
+               net.parameters().size()));
+    say(format("%td steps of %td sequences (%td x %td); instruction set %s, %d threads, %d process%s\n",
+               steps.total_steps(), set_.batch_size, set_.accumulation(), set_.micro_batch_size,
+               sbora::to_string(sbora::active_isa()), with_.pool.threads(), with_.processes.size(),
+               with_.processes.size() == 1 ? "" : "es"));
+  }
+
+  void conclude(model& net, const training_result& trained) {
+    std::string lines = format("result steps %td\nresult parameters %zu\nresult peak_bytes %zu\n", trained.steps,
+                               net.parameters().size(), peak_resident_bytes());
+    if (trained.own_steps > 0) {  // else it was resumed after its last
+      lines += format("result step_ms %.3f\nresult loss %.6f\n", 1e3 * trained.step_seconds, trained.last_loss);
+    }
+    if (trained.best_loss) {
+      lines += format("result eval_loss %.6f\nresult eval_step %td\n", *trained.best_loss, trained.best_step);
+    }
+    if (with_.processes.is_first()) {  // generation isn't shared out
+      for (const test_file& test : tests_) lines += answer(net, test);
+      write_file(std::filesystem::path(set_.output_dir) / "results.txt", lines);
+    }
+    say("adapter: " + set_.output_dir + "\n" + lines);
+  }
+
+  /// Generates the answers to a test file, saves them, and counts the right ones.
+  std::string answer(model& net, const test_file& test) const {
+    decoder generation(net, with_.pool);
+    progress shown("answers " + test.name, 0, std::ssize(test.rows));
+    evaluation_options how;
+    how.progress = [&shown](index_t done, index_t, index_t) { shown.update(done); };
+    const generator greedily = [&](const std::vector<token_ids>& prompts, index_t max_new_tokens) {
+      return generate(generation, prompts, max_new_tokens, tokenizer_->eos());
+    };
+    const evaluation result = evaluate_answers(test, *tokenizer_, greedily, how);
+    write_file(std::filesystem::path(set_.output_dir) / (test.name + ".answers.json"), evaluation_json(test, result));
+    return evaluation_lines(result, "");
+  }
+
+  void say(const std::string& text) const {
+    if (with_.processes.is_first()) std::cout << text << std::flush;
+  }
+
+  const session& with_;
+  const options& set_;
+  model_config config_;
+  std::vector<test_file> tests_;
+  std::unique_ptr<tokenizer> tokenizer_;
+  dataset data_;
+  data_split split_;
+};
+
+}  // namespace
+
+int run_fine_tuning(const session& with) { return fine_tuning_run(with).run(); }
+
+}  // namespace llama
