@@ -3,8 +3,8 @@
 
 #include <cstdlib>
 
-#include <sbora/io/adapter_config_text.hpp>
-#include <sbora/io/target_rules.hpp>
+#include <sbora/io/adapter/adapter_config_text.hpp>
+#include <sbora/model/target_rules.hpp>
 
 namespace {
 

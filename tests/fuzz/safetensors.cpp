@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <optional>
 
-#include <sbora/io/safetensors.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 namespace {
 

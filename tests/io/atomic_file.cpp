@@ -8,8 +8,8 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-#include <sbora/io/safetensors.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "io/safetensors_text.hpp"
 #include "support/catch.hpp"

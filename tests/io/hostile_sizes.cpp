@@ -2,12 +2,12 @@
 // in the file.
 
 #include <sbora/core/checked_size.hpp>
-#include <sbora/io/bitsandbytes.hpp>
-#include <sbora/io/checkpoint.hpp>
-#include <sbora/io/peft_lora.hpp>
+#include <sbora/io/bitsandbytes/bitsandbytes.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/adapter/peft_lora.hpp>
 #include <sbora/layers/linear.hpp>
 
-#include "io/adapter_folder.hpp"
+#include "io/adapter/adapter_folder.hpp"
 #include "support/catch.hpp"
 
 using namespace sbora_tests;

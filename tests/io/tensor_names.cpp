@@ -2,11 +2,11 @@
 
 #include <sbora/io/tensor_names.hpp>
 
-#include "io/adapter_folder.hpp"
-#include "io/merge_case.hpp"
+#include "io/adapter/adapter_folder.hpp"
+#include "io/merge/merge_case.hpp"
 
-#include <sbora/io/checkpoint_weights.hpp>
-#include <sbora/io/peft_lora.hpp>
+#include <sbora/io/checkpoint/checkpoint_weights.hpp>
+#include <sbora/io/adapter/peft_lora.hpp>
 
 using namespace sbora_tests;
 using sbora::load_adapter;

@@ -8,7 +8,7 @@
 #include <functional>
 
 #include <nlohmann/json.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/weights/quantize.hpp>
 #include <sbora/weights/row_reader.hpp>
 

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include <sbora/io/checkpoint.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "model/adapter_files.hpp"
 #include "training/fingerprint.hpp"

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "common/error.hpp"
 #include "training/run_state.hpp"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include <sbora/io/safetensors.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
 
 #include "model/decoder.hpp"
 #include "model/generation.hpp"

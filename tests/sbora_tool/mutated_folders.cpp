@@ -14,8 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <sbora/io/safetensors.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/core/random.hpp>
 
 namespace {

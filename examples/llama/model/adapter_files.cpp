@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <sbora/merge/merger.hpp>
 #include <sbora/io/atomic_file.hpp>
-#include <sbora/io/peft_lora.hpp>
-#include <sbora/io/safetensors_writer.hpp>
-#include <sbora/io/sbora_checkpoint.hpp>
+#include <sbora/io/adapter/peft_lora.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
+#include <sbora/io/adapter/sbora_checkpoint.hpp>
 
 #include "common/error.hpp"
 #include "common/json_fields.hpp"

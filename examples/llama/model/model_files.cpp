@@ -1,7 +1,7 @@
 #include "model/model_files.hpp"
 
 #include <sbora/io/atomic_file.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "common/error.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include <sbora/io/model_adapter.hpp>
+#include <sbora/model/model_adapter.hpp>
 #include <sbora/regions/sample.hpp>
 
 #include "model/adapter_targets.hpp"

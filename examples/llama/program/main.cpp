@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <sbora/io/errors.hpp>
+#include <sbora/model/problem_list.hpp>
 
 #include "training/distributed.hpp"
 #include "program/embedded.hpp"

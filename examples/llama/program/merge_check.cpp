@@ -5,7 +5,7 @@
 
 #include <sbora/adapters/adapter.hpp>
 #include <sbora/merge/merger.hpp>
-#include <sbora/io/checkpoint.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
 
 namespace llama {
 

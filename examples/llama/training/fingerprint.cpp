@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/io/checkpoint.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
 
 #include "training/hash.hpp"
 #include "common/json_file.hpp"

@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include <sbora/io/safetensors.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "common/format.hpp"
 #include "common/error.hpp"

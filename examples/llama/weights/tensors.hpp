@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <sbora/io/bitsandbytes.hpp>
-#include <sbora/io/checkpoint.hpp>
+#include <sbora/io/bitsandbytes/bitsandbytes.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
 
 #include "model/config.hpp"
 #include "model/model.hpp"

@@ -5,7 +5,7 @@
 #include <set>
 
 #include <sbora/io/json_text.hpp>
-#include <sbora/io/problem_list.hpp>
+#include <sbora/model/problem_list.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

@@ -23,8 +23,6 @@ inline constexpr std::size_t largest_module_name = 1024;
 inline constexpr index_t largest_dimension = (index_t{1} << 31) - 1;
 /// The one-hot halves of a LoRA, which a small adapter of large modules can blow up: on disk, memory is a piece.
 inline constexpr index_t largest_one_hot_bytes = index_t{64} << 30;
-/// Regular expressions under one key of a config, each of which is tried for each module. Plain names don't count.
-inline constexpr std::size_t most_patterns = 4096;
 /// Deeper JSON is refused: what sbora reads has a few levels, and other parsers' stacks end somewhere.
 inline constexpr int deepest_json = 128;
 

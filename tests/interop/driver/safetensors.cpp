@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <sbora/io/checkpoint.hpp>
-#include <sbora/io/safetensors_writer.hpp>
+#include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "commands.hpp"
 

@@ -9,7 +9,7 @@
 #include <exception>
 #include <filesystem>
 
-#include <sbora/io/safetensors.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
 
 namespace {
 

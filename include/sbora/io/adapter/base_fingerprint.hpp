@@ -1,0 +1,72 @@
+#pragma once
+
+#include <sbora/model/model_adapter.hpp>
+#include <sbora/model/problem_list.hpp>
+#include <sbora/weights/row_reader.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// A number that tells the base weights of two models apart where an adapter touches them: its region's elements
+/// only, so that it costs what a merge costs.
+///
+/// Covers      every bit of the region's elements, but for one change in 2^64. Nothing else of the weight and of the
+///             model: that a whole model is the one of the training needs a hash of its files.
+/// Requires    a weight of any kind that computes in float, unmerged.
+/// Numerics    64-bit FNV-1a over the elements as little-endian floats, row by row with the region's indices in
+///             their order: for FA w(0, idx[0]), w(0, idx[1]) …, for FB all of row idx[0], then idx[1] …. A bfloat16
+///             checkpoint and its exact float copy have the same.
+/// Errors      shape_error where the region isn't of this weight.
+template <class Weight>
+std::uint64_t base_fingerprint(const Weight& weight, adapter_kind kind, const region& target) {
+  const bool fa = kind == adapter_kind::fa;
+  if (target.dim() != (fa ? weight.d_in() : weight.d_out())) {
+    throw shape_error("sbora::base_fingerprint: the region is of [0, " + std::to_string(target.dim()) +
+                      "), the weight is " + detail::shape_text(weight.d_out(), weight.d_in()));
+  }
+  const detail::row_reader<Weight> reader(weight);
+  std::uint64_t hash = detail::fnv1a({});
+  const auto add = [&](const std::vector<float>& values) {
+    hash = detail::fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}, hash);
+  };
+  std::vector<float> line(static_cast<std::size_t>(fa ? target.rank() : weight.d_in()));
+  if (fa) {
+    for (index_t row = 0; row < weight.d_out(); ++row) {
+      float* into = line.data();
+      for (const index_t column : target.indices()) reader.read(row, column, column + 1, into++);
+      add(line);
+    }
+  } else {
+    for (const index_t row : target.indices()) {
+      reader.read(row, 0, weight.d_in(), line.data());
+      add(line);
+    }
+  }
+  return hash;
+}
+
+/// Of a module's part of an adapter.
+template <class Weight, class T>
+std::uint64_t base_fingerprint(const Weight& weight, const model_adapter<T>& adapter, std::string_view module) {
+  return adapter.visit(module,
+                       [&](const auto& part) { return base_fingerprint(weight, adapter.kind(), part.target()); });
+}
+
+/// Refuses an adapter that was trained on another base.
+///
+/// Effect      `fingerprint_of(module)` is asked once for every part that has a fingerprint recorded.
+/// Errors      checkpoint_error with every module whose base differs, or for which none was recorded.
+template <class T, class Function>
+void require_same_base(const model_adapter<T>& adapter, Function&& fingerprint_of) {
+  detail::problem_list problems;
+  for (const std::string& module : adapter.modules()) {
+    const std::optional<std::uint64_t> recorded = adapter.base_fingerprint(module);
+    if (!recorded) {
+      problems.add("module '" + module + "': no fingerprint of the base was recorded");
+    } else if (fingerprint_of(module) != *recorded) {
+      problems.add("module '" + module + "': the weight isn't the one that the adapter was trained on");
+    }
+  }
+  problems.throw_if_any("the adapter is for another base");
+}
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <unordered_set>
+
+#include <sbora/model/model_adapter.hpp>
+#include <sbora/model/target_rules.hpp>
+#include <sbora/version.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// What an adapter is at one module: all that a config has to give.
+struct described_part {
+  std::string module;
+  index_t rank;
+  double alpha;
+};
+
+inline std::string escaped_regex(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (std::string_view(R"(\^$.|?*+()[]{})").find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
+template <class Value>
+Value most_frequent(const std::vector<Value>& values) {
+  std::map<Value, int> counts;
+  for (const Value& value : values) ++counts[value];
+  return std::max_element(counts.begin(), counts.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
+}
+
+/// Patterns that give every module its value. Longer names first: a key also matches names that end with it.
+template <class Value, class Of>
+std::vector<module_pattern<Value>> patterns_for(std::vector<described_part> parts, Value otherwise, Of&& of) {
+  const auto usual = [&](const described_part& part) { return of(part) == otherwise; };
+  if (std::all_of(parts.begin(), parts.end(), usual)) return {};
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const described_part& a, const described_part& b) { return a.module.size() > b.module.size(); });
+  std::unordered_set<std::string_view> names;
+  for (const described_part& part : parts) names.insert(part.module);
+  std::vector<module_pattern<Value>> patterns;
+  for (const described_part& part : parts) {
+    // Those with the usual value need a key where a shorter name's would match them.
+    bool is_suffixed = false;
+    for_name_suffixes(part.module, [&](std::string_view suffix) {
+      is_suffixed = is_suffixed || (suffix.size() < part.module.size() && names.contains(suffix));
+    });
+    if (!usual(part) || is_suffixed) patterns.emplace_back(escaped_regex(part.module), of(part));
+  }
+  return patterns;
+}
+
+inline bool describes(const adapter_config& config, std::span<const described_part> parts) {
+  if (config.target_modules.empty()) return false;
+  const target_rules rules(config);
+  return std::all_of(parts.begin(), parts.end(), [&](const described_part& part) {
+    return rules.matches(part.module) && rules.rank_of(part.module) == part.rank &&
+           rules.alpha_of(part.module) == part.alpha;
+  });
+}
+
+/// `config` where its rules give these parts their ranks and alphas; otherwise rewritten so that they do, with the
+/// modules named one by one where the rules don't choose them.
+inline adapter_config describing(adapter_config config, const std::vector<described_part>& parts) {
+  if (describes(config, parts)) return config;
+  std::vector<index_t> ranks;
+  std::vector<double> alphas;
+  for (const described_part& part : parts) {
+    ranks.push_back(part.rank);
+    alphas.push_back(part.alpha);
+  }
+  config.r = most_frequent(ranks);
+  config.lora_alpha = most_frequent(alphas);
+  config.rank_pattern = patterns_for(parts, config.r, [](const described_part& part) { return part.rank; });
+  config.alpha_pattern = patterns_for(parts, config.lora_alpha, [](const described_part& part) { return part.alpha; });
+  if (describes(config, parts)) return config;
+  config.target_modules = {};
+  for (const described_part& part : parts) config.target_modules.names.push_back(part.module);
+  config.exclude_modules = {};
+  config.layers_to_transform.clear();
+  config.layers_pattern.clear();
+  return config;
+}
+
+/// The alpha whose alpha/rank has the value of `scale`: the nearest double that gives it back, or gives the same
+/// float where no double gives the same double.
+inline double alpha_of_scale(double scale, index_t rank) {
+  const auto r = static_cast<double>(rank);
+  const double near = scale * r;
+  const double infinity = std::numeric_limits<double>::infinity();
+  const double candidates[] = {near, std::nextafter(near, 0.0), std::nextafter(near, infinity)};
+  for (const double alpha : candidates) {
+    if (alpha / r == scale) return alpha;
+  }
+  for (const double alpha : candidates) {
+    if (static_cast<float>(alpha / r) == static_cast<float>(scale)) return alpha;
+  }
+  throw config_error("sbora: no alpha gives the scale " + std::to_string(scale) + " at rank " + std::to_string(rank));
+}
+
+/// With rsLoRA's scale folded into alpha where `fold`.
+template <class T>
+std::vector<described_part> parts_of(const model_adapter<T>& adapter, bool fold = false) {
+  std::vector<described_part> parts;
+  adapter.for_each([&](const std::string& module, const auto& part) {
+    const adapter_options& options = part.options();
+    const double root = std::sqrt(static_cast<double>(part.rank()));
+    const bool folded = fold && options.rslora;
+    parts.push_back({module, part.rank(), folded ? alpha_of_scale(options.alpha / root, part.rank()) : options.alpha});
+  });
+  return parts;
+}
+
+/// What the official code understands: no patterns, no rsLoRA, modules by suffix or regular expression only.
+/// Errors: config_error where modules have different ranks or scales.
+template <class T>
+adapter_config official_config(const model_adapter<T>& adapter) {
+  const std::vector<described_part> parts = parts_of(adapter, true);
+  adapter_config config = adapter.config();
+  const bool plain = config.exclude_modules.empty() && config.layers_to_transform.empty() &&
+                     config.target_modules.regex != "all-linear";
+  if (!plain) config.target_modules = {};
+  config.use_rslora = false;
+  config.rank_pattern.clear();
+  config.alpha_pattern.clear();
+  config = describing(std::move(config), parts);
+  for (const described_part& part : parts) {
+    if (part.rank == config.r && part.alpha == config.lora_alpha) continue;
+    throw config_error("sbora: the official layout has one rank and one scale for all modules; module '" + part.module +
+                       "' has rank " + std::to_string(part.rank) + " and alpha " + std::to_string(part.alpha) +
+                       ", others " + std::to_string(config.r) + " and " + std::to_string(config.lora_alpha));
+  }
+  return config;
+}
+
+/// What sbora's own files say beyond PEFT's keys.
+template <class T>
+sbora_record record_of(const model_adapter<T>& adapter) {
+  sbora_record record;
+  record.version = std::to_string(SBORA_VERSION_MAJOR) + "." + std::to_string(SBORA_VERSION_MINOR) + "." +
+                   std::to_string(SBORA_VERSION_PATCH);
+  if (adapter.config().sbora) record.seed = adapter.config().sbora->seed;
+  adapter.for_each([&](const std::string& module, const auto& part) {
+    record.modules.push_back({module, part.d_out(), part.d_in(), adapter.base_fingerprint(module)});
+  });
+  return record;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
