@@ -12,5 +12,6 @@
 #include <sbora/io/checkpoint/checkpoint.hpp>
 #include <sbora/io/checkpoint/checkpoint_weights.hpp>
 #include <sbora/io/merge/merge_in_place.hpp>
+#include <sbora/io/optimiser/optimiser_state.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/model/adapter_set.hpp>

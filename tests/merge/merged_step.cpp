@@ -3,6 +3,8 @@
 #include <sbora/merge/merged_step.hpp>
 #include <sbora/executors/thread_pool.hpp>
 #include <sbora/optimisers/adamw_8bit.hpp>
+#include <sbora/optimisers/lion.hpp>
+#include <sbora/optimisers/muon.hpp>
 
 #include "support/merge_problem.hpp"
 #include "support/message.hpp"
@@ -21,7 +23,7 @@ void check_step(sbora::storage order) {
   const region target = sbora::sample_region(Kind == adapter_kind::fa ? 150 : 140, 11, 3);
   auto fused = p.template adapter<Kind>(target, 1), apart = q.template adapter<Kind>(target, 1);
   sbora::merger<Scalar> fused_merger(p.view()), apart_merger(q.view());
-  Optimiser fused_optimiser(fused.parameter_count()), apart_optimiser(apart.parameter_count());
+  Optimiser fused_optimiser(fused.blocks()), apart_optimiser(apart.blocks());
   fused_merger.merge(fused);
   apart_merger.merge(apart);
   sbora::thread_pool pool(3);
@@ -50,6 +52,8 @@ TEMPLATE_TEST_CASE("a merged step is unmerge, step and merge, bit for bit", "", 
     check_step<adapter_kind::fa, TestType, sbora::adamw<T>>(order);
     check_step<adapter_kind::fb, TestType, sbora::adamw<T>>(order);
     check_step<adapter_kind::fa, TestType, sbora::sgd<T>>(order);
+    check_step<adapter_kind::fa, TestType, sbora::lion<T>>(order);
+    check_step<adapter_kind::fb, TestType, sbora::muon<T>>(order);
     if constexpr (std::is_same_v<T, float>) check_step<adapter_kind::fb, TestType, sbora::adamw_8bit<T>>(order);
   }
 }

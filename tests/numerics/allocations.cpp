@@ -3,6 +3,8 @@
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/optimisers/lion.hpp>
+#include <sbora/optimisers/muon.hpp>
 #include <sbora/quantized.hpp>
 
 #include <atomic>
@@ -83,6 +85,8 @@ void check_training_step(double dropout) {
   sbora::adamw<T> adamw(p.adapter.parameter_count());
   sbora::sgd<T> sgd(p.adapter.parameter_count(), {.momentum = 0.9});
   sbora::adamw_8bit<float> adamw_8bit(p.adapter.parameter_count());
+  sbora::lion<T> lion(p.adapter.parameter_count());
+  sbora::muon<T> muon(p.adapter.blocks());
   auto y = p.empty_y();
   auto dx = p.empty_dx();
   sbora::thread_pool threads(2);
@@ -98,6 +102,8 @@ void check_training_step(double dropout) {
     const double scale = sbora::clip_scale(sbora::gradient_norm(gradient), 1);
     adamw.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
     sgd.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
+    lion.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
+    muon.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
     if constexpr (std::is_same_v<T, float>) adamw_8bit.step(p.adapter.parameters(), gradient, {1e-3, scale}, pool);
   };
   sbora::serial_executor serial;

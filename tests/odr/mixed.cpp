@@ -14,7 +14,7 @@ extern "C" int UNIT() {
   using namespace sbora;
   namespace level = detail::scalar;
   using conversions = detail::conversion_kernels<float>;
-  using optimisers = detail::optimiser_kernels<float>;
+  using optimisers = detail::step_kernels<detail::adamw_rates<float>>;
   constexpr index_t n = 100;
   float values[n], gathered[n] = {};
   bf16 stored[n];

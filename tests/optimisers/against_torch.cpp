@@ -1,4 +1,4 @@
-// AdamW and SGD step by step against PyTorch.
+// The optimisers step by step against PyTorch.
 
 #include "optimisers/torch_trajectories.hpp"
 
@@ -12,7 +12,7 @@ using namespace sbora_tests;
 
 namespace {
 
-constexpr int count = 11, last_step = 24;
+constexpr int last_step = 24;
 
 template <class T>
 T start(int i) {
@@ -24,10 +24,11 @@ T gradient_at(int step, int i) {
 }
 
 /// Parameters after every step.
-template <class T, class Optimiser, class Options>
-std::vector<std::vector<T>> run(const trajectory<Options>& expected) {
-  Optimiser optimiser(count, expected.options);
-  std::vector<T> w(count), g(count);
+template <class T, class Optimiser, class Shape, class Options>
+std::vector<std::vector<T>> run(const Shape& shape, const trajectory<Options>& expected) {
+  Optimiser optimiser(shape, expected.options);
+  const auto count = static_cast<int>(optimiser.parameter_count());
+  std::vector<T> w(static_cast<std::size_t>(count)), g(w.size());
   for (int i = 0; i < count; ++i) w[static_cast<std::size_t>(i)] = start<T>(i);
   std::vector<std::vector<T>> path;
   for (int step = 1; step <= last_step; ++step) {
@@ -62,17 +63,17 @@ double difference(const std::vector<T>& a, const std::vector<Expected>& b) {
   return worst;
 }
 
-template <template <class> class Optimiser, class Options>
-void check_trajectories(const std::vector<trajectory<Options>>& all) {
+template <template <class> class Optimiser, class Shape, class Options>
+void check_trajectories(const Shape& shape, const std::vector<trajectory<Options>>& all) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     CAPTURE(i);
-    const auto path = run<double, Optimiser<double>>(all[i]);
+    const auto path = run<double, Optimiser<double>>(shape, all[i]);
     CHECK(difference(path[0], all[i].steps[0]) <= 1e-12);
     CHECK(difference(path[7], all[i].steps[1]) <= 1e-12);
     CHECK(difference(path[23], all[i].steps[2]) <= 1e-12);
     // Two roundings of the parameter a step, on each side, relative to the largest one (2) over 1/16.
     const double gamma = 4 * last_step * 0x1p-24 * 32;
-    const auto in_float = run<float, Optimiser<float>>(all[i]);
+    const auto in_float = run<float, Optimiser<float>>(shape, all[i]);
     CHECK(difference(in_float[23], all[i].last_in_float) <= gamma);
     CHECK(difference(in_float[23], all[i].steps[2]) <= gamma);
   }
@@ -80,7 +81,7 @@ void check_trajectories(const std::vector<trajectory<Options>>& all) {
 
 }  // namespace
 
-TEST_CASE("adamw is torch.optim.AdamW") { check_trajectories<sbora::adamw>(adamw_trajectories); }
+TEST_CASE("adamw is torch.optim.AdamW") { check_trajectories<sbora::adamw>(11, adamw_trajectories); }
 
 TEST_CASE("adamw's first steps are torch's where one minus beta is small") {
   // Beta of float is off by 2^-25, which is 5e-6 of 1 - 0.999 and a hundredth of 1 - 0.999999.
@@ -110,4 +111,13 @@ TEST_CASE("adamw's first steps are torch's where one minus beta is small") {
   }
 }
 
-TEST_CASE("sgd is torch.optim.SGD") { check_trajectories<sbora::sgd>(sgd_trajectories); }
+TEST_CASE("sgd is torch.optim.SGD") { check_trajectories<sbora::sgd>(11, sgd_trajectories); }
+
+// Every |c| of these is above 2e-5, a hundred roundings of the largest gradient, so that no sign depends on them.
+TEST_CASE("lion is algorithm 2 of its paper") { check_trajectories<sbora::lion>(11, lion_trajectories); }
+
+// Five iterations grow an error by at most 3.4445^5 = 485 (of singular values near zero), far within both bounds: 485
+// roundings of the direction times the largest learning rate, 0.02, are ten of a parameter.
+TEST_CASE("muon is torch.optim.Muon, iterated in the parameters' type") {
+  check_trajectories<sbora::muon>(muon_blocks, muon_trajectories);
+}

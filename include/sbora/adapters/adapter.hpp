@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -8,6 +9,7 @@
 #include <sbora/core/assert.hpp>
 #include <sbora/core/checked_size.hpp>
 #include <sbora/core/option.hpp>
+#include <sbora/adapters/parameter_block.hpp>
 #include <sbora/adapters/weight_delta.hpp>
 #include <sbora/core/finite.hpp>
 #include <sbora/adapters/saved.hpp>
@@ -93,6 +95,9 @@ class basic_adapter {
 
   /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
   index_t parameter_count() const noexcept { return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_); }
+
+  /// The trained half as optimisers of matrices take it.
+  std::array<parameter_block, 1> blocks() const noexcept { return {{{0, rows(), cols()}}}; }
 
   /// These, the maps, view() and delta() refer to the adapter's memory: of a temporary they don't compile.
   std::span<T> parameters() & noexcept { return parameters_.value; }

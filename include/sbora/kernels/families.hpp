@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include <sbora/kernels/arguments.hpp>
+#include <sbora/kernels/steps.hpp>
 #include <sbora/simd/isa.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -18,19 +19,6 @@ struct dense_kernels {
   void (*gather_bf16)(const gather_args<T, bf16>&) noexcept;
   void (*scatter_add)(const scatter_args<T>&) noexcept;
   void (*dropout)(const dropout_args<T>&) noexcept;
-};
-
-/// Steps on flat spans of parameters.
-template <class T>
-struct optimiser_kernels {
-  void (*adamw)(const adamw_args<T>&) noexcept;
-  void (*sgd)(const sgd_args<T>&) noexcept;
-};
-
-/// The same with moments in 8 bits. T is float, here and where nothing else is computed in.
-template <class T>
-struct adamw_8bit_kernels {
-  void (*step)(const adamw_8bit_args&) noexcept;
 };
 
 /// What a product's left operand is packed with, and for which tiles.
@@ -125,7 +113,7 @@ struct compiled_level {};
 #define SBORA_KERNELS_OF_F32(FAMILY) \
   FAMILY(compiled_level)             \
   FAMILY(dense_kernels<float>)       \
-  FAMILY(optimiser_kernels<float>)   \
+  SBORA_STEPS_OF(float, FAMILY)      \
   FAMILY(adamw_8bit_kernels<float>)  \
   FAMILY(packing_kernels<float>)     \
   FAMILY(conversion_kernels<float>)  \
@@ -134,7 +122,7 @@ struct compiled_level {};
   FAMILY(decode_kernels<float>)
 #define SBORA_KERNELS_OF_F64(FAMILY) \
   FAMILY(dense_kernels<double>)      \
-  FAMILY(optimiser_kernels<double>)  \
+  SBORA_STEPS_OF(double, FAMILY)     \
   FAMILY(packing_kernels<double>)    \
   FAMILY(merge_kernels<double>)      \
   FAMILY(product_kernels<double>)

@@ -132,6 +132,18 @@ class model_adapter {
   std::span<const T> gradient() const noexcept { return gradient_.value; }
   void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
+  /// The trained halves in parameters(), as optimisers of matrices take them.
+  std::vector<parameter_block> blocks() const {
+    std::vector<parameter_block> all;
+    index_t offset = 0;
+    for_each([&](const std::string&, const auto& adapter) {
+      const auto [block] = adapter.blocks();
+      all.push_back({offset, block.rows, block.cols});
+      offset += adapter.parameter_count();
+    });
+    return all;
+  }
+
   /// A module's adapter, for layers and mergers.
   fa_adapter<T>& fa(std::string_view module) { return part<adapter_kind::fa>(*this, module); }
   fb_adapter<T>& fb(std::string_view module) { return part<adapter_kind::fb>(*this, module); }

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <array>
+
+#include <sbora/optimisers/optimiser_base.hpp>
+
 #include <sbora/optimisers/adamw_options.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -19,58 +23,35 @@ namespace sbora::inline SBORA_ABI {
 /// Errors      config_error, shape_error, before anything is written.
 /// Source      Loshchilov and Hutter, arXiv 1711.05101; torch.optim.AdamW.
 template <class T>
-class adamw {
+class adamw : public detail::optimiser_base<adamw<T>, T, adamw_options> {
+  using base = detail::optimiser_base<adamw, T, adamw_options>;
+  friend base;
+
  public:
-  explicit adamw(index_t parameter_count, adamw_options options = {}) : options_(options), count_(parameter_count) {
-    detail::check_adamw<T>(name, count_.value, options);
-    moments_ = detail::make_zeroed_array<T>(2 * count_.value);
-  }
-
-  template <class Executor = serial_executor>
-  void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
-    detail::check_executor<Executor>();
-    const auto range = start_step(parameters, gradient, now);
-    detail::for_ranges(count_.value, detail::task_elements, pool, range);
-  }
-
-  /// With that learning rate, or the options'.
-  template <class Rate, class Executor = serial_executor>
-    requires std::is_arithmetic_v<Rate>
-  void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
-    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
-  }
-  void step(std::span<T> parameters, std::span<const T> gradient) {
-    step(parameters, gradient, step_options{options_.learning_rate});
-  }
-
-  /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
-  /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
-  detail::started_step<detail::adamw_args<T>> start_step(std::span<T> parameters, std::span<const T> gradient,
-                                                         step_options now) & {
-    detail::check_step(name, count_.value, parameters.size(), gradient.size());
-    const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().adamw;  // may throw
-    const auto rates = detail::adamw_rates_of<T>(name, options_, now, steps_.next());
-    steps_.advance();
-    return {{parameters.data(), gradient.data(), moments_.get(), moments_.get() + count_.value, rates, 0, 0}, kernel};
-  }
-
-  const adamw_options& options() const& noexcept { return options_; }
-  adamw_options options() && noexcept { return options_; }
-  index_t steps() const noexcept { return steps_.value(); }
-  /// For resuming: put the moments and the step count back. Errors: config_error where it is negative.
-  void set_steps(index_t steps) { steps_.set(name, steps); }
-  std::span<T> first_moment() & noexcept { return {moments_.get(), static_cast<std::size_t>(count_.value)}; }
-  std::span<T> second_moment() & noexcept {
-    return {moments_.get() + count_.value, static_cast<std::size_t>(count_.value)};
-  }
-  std::size_t state_bytes() const noexcept { return 2 * static_cast<std::size_t>(count_.value) * sizeof(T); }
-
- private:
   static constexpr const char* name = "sbora::adamw";
 
-  adamw_options options_;
-  detail::reset_on_move<index_t> count_;
-  detail::step_count steps_;
+  /// Of so many parameters, or of blocks (an adapter's blocks()).
+  explicit adamw(detail::parameter_total parameters, adamw_options options = {})
+      : base(parameters, options), moments_(detail::make_zeroed_array<T>(2 * this->parameter_count())) {}
+
+  std::span<T> first_moment() & noexcept { return this->span_of(moments_.get()); }
+  std::span<T> second_moment() & noexcept { return this->span_of(moments_.get() + this->parameter_count()); }
+  std::array<optimiser_state, 2> state() & noexcept {
+    return {{{"first_moment", first_moment()}, {"second_moment", second_moment()}}};
+  }
+
+ private:
+  static constexpr index_t range_multiple = 1;
+  static void check(const adamw_options& options) { detail::check_adamw<T>(name, options); }
+
+  auto begin(std::span<T> parameters, std::span<const T> gradient, const step_options& now, index_t step) {
+    return detail::start_with<detail::adamw_rates<T>>(
+        {.parameter = parameters.data(),
+         .gradient = gradient.data(),
+         .state = {moments_.get(), moments_.get() + this->parameter_count()},
+         .rates = detail::adamw_rates_of<T>(name, this->options(), now, step)});
+  }
+
   detail::aligned_array<T> moments_;
 };
 

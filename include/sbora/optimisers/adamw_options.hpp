@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include <sbora/optimisers/flat_span.hpp>
+#include <sbora/optimisers/optimiser_base.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -38,10 +38,8 @@ adamw_rates<T> adamw_rates_of(const char* who, const adamw_options& options, con
 }
 
 template <class T>
-void check_adamw(const char* who, index_t parameter_count, const adamw_options& options) {
+void check_adamw(const char* who, const adamw_options& options) {
   using enum option_range;
-  if (parameter_count < 1) throw shape_error(std::string(who) + ": no parameters");
-  static_cast<void>(as_used<T>(who, "learning_rate", positive, options.learning_rate));
   check_option(who, "beta1", below_one, options.beta1);
   check_option(who, "beta2", below_one, options.beta2);
   check_option(who, "weight_decay", not_negative, options.weight_decay);

@@ -5,7 +5,7 @@
 #include <span>
 
 #include <sbora/core/finite.hpp>
-#include <sbora/optimisers/flat_span.hpp>
+#include <sbora/core/option.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <sbora/kernels/arguments.hpp>
+#include <sbora/kernels/steps.hpp>
 #include <sbora/weights/dynamic_map.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -11,7 +11,7 @@ inline constexpr std::size_t moment_steps = moment_map::last_step - moment_map::
 
 /// The steps (see moment_map) of an ascending map's entries from that of zero on; a tie goes to the smaller. Without
 /// `to_zero`, numbers below half the least entry become that entry instead of zero.
-/// Nothing is thrown: a throw that is reached doesn't compile.
+/// consteval: reaching a `throw` is a compile error.
 consteval std::array<std::uint32_t, moment_steps> steps_of(const std::array<float, 256>& map, std::size_t code_of_zero,
                                                            bool to_zero) {
   std::array<std::uint32_t, moment_steps> steps{};

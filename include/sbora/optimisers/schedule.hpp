@@ -3,7 +3,8 @@
 #include <cmath>
 #include <numbers>
 
-#include <sbora/optimisers/flat_span.hpp>
+#include <sbora/core/index.hpp>
+#include <sbora/core/option.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

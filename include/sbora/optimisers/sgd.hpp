@@ -1,6 +1,8 @@
 #pragma once
 
-#include <sbora/optimisers/flat_span.hpp>
+#include <array>
+
+#include <sbora/optimisers/optimiser_base.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -28,83 +30,52 @@ struct sgd_options {
 /// Errors      config_error, shape_error, before anything is written.
 /// Source      torch.optim.SGD.
 template <class T>
-class sgd {
+class sgd : public detail::optimiser_base<sgd<T>, T, sgd_options> {
+  using base = detail::optimiser_base<sgd, T, sgd_options>;
+  friend base;
+
  public:
-  explicit sgd(index_t parameter_count, sgd_options options = {}) : options_(options), count_(parameter_count) {
-    if (count_.value < 1) throw shape_error("sbora::sgd: no parameters");
-    static_cast<void>(detail::as_used<T>(name, "learning_rate", detail::option_range::positive, options.learning_rate));
-    detail::check_option(name, "dampening", detail::option_range::up_to_one, options.dampening);
-    static_cast<void>(arguments({}, {}, {options.learning_rate}));
-    if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
-      throw config_error("sbora::sgd: nesterov needs momentum and no dampening");
-    }
-    if (options.momentum > 0) velocity_ = detail::make_zeroed_array<T>(count_.value);
-  }
-
-  template <class Executor = serial_executor>
-  void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
-    detail::check_executor<Executor>();
-    const auto range = start_step(parameters, gradient, now);
-    detail::for_ranges(count_.value, detail::task_elements, pool, range);
-  }
-
-  /// With that learning rate, or the options'.
-  template <class Rate, class Executor = serial_executor>
-    requires std::is_arithmetic_v<Rate>
-  void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
-    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
-  }
-  void step(std::span<T> parameters, std::span<const T> gradient) {
-    step(parameters, gradient, step_options{options_.learning_rate});
-  }
-
-  /// Begins a step that the caller carries out, by calling what this returns for ranges that make up
-  /// [0, parameter_count). For fusing it with other passes over the parameters; see merged_step.
-  detail::started_step<detail::sgd_args<T>> start_step(std::span<T> parameters, std::span<const T> gradient,
-                                                       step_options now) & {
-    detail::check_step(name, count_.value, parameters.size(), gradient.size());
-    const auto kernel = detail::get_kernels<detail::optimiser_kernels<T>>().sgd;  // may throw
-    const auto args = arguments(parameters, gradient, now);
-    steps_.advance();
-    return {args, kernel};
-  }
-
-  const sgd_options& options() const& noexcept { return options_; }
-  sgd_options options() && noexcept { return options_; }
-  index_t steps() const noexcept { return steps_.value(); }
-  /// For resuming: put the velocity and the step count back. Errors: config_error where it is negative.
-  void set_steps(index_t steps) { steps_.set(name, steps); }
-  /// Empty without momentum.
-  std::span<T> velocity() & noexcept {
-    return {velocity_.get(), velocity_ != nullptr ? static_cast<std::size_t>(count_.value) : 0};
-  }
-  std::size_t state_bytes() const noexcept {
-    return velocity_ != nullptr ? static_cast<std::size_t>(count_.value) * sizeof(T) : 0;
-  }
-
- private:
   static constexpr const char* name = "sbora::sgd";
 
-  detail::sgd_args<T> arguments(std::span<T> parameters, std::span<const T> gradient, const step_options& now) const {
-    using enum detail::option_range;
-    // At the first step the velocity is the gradient itself, undampened.
-    const double gradient_weight = steps_.value() == 0 ? 1.0 : 1.0 - options_.dampening;
-    return {parameters.data(),
-            gradient.data(),
-            velocity_.get(),
-            detail::as_used<T>(name, "gradient_scale", scale, now.gradient_scale),
-            detail::as_used<T>(name, "the learning rate", number, now.learning_rate),
-            detail::as_used<T>(name, "momentum", below_one, options_.momentum),
-            detail::as_used<T>(name, "1 - dampening", number, gradient_weight),
-            detail::as_used<T>(name, "weight_decay", not_negative, options_.weight_decay),
-            options_.nesterov,
-            0,
-            0};
+  /// Of so many parameters, or of blocks (an adapter's blocks()).
+  explicit sgd(detail::parameter_total parameters, sgd_options options = {}) : base(parameters, options) {
+    if (options.momentum > 0) velocity_ = detail::make_zeroed_array<T>(this->parameter_count());
   }
 
-  sgd_options options_;
-  detail::reset_on_move<index_t> count_;
-  detail::step_count steps_;
+  /// Empty without momentum.
+  std::span<T> velocity() & noexcept { return this->span_of(velocity_.get()); }
+  std::array<optimiser_state, 1> state() & noexcept { return {{{"velocity", velocity()}}}; }
+
+ private:
+  static constexpr index_t range_multiple = 1;
+
+  static void check(const sgd_options& options) {
+    detail::check_option(name, "dampening", detail::option_range::up_to_one, options.dampening);
+    static_cast<void>(rates(options, {options.learning_rate}, 1));
+    if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
+      throw config_error(std::string(name) + ": nesterov needs momentum and no dampening");
+    }
+  }
+
+  auto begin(std::span<T> parameters, std::span<const T> gradient, const step_options& now, index_t step) {
+    return detail::start_with<detail::sgd_rates<T>>({.parameter = parameters.data(),
+                                                     .gradient = gradient.data(),
+                                                     .state = {velocity_.get()},
+                                                     .rates = rates(this->options(), now, step)});
+  }
+
+  static detail::sgd_rates<T> rates(const sgd_options& options, const step_options& now, index_t step) {
+    using enum detail::option_range;
+    // At the first step the velocity is the gradient itself, undampened.
+    const double gradient_weight = step == 1 ? 1.0 : 1.0 - options.dampening;
+    return {.gradient_scale = detail::as_used<T>(name, "gradient_scale", scale, now.gradient_scale),
+            .learning_rate = detail::as_used<T>(name, "the learning rate", number, now.learning_rate),
+            .momentum = detail::as_used<T>(name, "momentum", below_one, options.momentum),
+            .gradient_weight = detail::as_used<T>(name, "1 - dampening", number, gradient_weight),
+            .weight_decay = detail::as_used<T>(name, "weight_decay", not_negative, options.weight_decay),
+            .nesterov = options.nesterov};
+  }
+
   detail::aligned_array<T> velocity_;
 };
 

@@ -20,7 +20,7 @@
 ///   max_abs(a, b)           the greater of |a| and |b| in each lane; unspecified for NaN
 ///   count_above(n, a, b)    n, plus 1 in lanes where a > b
 ///   look_up(table, codes)   table[code] of lanes codes of 8 bits
-///   round_to_map(steps, first, last, v)  lanes of ints, signed as v in [-1, 1]; see moment_map in arguments.hpp
+///   round_to_map(steps, first, last, v)  lanes of ints, signed as v in [-1, 1]; see moment_map in steps.hpp
 ///   store_codes(p, offset, ints)         offset + int in bytes; 0 where that is negative
 ///   philox_round(words, multipliers, key)  what a round of Philox4x32 (random.hpp) makes of the blocks of four words that
 ///                           lie in the lanes, multipliers in the lanes of words 0 and 2, keys there too. Of floats,

@@ -28,9 +28,9 @@ struct table<dense_kernels<T>> {
       .gather = &gather<T, T>, .gather_bf16 = &gather<T, bf16>, .scatter_add = &scatter_add<T>, .dropout = &dropout<T>};
 };
 
-template <class T>
-struct table<optimiser_kernels<T>> {
-  static constexpr optimiser_kernels<T> entries = {.adamw = &adamw<T>, .sgd = &sgd<T>};
+template <class Rates>
+struct table<step_kernels<Rates>> {
+  static constexpr step_kernels<Rates> entries = {.step = &step_elements<Rates>};
 };
 
 /// Activations of bf16 are computed in float.

@@ -4,12 +4,16 @@
 // depend on where a range was cut. Every product that is added to something is a multiply_add or a round_product:
 // compilers fuse the others at -O2 and not at -O1, or by the next compiler.
 
+/// What a step does to a vector of each: rule(w, g, state), state[Rates::states] the arrays of step_args.
+template <class Rates>
+struct step_rule;
+
 template <class T>
-struct adamw_step {
+struct step_rule<adamw_rates<T>> {
   using v = vec<T>;
   v gradient_scale, rest1, beta2, rest2, epsilon, decay, minus_step_size, correction;
 
-  explicit SBORA_FORCE_INLINE adamw_step(const adamw_rates<T>& a) noexcept
+  explicit SBORA_FORCE_INLINE step_rule(const adamw_rates<T>& a) noexcept
       : gradient_scale(v::set1(a.gradient_scale)),
         rest1(v::set1(a.rest1)),
         beta2(v::set1(a.beta2)),
@@ -19,7 +23,8 @@ struct adamw_step {
         minus_step_size(v::set1(-a.step_size)),
         correction(v::set1(a.inverse_root_correction)) {}
 
-  SBORA_FORCE_INLINE void operator()(v& w, v g, v& m, v& s) const noexcept {
+  SBORA_FORCE_INLINE void operator()(v& w, v g, v* state) const noexcept {
+    v &m = state[0], &s = state[1];
     g = round_product(g, gradient_scale);
     m = multiply_add(rest1, g - m, m);
     s = multiply_add(rest2 * g, g, beta2 * s);
@@ -29,38 +34,12 @@ struct adamw_step {
 };
 
 template <class T>
-void adamw(const adamw_args<T>& a) noexcept {
-  using v = vec<T>;
-  const adamw_step<T> step(a.rates);
-  index_t i = a.begin;
-  for (; i + v::lanes <= a.end; i += v::lanes) {
-    v w = v::load(a.parameter + i);
-    v m = v::load(a.first_moment + i);
-    v s = v::load(a.second_moment + i);
-    step(w, v::load(a.gradient + i), m, s);
-    v::store(a.parameter + i, w);
-    v::store(a.first_moment + i, m);
-    v::store(a.second_moment + i, s);
-  }
-  if (i < a.end) {
-    const index_t n = a.end - i;
-    v w = v::load_n(a.parameter + i, n);
-    v m = v::load_n(a.first_moment + i, n);
-    v s = v::load_n(a.second_moment + i, n);
-    step(w, v::load_n(a.gradient + i, n), m, s);
-    v::store_n(a.parameter + i, w, n);
-    v::store_n(a.first_moment + i, m, n);
-    v::store_n(a.second_moment + i, s, n);
-  }
-}
-
-template <class T>
-struct sgd_step {
+struct step_rule<sgd_rates<T>> {
   using v = vec<T>;
   v gradient_scale, minus_learning_rate, momentum, gradient_weight, weight_decay;
   bool nesterov;
 
-  explicit SBORA_FORCE_INLINE sgd_step(const sgd_args<T>& a) noexcept
+  explicit SBORA_FORCE_INLINE step_rule(const sgd_rates<T>& a) noexcept
       : gradient_scale(v::set1(a.gradient_scale)),
         minus_learning_rate(v::set1(-a.learning_rate)),
         momentum(v::set1(a.momentum)),
@@ -69,32 +48,126 @@ struct sgd_step {
         nesterov(a.nesterov) {}
 
   SBORA_FORCE_INLINE v decayed(v w, v g) const noexcept { return multiply_add(weight_decay, w, g * gradient_scale); }
-  SBORA_FORCE_INLINE void operator()(v& w, v g, v& velocity) const noexcept {
+  SBORA_FORCE_INLINE void operator()(v& w, v g, v* velocity) const noexcept {
     g = decayed(w, g);
-    velocity = multiply_add(momentum, velocity, gradient_weight * g);
-    const v direction = nesterov ? multiply_add(momentum, velocity, g) : velocity;
+    *velocity = multiply_add(momentum, *velocity, gradient_weight * g);
+    const v direction = nesterov ? multiply_add(momentum, *velocity, g) : *velocity;
     w = multiply_add(minus_learning_rate, direction, w);
   }
-  SBORA_FORCE_INLINE void operator()(v& w, v g) const noexcept {
+  SBORA_FORCE_INLINE void without_state(v& w, v g) const noexcept {
     w = multiply_add(minus_learning_rate, decayed(w, g), w);
   }
 };
 
+/// -1, 0 or 1 in each lane; NaN stays.
 template <class T>
-void sgd(const sgd_args<T>& a) noexcept {
+SBORA_FORCE_INLINE vec<T> sign(vec<T> a) noexcept {
+  T lane[vec<T>::lanes];
+  vec<T>::store(lane, a);
+  for (T& x : lane) x = x > T{0} ? T{1} : x < T{0} ? T{-1} : x;
+  return vec<T>::load(lane);
+}
+
+template <class T>
+struct step_rule<lion_rates<T>> {
   using v = vec<T>;
-  const sgd_step<T> step(a);
-  for (index_t i = a.begin; i < a.end; i += v::lanes) {
-    const index_t n = a.end - i < v::lanes ? a.end - i : index_t{v::lanes};
-    v w = v::load_n(a.parameter + i, n);
-    const v g = v::load_n(a.gradient + i, n);
-    if (a.velocity != nullptr) {
-      v velocity = v::load_n(a.velocity + i, n);
-      step(w, g, velocity);
-      v::store_n(a.velocity + i, velocity, n);
-    } else {
-      step(w, g);
-    }
-    v::store_n(a.parameter + i, w, n);
+  v gradient_scale, rest1, rest2, decay, minus_learning_rate;
+
+  explicit SBORA_FORCE_INLINE step_rule(const lion_rates<T>& a) noexcept
+      : gradient_scale(v::set1(a.gradient_scale)),
+        rest1(v::set1(a.rest1)),
+        rest2(v::set1(a.rest2)),
+        decay(v::set1(a.decay)),
+        minus_learning_rate(v::set1(-a.learning_rate)) {}
+
+  SBORA_FORCE_INLINE void operator()(v& w, v g, v* momentum) const noexcept {
+    v& m = *momentum;
+    const v change = round_product(g, gradient_scale) - m;
+    w = multiply_add(minus_learning_rate, sign(multiply_add(rest1, change, m)), w * decay);
+    m = multiply_add(rest2, change, m);
   }
+};
+
+template <class T>
+struct step_rule<muon_direction_rates<T>> {
+  using v = vec<T>;
+  v gradient_scale, rest;
+  bool nesterov;
+
+  explicit SBORA_FORCE_INLINE step_rule(const muon_direction_rates<T>& a) noexcept
+      : gradient_scale(v::set1(a.gradient_scale)), rest(v::set1(a.rest)), nesterov(a.nesterov) {}
+
+  SBORA_FORCE_INLINE void operator()(v& direction, v g, v* momentum) const noexcept {
+    v& m = *momentum;
+    g = round_product(g, gradient_scale);
+    m = multiply_add(rest, g - m, m);
+    direction = nesterov ? multiply_add(rest, g - m, m) : m;
+  }
+};
+
+template <class T>
+struct step_rule<scaling_rates<T>> {
+  using v = vec<T>;
+  v factor;
+
+  explicit SBORA_FORCE_INLINE step_rule(const scaling_rates<T>& a) noexcept : factor(v::set1(a.factor)) {}
+
+  SBORA_FORCE_INLINE void operator()(v& out, v in, v*) const noexcept { out = in * factor; }
+};
+
+template <class T>
+struct step_rule<muon_rates<T>> {
+  using v = vec<T>;
+  v decay, minus_step_size;
+
+  explicit SBORA_FORCE_INLINE step_rule(const muon_rates<T>& a) noexcept
+      : decay(v::set1(a.decay)), minus_step_size(v::set1(-a.step_size)) {}
+
+  SBORA_FORCE_INLINE void operator()(v& w, v direction, v*) const noexcept {
+    w = multiply_add(minus_step_size, direction, w * decay);
+  }
+};
+
+/// A whole vector, or its first n elements.
+template <bool Whole, class T>
+SBORA_FORCE_INLINE vec<T> load_part(const T* p, index_t n) noexcept {
+  if constexpr (Whole) return vec<T>::load(p);
+  else return vec<T>::load_n(p, n);
+}
+template <bool Whole, class T>
+SBORA_FORCE_INLINE void store_part(T* p, vec<T> a, index_t n) noexcept {
+  if constexpr (Whole) vec<T>::store(p, a);
+  else vec<T>::store_n(p, a, n);
+}
+
+/// Elements from i on: a whole vector of them, or n.
+template <bool Whole, class Rates>
+SBORA_FORCE_INLINE void step_vector(const step_args<Rates>& a, const step_rule<Rates>& rule, index_t i,
+                                    index_t n) noexcept {
+  using T = typename Rates::scalar;
+  using v = vec<T>;
+  v w = load_part<Whole>(a.parameter + i, n);
+  const v g = load_part<Whole>(a.gradient + i, n);
+  if constexpr (Rates::state_is_optional) {
+    if (a.state[0] == nullptr) {
+      rule.without_state(w, g);
+      store_part<Whole>(a.parameter + i, w, n);
+      return;
+    }
+  }
+  v state[Rates::states > 0 ? Rates::states : 1];
+  for (int s = 0; s < Rates::states; ++s) state[s] = load_part<Whole>(a.state[s] + i, n);
+  rule(w, g, state);
+  store_part<Whole>(a.parameter + i, w, n);
+  for (int s = 0; s < Rates::states; ++s) store_part<Whole>(a.state[s] + i, state[s], n);
+}
+
+/// See step_args.
+template <class Rates>
+void step_elements(const step_args<Rates>& a) noexcept {
+  const step_rule<Rates> rule(a.rates);
+  constexpr index_t lanes = vec<typename Rates::scalar>::lanes;
+  index_t i = a.begin;
+  for (; i + lanes <= a.end; i += lanes) step_vector<true>(a, rule, i, lanes);
+  if (i < a.end) step_vector<false>(a, rule, i, a.end - i);
 }

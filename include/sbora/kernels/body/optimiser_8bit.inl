@@ -45,7 +45,7 @@ struct moment_of_block {
 template <class T>
 void adamw_8bit(const adamw_8bit_args& a) noexcept {
   using v = vec<T>;
-  const adamw_step<T> step(a.rates);
+  const step_rule<adamw_rates<T>> step(a.rates);
   for (index_t begin = a.begin; begin < a.end; begin += moment_block) {
     const index_t count = a.end - begin < moment_block ? a.end - begin : moment_block;
     moment_of_block<T> first(a.first, begin), second(a.second, begin);
@@ -53,17 +53,17 @@ void adamw_8bit(const adamw_8bit_args& a) noexcept {
     const float* const gradient = a.gradient + begin;
     index_t i = 0;
     for (; i + v::lanes <= count; i += v::lanes) {
-      v w = v::load(parameter + i), m = first.decode(i), s = second.decode(i);
-      step(w, v::load(gradient + i), m, s);
+      v w = v::load(parameter + i), moments[2] = {first.decode(i), second.decode(i)};
+      step(w, v::load(gradient + i), moments);
       v::store(parameter + i, w);
-      first.keep(i, m), second.keep(i, s);
+      first.keep(i, moments[0]), second.keep(i, moments[1]);
     }
     if (i < count) {
       const index_t n = count - i;
-      v w = v::load_n(parameter + i, n), m = first.decode(i), s = second.decode(i);
-      step(w, v::load_n(gradient + i, n), m, s);
+      v w = v::load_n(parameter + i, n), moments[2] = {first.decode(i), second.decode(i)};
+      step(w, v::load_n(gradient + i, n), moments);
       v::store_n(parameter + i, w, n);
-      first.keep(i, m), second.keep(i, s);
+      first.keep(i, moments[0]), second.keep(i, moments[1]);
     }
     first.round(count), second.round(count);
   }
