@@ -24,6 +24,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         below["io/checkpoint"]   = below["io"] " io io/safetensors io/bitsandbytes"
         below["io/adapter"]      = below["io"] " io io/safetensors"
         below["io/merge"]        = below["io"] " io io/safetensors io/bitsandbytes io/checkpoint"
+        below["io/optimiser"]    = below["io"] " io io/safetensors"
         below["executors"]  = "core"
     }
 

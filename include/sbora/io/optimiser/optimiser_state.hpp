@@ -11,6 +11,7 @@
 #include <sbora/core/finite.hpp>
 #include <sbora/io/safetensors/safetensors_file.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
+#include <sbora/model/problem_list.hpp>
 #include <sbora/optimisers/optimiser.hpp>
 
 namespace sbora::inline SBORA_ABI {
