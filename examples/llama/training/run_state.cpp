@@ -17,10 +17,18 @@ namespace {
 
 constexpr std::string_view prefix = "checkpoint-";
 constexpr std::string_view suffix = ".safetensors";
-constexpr const char* format_name = "sbora-run-3";
-/// Told bases apart by the first bytes of each weight, so nobody knows whether today's is the one of then; and divided
-/// losses otherwise.
-constexpr const char* former_format_name = "sbora-run-2";
+constexpr const char* format_name = "sbora-run-4";
+
+/// Why checkpoints of that format can't be gone on from, or null where it isn't a former one.
+const char* former_format(const std::string& name) {
+  // Told bases apart by the first bytes of each weight.
+  if (name == "sbora-run-2") {
+    return "which didn't record enough to tell whether --base_model is still the same, and counted losses otherwise";
+  }
+  if (name == "sbora-run-3") return "which kept AdamW's moments under names of its own";
+  return nullptr;
+}
+
 const std::string option_prefix = "option.";
 
 /// The step in a file's name, or -1 where it isn't a checkpoint's.
@@ -131,7 +139,8 @@ void checkpoint_folder::clear() const {
   for (const std::filesystem::path& file : list()) std::filesystem::remove(file);
 }
 
-void checkpoint_folder::save(const run_state& state, const run_options& options) const {
+void checkpoint_folder::save(const run_state& state, const sbora::optimiser_tensors& optimiser,
+                             const run_options& options) const {
   std::map<std::string, std::string> metadata = {{"format", format_name},
                                                  {"step", std::to_string(state.step)},
                                                  {"total_steps", std::to_string(state.total_steps)},
@@ -139,9 +148,9 @@ void checkpoint_folder::save(const run_state& state, const run_options& options)
                                                  {"best_loss", format("%.17g", state.best_loss)},
                                                  {"evaluation_due", state.evaluation_due ? "1" : "0"}};
   for (const auto& [name, value] : options) metadata[option_prefix + name] = value;
-  std::vector<sbora::tensor_view> tensors = {tensor("parameters", state.parameters),
-                                             tensor("first_moment", state.first_moment),
-                                             tensor("second_moment", state.second_moment)};
+  metadata.insert(optimiser.metadata.begin(), optimiser.metadata.end());
+  std::vector<sbora::tensor_view> tensors = optimiser.tensors;
+  tensors.push_back(tensor("parameters", state.parameters));
   if (!state.best_parameters.empty()) tensors.push_back(tensor("best_parameters", state.best_parameters));
   sbora::write_safetensors(file_of(state.step), tensors, metadata);
 
@@ -164,12 +173,10 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
   require_checkpoint(path);
   try {
     const auto file = sbora::safetensors_file::open(path);
-    if (field(file, "format") == former_format_name) {
+    if (const char* const reason = former_format(field(file, "format"))) {
       throw input_error("--resume_from_checkpoint: " + path.string() + ": written by an earlier version (format \"" +
-                        former_format_name +
-                        "\"), which didn't record enough to tell whether --base_model is still "
-                        "the same, and counted losses otherwise; finish the run with that version, or start anew in "
-                        "another --output_dir");
+                        field(file, "format") + "\"), " + reason +
+                        "; finish the run with that version, or start anew in another --output_dir");
     }
     if (field(file, "format") != format_name) {
       throw input_error(path.string() + ": a checkpoint of format \"" + field(file, "format") + "\", expected \"" +
@@ -177,14 +184,13 @@ run_state checkpoint_folder::load(const std::filesystem::path& path, const run_o
     }
     check_options(file, options);
     run_state state;
+    state.file = path;
     state.step = number_field<index_t>(file, "step");
     state.total_steps = number_field<index_t>(file, "total_steps");
     state.best_step = number_field<index_t>(file, "best_step");
     state.best_loss = number_field<double>(file, "best_loss");
     state.evaluation_due = number_field<int>(file, "evaluation_due") != 0;
     state.parameters = read(file, "parameters", parameter_count);
-    state.first_moment = read(file, "first_moment", parameter_count);
-    state.second_moment = read(file, "second_moment", parameter_count);
     if (file.find("best_parameters") != nullptr) {
       state.best_parameters = read(file, "best_parameters", parameter_count);
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <sbora/core/index.hpp>
+#include <sbora/io/optimiser/optimiser_state.hpp>
 
 namespace llama {
 
@@ -22,8 +23,8 @@ struct run_state {
   index_t step = 0;         ///< optimiser steps taken
   index_t total_steps = 0;  ///< of the whole run
   std::vector<float> parameters;
-  std::vector<float> first_moment;
-  std::vector<float> second_moment;
+  /// Where it was loaded from: what the optimiser's state is put back from (sbora::load_optimiser).
+  std::filesystem::path file;
   /// The best by validation loss so far; empty where there was no evaluation yet.
   std::vector<float> best_parameters;
   double best_loss = std::numeric_limits<double>::infinity();
@@ -45,7 +46,7 @@ class checkpoint_folder {
  public:
   explicit checkpoint_folder(std::filesystem::path directory, int kept = 3);
 
-  void save(const run_state& state, const run_options& options) const;
+  void save(const run_state& state, const sbora::optimiser_tensors& optimiser, const run_options& options) const;
   run_state load(const std::filesystem::path& file, const run_options& options, std::size_t parameter_count) const;
 
   /// The newest, if there is any.

@@ -12,10 +12,11 @@
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/optimisers/clip.hpp>
 
+#include "common/error.hpp"
 #include "common/format.hpp"
 #include "common/memory.hpp"
-#include "model/non_finite.hpp"
 #include "common/progress.hpp"
+#include "model/non_finite.hpp"
 #include "training/stop_signal.hpp"
 
 namespace llama {
@@ -80,12 +81,14 @@ class training_run {
 
  private:
   void resume(const run_state& from) {
+    try {
+      sbora::load_optimiser(from.file, optimiser_);
+    } catch (const sbora::checkpoint_error& error) {
+      throw input_error(std::string("--resume_from_checkpoint: ") + error.what());
+    }
     state_ = from;
     step_ = from.step;
     std::ranges::copy(from.parameters, net_.parameters().begin());
-    std::ranges::copy(from.first_moment, optimiser_.first_moment().begin());
-    std::ranges::copy(from.second_moment, optimiser_.second_moment().begin());
-    optimiser_.set_steps(from.step);
   }
 
   bool due(index_t interval) const {
@@ -203,9 +206,7 @@ class training_run {
     state_.step = step_;
     state_.total_steps = plan_.steps.total_steps();
     state_.parameters.assign(net_.parameters().begin(), net_.parameters().end());
-    state_.first_moment.assign(optimiser_.first_moment().begin(), optimiser_.first_moment().end());
-    state_.second_moment.assign(optimiser_.second_moment().begin(), optimiser_.second_moment().end());
-    files_.checkpoints->save(state_, plan_.options);
+    files_.checkpoints->save(state_, sbora::tensors_of(optimiser_), plan_.options);
   }
 
   static double median(std::vector<double>& times) {
