@@ -193,8 +193,8 @@ TEST_CASE("a scale is checked as the trained half's type has it") {
   const auto with = [](auto scalar, adapter_options options, index_t rank) {
     using T = decltype(scalar);
     fb_adapter<T> adapter(64, 3, sbora::sample_region(64, rank, 1), options);
-    REQUIRE(std::isfinite(adapter.view().scale));
-    REQUIRE(adapter.view().scale > 0);
+    REQUIRE(std::isfinite(adapter.delta().scale));
+    REQUIRE(adapter.delta().scale > 0);
   };
   CHECK_ERROR(config_error,
               "sbora::fb_adapter: alpha / rank must be positive, got 2.5e+39, above the greatest float, 3.4028234",
@@ -221,12 +221,12 @@ TEST_CASE("a multiplier whose scale isn't finite in the adapter's type is reject
   CHECK_ERROR(config_error, "got -5e+38, above the greatest float", adapter.set_multiplier(-10));
   CHECK_ERROR(config_error, "got inf", adapter.set_multiplier(1e300));
   CHECK(adapter.multiplier() == 3);
-  CHECK(adapter.view().scale == 1.5e38F);
+  CHECK(adapter.delta().scale == 1.5e38F);
   adapter.set_multiplier(1e-300);  // fades out
-  CHECK(adapter.view().scale == 0);
+  CHECK(adapter.delta().scale == 0);
   fa_adapter<double> wide(8, 64, region(64, {1}), {.alpha = 1e38});
   wide.set_multiplier(10);
-  CHECK(wide.view().scale == 1e39);
+  CHECK(wide.delta().scale == 1e39);
 }
 
 TEST_CASE("an adapter of a size that no memory has is refused, not wrapped around") {
@@ -248,7 +248,6 @@ concept refers_to_itself = requires(Object&& object) { static_cast<Object&&>(obj
                            requires(Object&& object) { static_cast<Object&&>(object).gradient(); } ||
                            requires(Object&& object) { static_cast<Object&&>(object).matrix(); } ||
                            requires(Object&& object) { static_cast<Object&&>(object).gradient_matrix(); } ||
-                           requires(Object&& object) { static_cast<Object&&>(object).view(); } ||
                            requires(Object&& object) { static_cast<Object&&>(object).delta(); };
 
 TEST_CASE("nothing that refers to an adapter can be had of a temporary") {

@@ -29,6 +29,7 @@ breaks 'no Eigen in kernels/' kernels/body/a.inl '#include <Eigen/Core>'
 breaks 'no Eigen in core/' core/a.hpp '#include <Eigen/Core>'
 breaks 'not part of sbora.hpp' sbora.hpp '#include <sbora/io/file.hpp>'
 breaks 'umbrella' layers/a.hpp '#include <sbora/sbora.hpp>'
+breaks 'a crossover between products' layers/a.hpp 'if (tokens <= stream_dot_rows) return;'
 breaks 'no place in the layers' extras/a.hpp ''
 breaks 'not "kernels.hpp"' kernels/a.hpp '#include "kernels.hpp"'
 breaks 'longer than 400 lines' core/a.hpp "$(yes '//' | head -401)"

@@ -1,6 +1,8 @@
 // What callers may rely on around a call: accumulation, switching off, delta-only use, empty batches,
 // memory of their own, and that a rejected call has written nothing.
 
+#include <sbora/adapters/with_gradient.hpp>
+
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
 
@@ -69,6 +71,49 @@ void check_delta_only() {
   layer.forward(activation(p.x), activation(y), memory);
   delta_forward(std::as_const(p.adapter), activation(p.x), activation(y), memory);
   CHECK(same_bits(y.memory(), layer_y.memory()));
+}
+
+/// A backward as an autograd system calls it: what was saved is its own, and so is the gradient's memory.
+template <adapter_kind Kind>
+void check_autograd(double dropout) {
+  layer_case size = usual;
+  size.dropout = dropout;
+  layer_problem<Kind, float> p(size);
+  const auto layer = p.layer();
+  sbora::workspace memory;
+  using saved_type = typename decltype(p)::adapter_type::saved_type;
+  saved_type saved;
+  auto y = p.empty_y(), dx = p.empty_dx(), other_dx = p.empty_dx();
+  const std::uint64_t step = p.adapter.dropout_step();
+  layer.forward(activation(p.x), activation(y), p.adapter, saved, memory);
+  layer.backward(activation(p.dy), activation(dx), p.adapter, saved, memory);
+  const std::vector<float> gradient(p.adapter.gradient().begin(), p.adapter.gradient().end());
+
+  const saved_type again = [&] {
+    if constexpr (Kind == adapter_kind::fa) {
+      const auto gathered = saved.gathered();
+      return saved_type::from(std::span(gathered.data(), static_cast<std::size_t>(gathered.size())), p.x.rows(),
+                              usual.rank, step);
+    } else {
+      return saved_type::from(activation(std::as_const(p.x)), step);
+    }
+  }();
+  std::vector<float> own(gradient.size());
+  sbora::with_gradient call(std::as_const(p.adapter), std::span(own));
+  layer.backward(activation(p.dy), activation(other_dx), call, again, memory);
+  CHECK(same_bits<float>(own, gradient));
+  CHECK(same_bits(dx.memory(), other_dx.memory()));
+  CHECK(same_bits<float>(p.adapter.gradient(), gradient));
+  delta_backward(call, activation(p.dy), sbora::no_dx, again, memory);
+  CHECK(own[3] == 2 * gradient[3]);
+
+  own.pop_back();
+  CHECK_ERROR(sbora::shape_error, std::to_string(gradient.size()) + " numbers needed, the span given has",
+              (sbora::with_gradient(p.adapter, std::span(own))));
+  if constexpr (Kind == adapter_kind::fa) {
+    const std::vector<float> few(3);
+    CHECK_ERROR(sbora::workspace_error, "the span given has 3", saved_type::from(few, 12, usual.rank));
+  }
 }
 
 template <adapter_kind Kind>
@@ -151,7 +196,7 @@ void check_empty_batch() {
 template <adapter_kind Kind>
 bool fits(const layer_case& size, std::size_t missing, std::size_t offset = 0) {
   layer_problem<Kind, float> p(size);
-  const auto layer = p.layer();
+  auto layer = p.layer();
   const std::size_t bytes = layer.workspace_bytes(size.tokens, p.adapter) - missing;
   std::vector<std::byte> memory(bytes + 1024, std::byte{0xCD});
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
@@ -162,11 +207,14 @@ bool fits(const layer_case& size, std::size_t missing, std::size_t offset = 0) {
   auto dx = p.empty_dx();
   bool enough = true;
   try {
-    layer.forward(activation(p.x), activation(y), scratch);
-    layer.backward(activation(p.dy), activation(dx), scratch);
-    layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), scratch);
-    layer.forward(activation(p.x), activation(y), p.adapter, saved, scratch);
-    layer.backward(activation(p.dy), activation(dx), p.adapter, saved, scratch);
+    for (const auto path : {sbora::delta_path::automatic, sbora::delta_path::separate, sbora::delta_path::on_pack}) {
+      layer.set_delta_path(path);
+      layer.forward(activation(p.x), activation(y), scratch);
+      layer.backward(activation(p.dy), activation(dx), scratch);
+      layer.forward(activation(p.x), activation(y), std::as_const(p.adapter), scratch);
+      layer.forward(activation(p.x), activation(y), p.adapter, saved, scratch);
+      layer.backward(activation(p.dy), activation(dx), p.adapter, saved, scratch);
+    }
   } catch (const sbora::workspace_error&) {
     enough = false;
   }
@@ -177,6 +225,13 @@ bool fits(const layer_case& size, std::size_t missing, std::size_t offset = 0) {
 }
 
 }  // namespace
+
+TEST_CASE("a backward takes what autograd systems keep, and writes the gradient where they want it") {
+  check_autograd<adapter_kind::fa>(0);
+  check_autograd<adapter_kind::fa>(0.2);
+  check_autograd<adapter_kind::fb>(0);
+  check_autograd<adapter_kind::fb>(0.2);
+}
 
 TEST_CASE("micro-batches add up: FA") { check_micro_batches<adapter_kind::fa>(); }
 TEST_CASE("micro-batches add up: FB") { check_micro_batches<adapter_kind::fb>(); }

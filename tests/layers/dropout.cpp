@@ -138,13 +138,13 @@ TEST_CASE("what is kept is scaled by the probability that is used, a multiple of
   const double ones[4] = {1, 1, 1, 1}, parameter = 0;
   const sbora::region target(4, {0});
   const auto kept = [&](double dropout) {
-    const sbora::adapter_view<adapter_kind::fa, double> view = {&target, &parameter, nullptr, 1, 4,
-                                                                1,       true,       dropout, 0};
+    const sbora::weight_delta<double> delta = {adapter_kind::fa, &target, &parameter, nullptr, 1, 4, 1, true,
+                                               dropout,          0};
     sbora::serial_executor serial;
     double greatest = 0;
     for (std::uint64_t step = 0; step < 64 && greatest == 0; ++step) {
       double out[4];
-      sbora::detail::apply_dropout(view, step, {ones, 1, 4}, nullptr, out, serial);
+      sbora::detail::apply_dropout(delta, step, {ones, 1, 4}, nullptr, out, serial);
       greatest = *std::max_element(out, out + 4);
     }
     return greatest;

@@ -87,7 +87,7 @@ TEST_CASE("parts lie one after another in flat arrays, also after a move") {
     CAPTURE(module);
     CHECK(part.parameters().data() == parameters + count);
     CHECK(part.gradient().data() == gradient + count);
-    CHECK(part.view().parameters == parameters + count);
+    CHECK(part.delta().parameters == parameters + count);
     count += part.parameter_count();
   });
   CHECK(count == adapter.parameter_count());

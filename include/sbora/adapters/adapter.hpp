@@ -94,12 +94,12 @@ class basic_adapter {
   adapter_options options() && noexcept { return options_; }
 
   /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
-  index_t parameter_count() const noexcept { return rank() * (Kind == adapter_kind::fa ? d_out_ : d_in_); }
+  index_t parameter_count() const noexcept { return rank() * geometry().lines; }
 
   /// The trained half as optimisers of matrices take it.
-  std::array<parameter_block, 1> blocks() const noexcept { return {{{0, rows(), cols()}}}; }
+  std::array<parameter_block, 1> blocks() const noexcept { return {{{0, geometry().rows(), geometry().cols()}}}; }
 
-  /// These, the maps, view() and delta() refer to the adapter's memory: of a temporary they don't compile.
+  /// These, the maps and delta() refer to the adapter's memory: of a temporary they don't compile.
   std::span<T> parameters() & noexcept { return parameters_.value; }
   std::span<const T> parameters() const& noexcept { return parameters_.value; }
   std::span<const T> parameters() const&& = delete;  // would dangle: name the adapter
@@ -141,16 +141,13 @@ class basic_adapter {
   void set_dropout_step(std::uint64_t step) noexcept { dropout_step_ = step; }
   std::uint64_t next_dropout_step() noexcept { return dropout_step_++; }
 
-  /// What layers and mergers take. Requires that the adapter wasn't moved from: SBORA_ASSERT.
-  adapter_view<Kind, T> view() const& {
+  /// What layers, overlays and mergers take. Requires that the adapter wasn't moved from: SBORA_ASSERT.
+  weight_delta<T> delta() const& {
     SBORA_ASSERT(rank() > 0, "the adapter was moved from, and has no parameters any more");
     T* const gradient = gradient_.value.empty() ? nullptr : gradient_.value.data();  // empty: maybe not null
-    return {&target_,         parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()), enabled_,
-            options_.dropout, options_.dropout_seed};
+    return {Kind,     &target_,         parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()),
+            enabled_, options_.dropout, options_.dropout_seed};
   }
-  adapter_view<Kind, T> view() const&& = delete;  // would dangle: name the adapter
-  /// What layers take several of, of both kinds.
-  weight_delta<T> delta() const& { return view(); }
   weight_delta<T> delta() const&& = delete;  // would dangle: name the adapter
 
  private:
@@ -158,11 +155,10 @@ class basic_adapter {
     const auto r = static_cast<double>(rank());
     return options_.alpha / (options_.rslora ? std::sqrt(r) : r);
   }
-  index_t rows() const noexcept { return Kind == adapter_kind::fa ? d_out_ : rank(); }
-  index_t cols() const noexcept { return Kind == adapter_kind::fa ? rank() : d_in_; }
+  detail::region_geometry geometry() const noexcept { return {Kind, d_out_, d_in_, rank()}; }
   template <class Map>
   Map map_of(T* data) const noexcept {
-    return {data, Eigen::Index(rows()), Eigen::Index(cols())};
+    return {data, Eigen::Index(geometry().rows()), Eigen::Index(geometry().cols())};
   }
 
   struct checked {};

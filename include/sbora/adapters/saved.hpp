@@ -31,6 +31,14 @@ class fa_saved {
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }
 
+  /// Of inputs that were gathered elsewhere: memory has tokens × rank of them, after the dropout of `dropout_step`. For
+  /// autograd systems, which keep what a backward needs themselves. Errors: workspace_error.
+  static fa_saved from(std::span<const T> memory, index_t tokens, index_t rank, std::uint64_t dropout_step = 0) {
+    fa_saved saved(std::span<T>(const_cast<T*>(memory.data()), memory.size()));  // which a backward only reads
+    saved.prepare(tokens, rank, dropout_step);
+    return saved;
+  }
+
   /// Makes room for tokens × rank; the layer's part.
   T* prepare(index_t tokens, index_t rank, std::uint64_t dropout_step) {
     const auto needed = static_cast<std::size_t>(tokens * rank);
@@ -73,6 +81,14 @@ class fb_saved {
   input_view input() const noexcept { return input_; }
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }
+
+  /// Of an input that is given again, as that of the forward with `dropout_step` was: for autograd systems and
+  /// recomputation.
+  static fb_saved from(input_view input, std::uint64_t dropout_step = 0) noexcept {
+    fb_saved saved;
+    saved.refer_to(input, dropout_step);
+    return saved;
+  }
 
   /// Remembers the input; the layer's part.
   void refer_to(input_view input, std::uint64_t dropout_step) noexcept {

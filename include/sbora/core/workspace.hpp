@@ -5,7 +5,9 @@
 #include <string>
 
 #include <sbora/core/aligned_memory.hpp>
+#include <sbora/core/assert.hpp>
 #include <sbora/core/errors.hpp>
+#include <sbora/core/executor.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -74,23 +76,49 @@ constexpr std::size_t frame_bytes(index_t count) {
 /// What a span of any alignment needs for a frame of that many.
 constexpr std::size_t span_bytes(std::size_t frame) { return frame == 0 ? 0 : frame + cache_line - 1; }
 
-/// One call's pieces of a workspace, handed out in order.
+/// One call's pieces of a workspace, handed out in order. A copy goes on where it was copied, so what a callee takes of
+/// a copy is free again afterwards.
 class workspace_frame {
  public:
-  workspace_frame(workspace& memory, std::size_t bytes) {
+  workspace_frame(workspace& memory, std::size_t bytes) : left_(bytes) {
     memory.reserve(bytes);
     next_ = memory.data();
   }
 
+  /// Counts instead: its pieces are null, and `most` becomes the largest sum of them that it or a copy reaches.
+  explicit workspace_frame(std::size_t& most) noexcept : most_(&most) {}
+
+  bool counts() const noexcept { return most_ != nullptr; }
+
   template <class T>
   T* take(index_t count) {
+    const std::size_t bytes = frame_bytes<T>(count);
+    if (most_ != nullptr) {
+      taken_ += bytes;
+      *most_ = *most_ < taken_ ? taken_ : *most_;
+      return nullptr;
+    }
+    SBORA_ASSERT(bytes <= left_, "the call takes more scratch than it counted");
     T* const piece = static_cast<T*>(static_cast<void*>(next_));
-    next_ += frame_bytes<T>(count);
+    next_ += bytes;
+    left_ -= bytes;
     return piece;
   }
 
  private:
-  std::byte* next_;
+  std::byte* next_ = nullptr;
+  std::size_t left_ = 0;
+  std::size_t taken_ = 0;
+  std::size_t* most_ = nullptr;
 };
+
+/// Bytes of a frame in which work(frame, executor) can run: it is run on a frame that counts, by an executor that runs
+/// no tasks. So `work` may ask for pieces and hand out tasks, and must leave reading and writing to those.
+template <class Work>
+std::size_t scratch_of(const Work& work) {
+  std::size_t most = 0;
+  work(workspace_frame(most), any_executor::idle());
+  return most;
+}
 
 }  // namespace sbora::inline SBORA_ABI::detail

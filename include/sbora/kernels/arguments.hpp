@@ -80,8 +80,8 @@ struct region_args {
   index_t trained_line_stride;
   index_t trained_index_stride;
   T scale;
-  index_t line_begin, line_end;
-  index_t position_begin, position_end;
+  index_t line_begin = 0, line_end = 0;  ///< of a task
+  index_t position_begin = 0, position_end = 0;
 };
 
 /// The first element that isn't finite (by line for columns, by position for rows), or line < 0.

@@ -23,7 +23,7 @@ namespace sbora::inline SBORA_ABI::detail {
 
 template <class Adapter>
 concept adapter_like = requires(const Adapter& a) {
-  a.view();
+  a.delta();
   typename Adapter::saved_type;
 };
 
@@ -85,7 +85,9 @@ constexpr call_mistake training_mistake() {
   } else {
     const bool can_be_filled = std::is_lvalue_reference_v<Saved> && !std::is_const_v<std::remove_reference_t<Saved>>;
     if (is_forward && !can_be_filled) return call_mistake::saved;
-    if (!std::is_lvalue_reference_v<Adapter> || std::is_const_v<std::remove_reference_t<Adapter>>) {
+    const bool has_steps = requires(adapter& a) { a.next_dropout_step(); };  // with_gradient is for backwards
+    if ((is_forward && !has_steps) || !std::is_lvalue_reference_v<Adapter> ||
+        std::is_const_v<std::remove_reference_t<Adapter>>) {
       return call_mistake::adapter_const;
     }
     if constexpr (is_forward && adapter::kind == adapter_kind::fb) {

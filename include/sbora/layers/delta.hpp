@@ -7,13 +7,13 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 /// What a backward of `tokens` needs besides shapes, before it writes anything.
-template <adapter_kind Kind, class T, class Saved>
-void check_backward(const adapter_view<Kind, T>& a, const Saved& saved, index_t tokens) {
+template <class T, class Saved>
+void check_backward(const weight_delta<T>& a, const Saved& saved, index_t tokens) {
   if (!a.enabled || tokens == 0) return;
   SBORA_ASSERT(a.gradient != nullptr, "the adapter has no gradient: it was made for inference");
   SBORA_ASSERT(saved.tokens() == tokens,
                wrong_saved("saved by a forward of another number of tokens", saved.tokens(), tokens).c_str());
-  if constexpr (Kind == adapter_kind::fa) {
+  if constexpr (requires { saved.gathered(); }) {
     SBORA_ASSERT(saved.rank() == a.rank(),
                  wrong_saved("saved by a forward with an adapter of another rank", saved.rank(), a.rank()).c_str());
   } else {
@@ -22,64 +22,16 @@ void check_backward(const adapter_view<Kind, T>& a, const Saved& saved, index_t 
   }
 }
 
-/// y += delta in eval mode, after the caller checked shapes and enabledness.
-template <adapter_kind Kind, class T, class X, class Executor>
-void eval_delta(const adapter_view<Kind, T>& a, activation_view<const X> x, activation_view<T> y, workspace_frame frame,
-                Executor& pool) {
-  if constexpr (Kind == adapter_kind::fa) {
-    T* const gathered = frame.take<T>(x.tokens * a.rank());
-    gather(x, *a.target, gathered, pool);
-    add_gathered(a, gathered, y, frame, pool);
-  } else {
-    add_product(a, x, y, nullptr, frame, pool);
-  }
-}
-
-/// f of the delta as an adapter_view of its kind, without gradient and dropout.
-template <class T, class Function>
-decltype(auto) as_adapter(const weight_delta<T>& d, Function&& f) {
-  if (d.kind == adapter_kind::fa) {
-    return f(fa_view<T>{d.target, d.parameters, nullptr, d.d_out, d.d_in, d.scale, d.enabled, 0, 0});
-  }
-  return f(fb_view<T>{d.target, d.parameters, nullptr, d.d_out, d.d_in, d.scale, d.enabled, 0, 0});
-}
-
-/// Scratch of any use of a delta in eval mode.
-template <class T>
-std::size_t delta_bytes(const weight_delta<T>& delta, index_t tokens) {
-  return as_adapter(
-      delta, [&](const auto& a) { return std::max(delta_forward_bytes(a, tokens), delta_input_bytes(a, tokens)); });
-}
-
-/// Keeps of x what the backward needs, with the adapter's next dropout step.
-template <class Adapter, class X, class Saved, class Executor>
-void keep_input(Adapter& adapter, activation_view<const X> x, Saved& saved, Executor& pool) {
-  const std::uint64_t step = adapter.dropout_step();
-  if constexpr (Adapter::kind == adapter_kind::fa) {
-    using T = typename Adapter::scalar;
-    T* const gathered = saved.prepare(x.tokens, adapter.rank(), step);
-    gather(x, adapter.target(), gathered, pool);
-    if (const auto a = adapter.view(); a.dropout > 0) {
-      apply_dropout(a, step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered, pool);
-    }
-  } else {
-    saved.refer_to(x, step);
-  }
+/// Where FA's gathered inputs go, or null for FB, whose input is referred to; takes the adapter's next dropout step.
+/// Errors: workspace_error, before anything is changed.
+template <class Adapter, class X, class Saved>
+auto* start_saving(Adapter& adapter, activation_view<const X> x, Saved& saved) {
+  typename Adapter::scalar* gathered = nullptr;
+  if constexpr (Adapter::kind == adapter_kind::fa)
+    gathered = saved.prepare(x.tokens, adapter.rank(), adapter.dropout_step());
+  else saved.refer_to(x, adapter.dropout_step());
   adapter.next_dropout_step();
-}
-
-/// y += delta in training mode; fills saved.
-template <class Adapter, class T, class X, class Saved, class Executor>
-void train_delta(Adapter& adapter, activation_view<const X> x, activation_view<T> y, Saved& saved,
-                 workspace_frame frame, Executor& pool) {
-  const auto a = adapter.view();
-  keep_input(adapter, x, saved, pool);
-  if constexpr (Adapter::kind == adapter_kind::fa) {
-    add_gathered(a, saved.gathered().data(), y, frame, pool);
-  } else {
-    const std::uint64_t step = saved.dropout_step();
-    add_product(a, x, y, &step, frame, pool);
-  }
+  return gathered;
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail
@@ -103,11 +55,13 @@ void delta_forward(const Adapter& adapter, X&& x, Y&& y, workspace& memory, Exec
   using T = typename Adapter::scalar;
   const auto in = detail::as_stored_activation<const T>(x);
   const auto out = detail::as_activation<T>(y);
-  const auto a = adapter.view();
+  const auto a = adapter.delta();
   detail::check_shapes({"x", in}, "d_in", a.d_in, {"y", out}, "d_out", a.d_out);
   if (!a.enabled || in.tokens == 0) return;
-  const detail::workspace_frame frame(memory, detail::delta_forward_bytes(a, in.tokens));
-  detail::eval_delta(a, in, out, frame, pool);
+  const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
+    detail::add_delta(a, true, in, out, frame, tasks);
+  };
+  work(detail::workspace_frame(memory, detail::scratch_of(work)), pool);
 }
 
 /// The same in training mode: with dropout, and with what backward needs put into `saved`.
@@ -120,11 +74,18 @@ void delta_forward(Adapter& adapter, X&& x, Y&& y, Saved& saved, workspace& memo
   using T = typename Adapter::scalar;
   const auto in = detail::as_stored_activation<const T>(x);
   const auto out = detail::as_activation<T>(y);
-  const auto a = adapter.view();
+  const auto a = adapter.delta();
   detail::check_shapes({"x", in}, "d_in", a.d_in, {"y", out}, "d_out", a.d_out);
   if (!a.enabled || in.tokens == 0) return;
-  const detail::workspace_frame frame(memory, detail::delta_forward_bytes(a, in.tokens));
-  detail::train_delta(adapter, in, out, saved, frame, pool);
+  const std::uint64_t step = adapter.dropout_step();
+  T* gathered = nullptr;
+  const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
+    if constexpr (Adapter::kind == adapter_kind::fa) detail::keep_input(a, in, step, gathered, tasks);
+    detail::add_training_delta(a, in, step, gathered, out, frame, tasks);
+  };
+  const detail::workspace_frame frame(memory, detail::scratch_of(work));
+  gathered = detail::start_saving(adapter, in, saved);
+  work(frame, pool);
 }
 
 /// The adapter's gradient, and its part of dx unless that is sbora::no_dx.
@@ -142,28 +103,32 @@ template <class Adapter, class Dy, class Dx, class Saved, class Executor = seria
 void delta_backward(Adapter& adapter, Dy&& dy, Dx&& dx, const Saved& saved, workspace& memory,
                     Executor&& pool = Executor{}) {
   using T = typename Adapter::scalar;
-  const auto a = adapter.view();
+  const auto a = adapter.delta();
   const auto out = detail::as_stored_activation<const T>(dy);
   detail::check_features({"dy", out}, "d_out", a.d_out);
   if (!a.enabled || out.tokens == 0) return;
   detail::check_backward(a, saved, out.tokens);
-  const detail::workspace_frame frame(memory, detail::delta_backward_bytes(a, out.tokens));
+  const auto run = [&](const auto& work) {
+    work(detail::workspace_frame(memory, detail::scratch_of(work)), any_executor(pool));
+  };
   if constexpr (std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) {
-    detail::add_gradient(a, out, saved, frame, pool);
+    run([&](detail::workspace_frame frame, any_executor tasks) { detail::add_gradient(a, out, saved, frame, tasks); });
   } else {
     const auto in = detail::as_activation<T>(dx);
     detail::check_shapes({"dy", out}, "d_out", a.d_out, {"dx", in}, "d_in", a.d_in);
-    const std::uint64_t step = saved.dropout_step();
-    detail::add_gradient(a, out, saved, frame, pool);
-    detail::add_input_gradient(a, out, in, &step, frame, pool);
+    run([&](detail::workspace_frame frame, any_executor tasks) {
+      detail::add_gradient(a, out, saved, frame, tasks);
+      detail::add_training_gradient(a, out, saved.dropout_step(), in, frame, tasks);
+    });
   }
 }
 
 /// Workspace that delta_forward and delta_backward of this many tokens need at most. Enough for a span of any alignment.
 template <detail::adapter_like Adapter>
 std::size_t delta_workspace_bytes(const Adapter& adapter, index_t tokens) {
-  const auto a = adapter.view();
-  return detail::span_bytes(std::max(detail::delta_forward_bytes(a, tokens), detail::delta_backward_bytes(a, tokens)));
+  const auto a = adapter.delta();
+  return detail::span_bytes(
+      detail::scratch_of([&](detail::workspace_frame frame, any_executor) { detail::count_delta(a, tokens, frame); }));
 }
 
 /// Any other arguments don't compile, and this says why.

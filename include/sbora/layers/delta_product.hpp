@@ -1,132 +1,139 @@
 #pragma once
 
 #include <sbora/adapters/saved.hpp>
+#include <sbora/layers/delta_path.hpp>
 #include <sbora/layers/token_tasks.hpp>
-#include <sbora/products/product.hpp>
 
-/// The adapter's own part of a linear layer, on views. linear.hpp and delta_only.hpp wrap it.
+/// The adapter's own part of a linear layer, on views. linear.hpp and delta.hpp wrap it.
 ///
 ///   FA   y += s·B·x[idx]          gradient += s·dyᵀ·x[idx]     dx[idx] += s·dy·B
 ///   FB   y[idx] += s·A·x          gradient += s·dy[idx]ᵀ·x     dx += s·dy[idx]·A
+///
+/// So FA's forward and FB's dx gather the region's features and multiply; FB's forward and FA's dx multiply and scatter.
 namespace sbora::inline SBORA_ABI::detail {
 
+/// The trained half as a right operand whose depth is the region's indices, or else the lines.
 template <class T>
-using fa_view = adapter_view<adapter_kind::fa, T>;
-template <class T>
-using fb_view = adapter_view<adapter_kind::fb, T>;
-
-// ---- scratch ---------------------------------------------------------------------------------------
-
-template <class T>
-std::size_t delta_forward_bytes(const fa_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.rank(), a.d_out);
-}
-template <class T>
-std::size_t delta_forward_bytes(const fb_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.d_in, a.rank()) +
-         (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0);
-}
-template <class T>
-std::size_t delta_input_bytes(const fa_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.d_out, a.rank());
-}
-template <class T>
-std::size_t delta_input_bytes(const fb_view<T>& a, index_t tokens) {
-  return frame_bytes<T>(tokens * a.rank()) + multiply_bytes<T>(tokens, a.rank(), a.d_in) +
-         (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0);
-}
-template <class T>
-std::size_t delta_backward_bytes(const fa_view<T>& a, index_t tokens) {
-  return std::max(multiply_bytes<T>(a.d_out, tokens, a.rank()), delta_input_bytes(a, tokens));
-}
-template <class T>
-std::size_t delta_backward_bytes(const fb_view<T>& a, index_t tokens) {
-  return std::max(multiply_bytes<T>(a.rank(), tokens, a.d_in) + (a.dropout > 0 ? frame_bytes<T>(tokens * a.d_in) : 0),
-                  delta_input_bytes(a, tokens));
+right_operand<T> trained_half(const weight_delta<T>& a, bool depth_is_region) {
+  const region_geometry g = a.geometry();
+  return {{a.parameters, g.cols()}, depth_is_region ? g.lines : g.rank, g.rows_along_region() == depth_is_region};
 }
 
-// ---- forward ---------------------------------------------------------------------------------------
-
-/// y += s·B·g, with g = x[idx] gathered before (tokens × rank).
-template <class T, class Executor>
-void add_gathered(const fa_view<T>& a, const T* gathered, activation_view<T> y, workspace_frame frame, Executor& pool) {
-  multiply<T, T>(left_operand<T>{gathered, y.tokens, a.rank(), a.rank(), 1},
-                 transposed_operand(a.parameters, a.d_out, a.rank()), {y.data, y.stride, a.scale, nullptr, true}, frame,
-                 pool);
+/// out += s·gathered·half, with gathered the region's features, tokens × rank.
+template <class T>
+void add_gathered(const weight_delta<T>& a, const T* gathered, activation_view<T> out, workspace_frame frame,
+                  any_executor pool) {
+  multiply<T, T>(left_operand<T>{gathered, out.tokens, a.rank(), a.rank(), 1}, trained_half(a, true),
+                 {.data = out.data, .stride = out.stride, .alpha = a.scale, .accumulate = true}, frame, pool);
 }
 
-/// y[idx] += s·A·x, x dropped out where `step` says.
-template <class T, class X, class Executor>
-void add_product(const fb_view<T>& a, activation_view<const X> x, activation_view<T> y, const std::uint64_t* step,
-                 workspace_frame frame, Executor& pool) {
-  T* const product = frame.take<T>(x.tokens * a.rank());
-  const auto right = transposed_operand(a.parameters, a.rank(), a.d_in);
+/// out[region] += s·mask(source·half); the mask is that of `step`, or none.
+template <class T, class X>
+void add_scattered(const weight_delta<T>& a, activation_view<const X> source, activation_view<T> out,
+                   const std::uint64_t* step, workspace_frame frame, any_executor pool) {
+  T* const product = frame.take<T>(source.tokens * a.rank());
+  multiply<T, T>(left_operand<X>{source.data, source.tokens, source.features, source.stride, 1}, trained_half(a, false),
+                 {.data = product, .stride = a.rank()}, frame, pool);
   if (step != nullptr && a.dropout > 0) {
-    T* const dropped = frame.take<T>(x.tokens * a.d_in);
-    apply_dropout_to_input(a, *step, x, dropped, pool);
-    multiply<T, T>(left_operand<T>{dropped, x.tokens, a.d_in, a.d_in, 1}, right, {product, a.rank()}, frame, pool);
-  } else {
-    multiply<T, T>(left_operand<X>{x.data, x.tokens, a.d_in, x.stride, 1}, right, {product, a.rank()}, frame, pool);
+    apply_dropout(a, *step, activation_view<const T>(product, source.tokens, a.rank()), a.target, product, pool);
   }
-  scatter_add(product, a.rank(), a.target, a.scale, y, pool);
+  scatter_add(product, a.rank(), a.target, a.scale, out, pool);
 }
 
-// ---- backward --------------------------------------------------------------------------------------
+/// y += s·B·A·x (forward) or dx += s·dy·B·A, without dropout.
+template <class T, class X>
+void add_delta(const weight_delta<T>& a, bool forward, activation_view<const X> source, activation_view<T> out,
+               workspace_frame frame, any_executor pool) {
+  if (!a.geometry().is_of_input(forward)) return add_scattered(a, source, out, nullptr, frame, pool);
+  T* const gathered = frame.take<T>(source.tokens * a.rank());
+  gather(source, *a.target, gathered, pool);
+  add_gathered(a, gathered, out, frame, pool);
+}
 
-/// gradient += s·dyᵀ·gathered.
-template <class T, class Y, class Executor>
-void add_gradient(const fa_view<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved, workspace_frame frame,
-                  Executor& pool) {
+// ---- training --------------------------------------------------------------------------------------
+
+/// gathered = x[idx] with the dropout of `step`: what an FA's backward needs of x.
+template <class T, class X>
+void keep_input(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step, T* gathered,
+                any_executor pool) {
+  gather(x, *a.target, gathered, pool);
+  if (a.dropout == 0) return;
+  apply_dropout(a, step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered, pool);
+}
+
+/// y += s·B·A·dropout(x); an FA's kept input is used.
+template <class T, class X>
+void add_training_delta(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step, const T* gathered,
+                        activation_view<T> y, workspace_frame frame, any_executor pool) {
+  if (a.kind == adapter_kind::fa) return add_gathered(a, gathered, y, frame, pool);
+  if (a.dropout == 0) return add_scattered(a, x, y, nullptr, frame, pool);
+  T* const dropped = frame.take<T>(x.tokens * x.features);
+  apply_dropout_to_input(a, step, x, dropped, pool);
+  add_scattered(a, activation_view<const T>(dropped, x.tokens, x.features), y, nullptr, frame, pool);
+}
+
+/// FA's gradient += s·dyᵀ·gathered.
+template <class T, class Y>
+void add_gradient_of_gathered(const weight_delta<T>& a, activation_view<const Y> dy, const T* gathered,
+                              workspace_frame frame, any_executor pool) {
   multiply<T, T>(left_operand<Y>{dy.data, a.d_out, dy.tokens, 1, dy.stride},
-                 plain_operand(saved.gathered().data(), a.rank(), a.rank()),
-                 {a.gradient, a.rank(), a.scale, nullptr, true}, frame, pool);
+                 plain_operand(gathered, a.rank(), a.rank()),
+                 {.data = a.gradient, .stride = a.rank(), .alpha = a.scale, .accumulate = true}, frame, pool);
 }
 
-/// gradient += s·dy[idx]ᵀ·x, the gather being part of packing dy.
-template <class T, class Y, class Input, class Executor>
-void add_gradient(const fb_view<T>& a, activation_view<const Y> dy, const fb_saved<T, Input>& saved,
-                  workspace_frame frame, Executor& pool) {
-  const auto x = saved.input();
+/// FB's gradient += s·dy[idx]ᵀ·x with the dropout of `step`, the gather being part of packing dy.
+template <class T, class Y, class X>
+void add_gradient_of_input(const weight_delta<T>& a, activation_view<const Y> dy, activation_view<const X> x,
+                           std::uint64_t step, workspace_frame frame, any_executor pool) {
   const left_operand<Y> left = {dy.data, a.rank(), dy.tokens, 1, dy.stride, a.target->indices().data()};
-  const product_result<T> result = {a.gradient, a.d_in, a.scale, nullptr, true};
+  const product_result<T> result = {.data = a.gradient, .stride = a.d_in, .alpha = a.scale, .accumulate = true};
   if (a.dropout > 0) {
     T* const masked = frame.take<T>(dy.tokens * a.d_in);
-    apply_dropout_to_input(a, saved.dropout_step(), x, masked, pool);
+    apply_dropout_to_input(a, step, x, masked, pool);
     multiply<T, T>(left, plain_operand<T>(masked, a.d_in, a.d_in), result, frame, pool);
   } else {
-    multiply<stored_as<Input>, T>(left, plain_operand(x.data, a.d_in, x.stride), result, frame, pool);
+    multiply<X, T>(left, plain_operand(x.data, a.d_in, x.stride), result, frame, pool);
   }
 }
 
-/// dx[idx] += mask of (s·dy·B); the mask is that of `step`, or none.
-template <class T, class Y, class Executor>
-void add_input_gradient(const fa_view<T>& a, activation_view<const Y> dy, activation_view<T> dx,
-                        const std::uint64_t* step, workspace_frame frame, Executor& pool) {
-  T* const product = frame.take<T>(dy.tokens * a.rank());
-  multiply<T, T>(left_operand<Y>{dy.data, dy.tokens, a.d_out, dy.stride, 1},
-                 plain_operand(a.parameters, a.rank(), a.rank()), {product, a.rank()}, frame, pool);
-  if (step != nullptr && a.dropout > 0) {
-    apply_dropout(a, *step, activation_view<const T>(product, dy.tokens, a.rank()), a.target, product, pool);
-  }
-  scatter_add(product, a.rank(), a.target, a.scale, dx, pool);
+template <class T, class Y>
+void add_gradient(const weight_delta<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
+                  workspace_frame frame, any_executor pool) {
+  add_gradient_of_gathered(a, dy, saved.gathered().data(), frame, pool);
+}
+template <class T, class Y, class Input>
+void add_gradient(const weight_delta<T>& a, activation_view<const Y> dy, const fb_saved<T, Input>& saved,
+                  workspace_frame frame, any_executor pool) {
+  add_gradient_of_input(a, dy, saved.input(), saved.dropout_step(), frame, pool);
 }
 
-/// dx += mask of (s·dy[idx]·A).
-template <class T, class Y, class Executor>
-void add_input_gradient(const fb_view<T>& a, activation_view<const Y> dy, activation_view<T> dx,
-                        const std::uint64_t* step, workspace_frame frame, Executor& pool) {
+/// dx += mask of (s·dy·B·A); the mask is that of `step`.
+template <class T, class Y>
+void add_training_gradient(const weight_delta<T>& a, activation_view<const Y> dy, std::uint64_t step,
+                           activation_view<T> dx, workspace_frame frame, any_executor pool) {
+  if (a.dropout == 0) return add_delta(a, false, dy, dx, frame, pool);
+  if (a.kind == adapter_kind::fa) return add_scattered(a, dy, dx, &step, frame, pool);
   T* const gathered = frame.take<T>(dy.tokens * a.rank());
   gather(dy, *a.target, gathered, pool);
-  const left_operand<T> left = {gathered, dy.tokens, a.rank(), a.rank(), 1};
-  const auto right = plain_operand(a.parameters, a.d_in, a.d_in);
-  if (step == nullptr || a.dropout == 0) {
-    multiply<T, T>(left, right, {dx.data, dx.stride, a.scale, nullptr, true}, frame, pool);
-    return;
-  }
   T* const masked = frame.take<T>(dy.tokens * a.d_in);
-  multiply<T, T>(left, right, {masked, a.d_in}, frame, pool);
-  apply_dropout(a, *step, activation_view<const T>(masked, dy.tokens, a.d_in), nullptr, masked, pool);
+  multiply<T, T>(left_operand<T>{gathered, dy.tokens, a.rank(), a.rank(), 1}, trained_half(a, true),
+                 {.data = masked, .stride = a.d_in}, frame, pool);
+  apply_dropout(a, step, activation_view<const T>(masked, dy.tokens, a.d_in), nullptr, masked, pool);
   scatter_add(masked, a.d_in, nullptr, a.scale, dx, pool);
+}
+
+/// All of this on no memory, for a frame that counts: the most of it that a call takes, whatever its activations' type.
+template <class T>
+void count_delta(const weight_delta<T>& a, index_t tokens, workspace_frame frame) {
+  const any_executor pool = any_executor::idle();
+  const activation_view<T> x(nullptr, tokens, a.d_in), y(nullptr, tokens, a.d_out);
+  const activation_view<const T> in = x, dy = y;
+  add_delta(a, true, in, y, frame, pool);
+  add_delta(a, false, dy, x, frame, pool);
+  add_training_delta<T>(a, in, 0, nullptr, y, frame, pool);
+  add_training_gradient(a, dy, 0, x, frame, pool);
+  if (a.kind == adapter_kind::fa) add_gradient_of_gathered<T>(a, dy, nullptr, frame, pool);
+  else add_gradient_of_input(a, dy, in, 0, frame, pool);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

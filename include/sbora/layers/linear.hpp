@@ -86,7 +86,7 @@ class linear {
   template <class X, class Y, detail::adapter_like Adapter, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, const Adapter&, workspace&, Executor>
   void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory, Executor&& pool = Executor{}) const {
-    const delta_type delta = adapter.view();
+    const delta_type delta = adapter.delta();
     forward(x, y, std::span<const delta_type>(&delta, 1), memory, pool);
   }
 
@@ -97,24 +97,25 @@ class linear {
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
     detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
-    const auto a = adapter.view();
-    const delta_type delta = a;
-    check_delta(delta);
-    check_overlay();
-    detail::workspace_frame frame(memory, frame_bytes<Y>(in.tokens, adapter));
-    if constexpr (Adapter::kind == adapter_kind::fa) {  // may throw, so before y is written
-      saved.prepare(a.enabled ? in.tokens : 0, a.rank(), adapter.dropout_step());
-    }
-    if (in.tokens == 0) return;
-    if (!a.enabled || (a.dropout == 0 && packs_deltas(in, true))) {
-      if (a.enabled) detail::keep_input(adapter, in, saved, pool);
-      apply(true, in, out, {&delta, 1}, frame, pool);
-      return;
-    }
-    const activation_view<scalar> sum = sum_of(out, frame);
-    apply(true, in, sum, {}, frame, pool);
-    detail::train_delta(adapter, in, sum, saved, frame, pool);
-    finish(sum, out, pool);
+    const delta_type a = adapter.delta();
+    check_deltas({&a, 1});
+    const std::uint64_t step = adapter.dropout_step();
+    scalar* gathered = nullptr;
+    const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
+      if constexpr (Adapter::kind == adapter_kind::fa) {
+        if (a.enabled) detail::keep_input(a, in, step, gathered, tasks);
+      }
+      const bool packs = packs_deltas(in, true);
+      if (!a.enabled || (a.dropout == 0 && packs)) return apply(true, in, out, {&a, 1}, packs, frame, tasks);
+      const activation_view<scalar> sum = sum_of(out, frame);
+      apply(true, in, sum, {}, packs, frame, tasks);
+      detail::add_training_delta(a, in, step, gathered, sum, frame, tasks);
+      finish(sum, out, tasks);
+    };
+    const detail::workspace_frame frame(memory, detail::scratch_of(work));
+    if (a.enabled && in.tokens > 0) gathered = detail::start_saving(adapter, in, saved);
+    else if constexpr (Adapter::kind == adapter_kind::fa) saved.prepare(0, a.rank(), step);
+    if (in.tokens > 0) work(frame, pool);
   }
 
   /// dx = dy·W, through the frozen layer alone.
@@ -141,30 +142,25 @@ class linear {
                                Executor>
   void backward(Dy&& dy, Dx&& dx, Adapter& adapter, const Saved& saved, workspace& memory,
                 Executor&& pool = Executor{}) const {
-    const auto a = adapter.view();
-    const delta_type delta = a;
+    const delta_type a = adapter.delta();
     const auto out = detail::as_stored_activation<const scalar>(dy);
     detail::check_features({"dy", out}, "d_out", d_out());
-    check_delta(delta);
-    check_overlay();
+    check_deltas({&a, 1});
     detail::check_backward(a, saved, out.tokens);
+    const auto run = [&](const auto& work) {
+      if (out.tokens > 0) work(detail::workspace_frame(memory, detail::scratch_of(work)), any_executor(pool));
+    };
     if constexpr (std::is_same_v<std::remove_cvref_t<Dx>, no_dx_t>) {
-      delta_backward(adapter, out, no_dx, saved, memory, pool);
+      run([&](detail::workspace_frame frame, any_executor tasks) {
+        if (a.enabled) detail::add_gradient(a, out, saved, frame, tasks);
+      });
     } else {
       const auto in = detail::as_stored_activation<scalar>(dx);
       detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
-      detail::workspace_frame frame(memory, frame_bytes<Dx>(out.tokens, adapter));
-      if (out.tokens == 0) return;
-      if (a.dropout == 0 && packs_deltas(out, false)) {
-        apply(false, out, in, {&delta, 1}, frame, pool);
-      } else {
-        const activation_view<scalar> sum = sum_of(in, frame);
-        apply(false, out, sum, {}, frame, pool);
-        const std::uint64_t step = saved.dropout_step();
-        if (a.enabled) detail::add_input_gradient(a, out, sum, &step, frame, pool);
-        finish(sum, in, pool);
-      }
-      if (a.enabled) detail::add_gradient(a, out, saved, frame, pool);
+      run([&](detail::workspace_frame frame, any_executor tasks) {
+        input_gradient(a, out, saved.dropout_step(), in, frame, tasks);
+        if (a.enabled) detail::add_gradient(a, out, saved, frame, tasks);
+      });
     }
   }
 
@@ -187,63 +183,60 @@ class linear {
   /// shape_error for tokens that no memory can have.
   template <class Result = scalar>
   std::size_t workspace_bytes(index_t tokens, std::span<const delta_type> deltas = {}) const {
-    return detail::span_bytes(frame_bytes<Result>(tokens, deltas));
+    return detail::span_bytes(scratch_of_calls<Result>(tokens, deltas));
   }
   /// And with this adapter in training mode.
   template <class Result = scalar, detail::adapter_like Adapter>
   std::size_t workspace_bytes(index_t tokens, const Adapter& adapter) const {
-    return detail::span_bytes(frame_bytes<Result>(tokens, adapter));
+    const delta_type a = adapter.delta();
+    const std::size_t training = detail::scratch_of([&](detail::workspace_frame frame, any_executor) {
+      for (const bool forward : {true, false}) {
+        detail::workspace_frame rest = frame;
+        sum_of(no_result<Result>(tokens, forward), rest);
+        detail::count_delta(a, tokens, rest);
+      }
+    });
+    return detail::span_bytes(std::max(scratch_of_calls<Result>(tokens, {&a, 1}), training));
   }
 
  private:
-  /// What the calls take of a workspace.
+  /// A result of the forward or the backward that lies nowhere.
   template <class Result>
-  std::size_t frame_bytes(index_t tokens, std::span<const delta_type> deltas) const {
-    detail::require_product("sbora::linear: scratch", {tokens, std::max(d_in(), d_out()), 256});  // more than any path
-    const std::span<const delta_type> merged = overlay();
-    std::size_t bytes =
-        detail::frame_bytes<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size())) +
-        std::max(detail::multiply_bytes<scalar>(tokens, d_in(), d_out()),
-                 detail::multiply_bytes<scalar>(tokens, d_out(), d_in()));
-    for (const auto& list : {merged, deltas}) {
-      for (const delta_type& delta : list) bytes = std::max(bytes, detail::delta_bytes(delta, tokens));
-    }
-    return bytes + sum_bytes<Result>(tokens);
-  }
-  template <class Result, detail::adapter_like Adapter>
-  std::size_t frame_bytes(index_t tokens, const Adapter& adapter) const {
-    const auto a = adapter.view();
-    const delta_type delta = a;
-    return std::max({frame_bytes<Result>(tokens, {&delta, 1}),
-                     detail::delta_forward_bytes(a, tokens) + sum_bytes<Result>(tokens),
-                     detail::delta_backward_bytes(a, tokens) + sum_bytes<Result>(tokens)});
+  auto no_result(index_t tokens, bool forward) const {
+    using stored = std::conditional_t<detail::is_bf16_result<Result>, bf16, scalar>;
+    return activation_view<stored>(nullptr, tokens, forward ? d_out() : d_in());
   }
 
-  void check_delta(const delta_type& delta) const { detail::check_delta(delta, d_out(), d_in()); }
-  void check_overlay() const {
-    for (const delta_type& delta : overlay()) check_delta(delta);
+  /// Of both directions, on whatever path.
+  template <class Result>
+  std::size_t scratch_of_calls(index_t tokens, std::span<const delta_type> deltas) const {
+    detail::require_product("sbora::linear: scratch", {tokens, std::max(d_in(), d_out()), 256});  // more than any path
+    return detail::scratch_of([&](detail::workspace_frame frame, any_executor tasks) {
+      for (const bool forward : {true, false}) {
+        const activation_view<const scalar> left(nullptr, tokens, forward ? d_in() : d_out());
+        for (const bool packs : {true, false}) {
+          apply(forward, left, no_result<Result>(tokens, forward), deltas, packs, frame, tasks);
+        }
+      }
+    });
+  }
+
+  void check_deltas(std::span<const delta_type> deltas) const {
+    for (const auto& list : {deltas, overlay()}) {
+      for (const delta_type& delta : list) detail::check_delta(delta, d_out(), d_in());
+    }
   }
 
   /// Whether a call on this left operand adds ΔW on pack; see delta_path.
   template <class Left>
   bool packs_deltas(activation_view<const Left> left, bool forward) const {
     if (path_ != delta_path::automatic) return path_ != delta_path::separate;
-    using storage_scalar = typename Weight::storage_scalar;
-    if constexpr (std::is_same_v<Left, bf16> && detail::has_pairs<storage_scalar>) {
-      if (detail::find_kernels<detail::pair_kernels<storage_scalar>>(active_isa()) != nullptr)
-        return false;  // pairs would round it
-    }
-    return !detail::is_streamed(left.tokens, left.features, detail::right_of(weight_, forward));
+    return detail::plan_of(left_of(left), detail::right_of(weight_, forward), true).adds_updates;
   }
 
-  /// Scratch for sums where the result is bf16.
-  template <class Result>
-  std::size_t sum_bytes(index_t tokens) const {
-    if constexpr (detail::is_bf16_result<Result>) {
-      return detail::frame_bytes<scalar>(tokens * std::max(d_in(), d_out()));
-    } else {
-      return 0;
-    }
+  template <class Left>
+  static detail::left_operand<Left> left_of(activation_view<const Left> left) {
+    return {left.data, left.tokens, left.features, left.stride, 1};
   }
 
   /// Where sums are collected before they become `out`.
@@ -252,15 +245,15 @@ class linear {
     if constexpr (std::is_same_v<Out, scalar>) return out;
     else return {frame.take<scalar>(out.tokens * out.features), out.tokens, out.features};
   }
-  template <class Out, class Executor>
-  static void finish(activation_view<scalar> sum, activation_view<Out> out, Executor& pool) {
+  template <class Out>
+  static void finish(activation_view<scalar> sum, activation_view<Out> out, any_executor pool) {
     if constexpr (!std::is_same_v<Out, scalar>) detail::narrow(sum, out, pool);
   }
   /// The same for one product.
   template <class Out>
   detail::product_result<scalar> result_in(activation_view<Out> out, detail::workspace_frame& frame) const {
     const activation_view<scalar> sum = sum_of(out, frame);
-    detail::product_result<scalar> result = {sum.data, sum.stride};
+    detail::product_result<scalar> result = {.data = sum.data, .stride = sum.stride};
     if constexpr (!std::is_same_v<Out, scalar>) {
       result.narrowed = out.data;
       result.narrowed_stride = out.stride;
@@ -272,56 +265,73 @@ class linear {
     return overlay_ != nullptr ? std::span<const delta_type>(*overlay_) : std::span<const delta_type>();
   }
 
-  template <class Left, class Out, class Executor>
+  template <class Left, class Out>
   void run(bool forward, activation_view<const Left> left, activation_view<Out> out, std::span<const delta_type> deltas,
-           workspace& memory, Executor& pool) const {
-    for (const delta_type& delta : deltas) check_delta(delta);
-    check_overlay();
-    detail::workspace_frame frame(memory, frame_bytes<Out>(left.tokens, deltas));
-    if (left.tokens > 0) apply(forward, left, out, deltas, frame, pool);
+           workspace& memory, any_executor pool) const {
+    check_deltas(deltas);
+    if (left.tokens == 0) return;
+    const bool packs = packs_deltas(left, forward);
+    const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
+      apply(forward, left, out, deltas, packs, frame, tasks);
+    };
+    work(detail::workspace_frame(memory, detail::scratch_of(work)), pool);
   }
 
-  /// out = left·(W + overlay + deltas)ᵀ + bias or left·(W + overlay + deltas).
-  template <class Left, class Out, class Executor>
+  /// out = left·(W + overlay + deltas)ᵀ + bias or left·(W + overlay + deltas); `packs`: ΔW is added on pack.
+  template <class Left, class Out>
   void apply(bool forward, activation_view<const Left> left, activation_view<Out> out,
-             std::span<const delta_type> deltas, detail::workspace_frame frame, Executor& pool) const {
-    if ((overlay().empty() && deltas.empty()) || packs_deltas(left, forward)) {
+             std::span<const delta_type> deltas, bool packs, detail::workspace_frame frame, any_executor pool) const {
+    if (packs || (overlay().empty() && deltas.empty())) {
       const detail::product_result<scalar> result = result_in(out, frame);
       base_product(forward, left, result, overlay(), deltas, frame, pool);
       return;
     }
     const activation_view<scalar> sum = sum_of(out, frame);
-    base_product(forward, left, {sum.data, sum.stride}, {}, {}, frame, pool);
+    base_product(forward, left, {.data = sum.data, .stride = sum.stride}, {}, {}, frame, pool);
     for (const auto& list : {overlay(), deltas}) {
       for (const delta_type& delta : list) {
-        if (!delta.enabled) continue;
-        detail::as_adapter(delta, [&](const auto& a) {
-          if (forward) detail::eval_delta(a, left, sum, frame, pool);
-          else detail::add_input_gradient(a, left, sum, nullptr, frame, pool);
-        });
+        if (takes_part(delta, frame)) detail::add_delta(delta, forward, left, sum, frame, pool);
       }
     }
     finish(sum, out, pool);
   }
 
+  /// dx = dy·(W + overlay + the adapter's ΔW) with the dropout of `step`.
+  template <class Y, class Out>
+  void input_gradient(const delta_type& a, activation_view<const Y> dy, std::uint64_t step, activation_view<Out> dx,
+                      detail::workspace_frame frame, any_executor pool) const {
+    const bool packs = packs_deltas(dy, false);
+    if (a.dropout == 0 && packs) return apply(false, dy, dx, {&a, 1}, packs, frame, pool);
+    const activation_view<scalar> sum = sum_of(dx, frame);
+    apply(false, dy, sum, {}, packs, frame, pool);
+    if (a.enabled) detail::add_training_gradient(a, dy, step, sum, frame, pool);
+    finish(sum, dx, pool);
+  }
+
+  /// Disabled adapters are counted too: they may be enabled before the call.
+  static bool takes_part(const delta_type& delta, const detail::workspace_frame& frame) {
+    return delta.enabled || frame.counts();
+  }
+
   /// The same for one product, ΔW added on pack.
-  template <class Left, class Executor>
+  template <class Left>
   void base_product(bool forward, activation_view<const Left> left, detail::product_result<scalar> result,
                     std::span<const delta_type> merged, std::span<const delta_type> deltas,
-                    detail::workspace_frame frame, Executor& pool) const {
+                    detail::workspace_frame frame, any_executor pool) const {
+    const bool rounded = path_ == delta_path::on_pack_rounded;
     auto* const updates = frame.take<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size()));
-    std::size_t count = 0;
+    index_t count = 0;
     for (const auto& list : {merged, deltas}) {
       for (const delta_type& delta : list) {
-        if (!delta.enabled) continue;
-        updates[count++] = detail::update_of(delta, forward, path_ == delta_path::on_pack_rounded);
+        if (!takes_part(delta, frame)) continue;
+        if (!frame.counts()) updates[count] = detail::update_of(delta, forward, rounded);
+        ++count;
       }
     }
     auto right = detail::right_of(weight_, forward);
-    right.updates = {updates, count};
+    right.updates = {updates, count, rounded};
     if (forward && !bias_.empty()) result.bias = bias_.data();
-    detail::multiply<typename Weight::storage_scalar, scalar>(
-        detail::left_operand<Left>{left.data, left.tokens, left.features, left.stride, 1}, right, result, frame, pool);
+    detail::multiply<typename Weight::storage_scalar, scalar>(left_of(left), right, result, frame, pool);
   }
 
   Weight weight_;

@@ -5,7 +5,7 @@
 #include <sbora/core/executor.hpp>
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/products/activation.hpp>
-#include <sbora/adapters/adapter_view.hpp>
+#include <sbora/adapters/weight_delta.hpp>
 
 /// The small passes around an adapter's product, each cut into tasks of whole tokens.
 namespace sbora::inline SBORA_ABI::detail {
@@ -14,8 +14,8 @@ namespace sbora::inline SBORA_ABI::detail {
 inline constexpr index_t task_tokens = 64;
 
 /// out[t, j] = source[t, target[j]], contiguous.
-template <class T, class X, class Executor>
-void gather(activation_view<const X> source, const region& target, T* out, Executor& pool) {
+template <class T, class X>
+void gather(activation_view<const X> source, const region& target, T* out, any_executor pool) {
   const auto kernel = [] {
     if constexpr (std::is_same_v<X, T>) return get_kernels<dense_kernels<T>>().gather;
     else return get_kernels<dense_kernels<T>>().gather_bf16;
@@ -26,9 +26,9 @@ void gather(activation_view<const X> source, const region& target, T* out, Execu
 }
 
 /// out[t, target[j]] += scale·source[t, j]; with no target, out += scale·source.
-template <class T, class Executor>
+template <class T>
 void scatter_add(const T* source, index_t features, const region* target, T scale, activation_view<T> out,
-                 Executor& pool) {
+                 any_executor pool) {
   const auto kernel = get_kernels<dense_kernels<T>>().scatter_add;
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(out.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
@@ -38,9 +38,9 @@ void scatter_add(const T* source, index_t features, const region* target, T scal
 
 /// out = the adapter's dropout mask of `step` over source; features of the region, or all where
 /// `target` is null.
-template <adapter_kind Kind, class T, class Executor>
-void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step, activation_view<const T> source,
-                   const region* target, T* out, Executor& pool) {
+template <class T>
+void apply_dropout(const weight_delta<T>& adapter, std::uint64_t step, activation_view<const T> source,
+                   const region* target, T* out, any_executor pool) {
   const auto kernel = get_kernels<dense_kernels<T>>().dropout;
   // The probability is a multiple of 2^-32 here, and what is kept is scaled by it: right in the mean near 1, too.
   const double dropped = std::floor(adapter.dropout * 0x1p32);
@@ -53,9 +53,9 @@ void apply_dropout(const adapter_view<Kind, T>& adapter, std::uint64_t step, act
 }
 
 /// The same of a source that may be bf16: all features of it.
-template <adapter_kind Kind, class T, class X, class Executor>
-void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t step, activation_view<const X> source,
-                            T* out, Executor& pool) {
+template <class T, class X>
+void apply_dropout_to_input(const weight_delta<T>& adapter, std::uint64_t step, activation_view<const X> source, T* out,
+                            any_executor pool) {
   if constexpr (std::is_same_v<X, T>) {
     apply_dropout(adapter, step, source, nullptr, out, pool);
   } else {
@@ -70,8 +70,7 @@ void apply_dropout_to_input(const adapter_view<Kind, T>& adapter, std::uint64_t 
 }
 
 /// out = bf16(source).
-template <class Executor>
-void narrow(activation_view<const float> source, activation_view<bf16> out, Executor& pool) {
+inline void narrow(activation_view<const float> source, activation_view<bf16> out, any_executor pool) {
   const auto kernel = get_kernels<conversion_kernels<float>>().narrow_bf16;
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     for (index_t t = begin; t < end; ++t) {

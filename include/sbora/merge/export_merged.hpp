@@ -3,6 +3,7 @@
 #include <span>
 
 #include <sbora/adapters/weight_delta.hpp>
+#include <sbora/core/executor.hpp>
 #include <sbora/simd/opaque.hpp>
 #include <sbora/weights/row_reader.hpp>
 

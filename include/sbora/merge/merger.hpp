@@ -197,12 +197,13 @@ class merger {
     detail::check_merge_shape(name, adapter, weight_.d_out(), weight_.d_in());
   }
 
-  detail::region_layout layout_of(const entry& e) const {
-    return {e.kind, weight_.order(), weight_.d_out(), weight_.d_in(), e.target.rank()};
+  detail::region_layout layout_of(const entry& e) const { return {geometry_of(e.kind, e.target), weight_.order()}; }
+  detail::region_geometry geometry_of(adapter_kind kind, const region& target) const {
+    return {kind, weight_.d_out(), weight_.d_in(), target.rank()};
   }
 
   entry make_entry(adapter_kind kind, const region& target) {
-    const index_t size = target.rank() * (kind == adapter_kind::fa ? weight_.d_out() : weight_.d_in());
+    const index_t size = target.rank() * geometry_of(kind, target).lines;
     const auto spare =
         std::find_if(spares_.begin(), spares_.end(), [size](const entry& e) { return e.capacity >= size; });
     if (spare == spares_.end()) {
@@ -221,22 +222,18 @@ class merger {
 
   template <adapter_kind Kind>
   arguments arguments_for(const entry& e, const basic_adapter<Kind, compute>& adapter) const {
-    const auto view = adapter.view();
-    const bool fa = Kind == adapter_kind::fa;
-    return {weight_.storage_data(),
-            weight_.stride(),
-            e.target.indices().data(),
-            e.target.rank(),
-            fa ? weight_.d_out() : weight_.d_in(),
-            e.originals.get(),
-            view.parameters,
-            fa ? view.rank() : 1,
-            fa ? 1 : weight_.d_in(),
-            view.scale,
-            0,
-            0,
-            0,
-            0};
+    const weight_delta<compute> delta = adapter.delta();
+    const detail::region_geometry geometry = delta.geometry();
+    return {.weight = weight_.storage_data(),
+            .stride = weight_.stride(),
+            .index = e.target.indices().data(),
+            .rank = geometry.rank,
+            .lines = geometry.lines,
+            .originals = e.originals.get(),
+            .trained = delta.parameters,
+            .trained_line_stride = geometry.line_stride(),
+            .trained_index_stride = geometry.index_stride(),
+            .scale = delta.scale};
   }
 
   /// Writes what was merged before a failed swap.
@@ -270,8 +267,8 @@ class merger {
     for (const detail::region_fault& fault : faults_) {
       if (fault.line < 0) continue;
       const index_t index = e.target.indices()[static_cast<std::size_t>(fault.position)];
-      const index_t row = e.kind == adapter_kind::fa ? fault.line : index;
-      const index_t col = e.kind == adapter_kind::fa ? index : fault.line;
+      const detail::region_geometry geometry = geometry_of(e.kind, e.target);
+      const index_t row = geometry.weight_row(fault.line, index), col = geometry.weight_col(fault.line, index);
       throw not_finite_error("sbora::merger: merging would leave row " + std::to_string(row) + ", column " +
                                  std::to_string(col) + " of the weight not finite",
                              row, col);

@@ -94,16 +94,15 @@ class overlay {
 
   template <adapter_kind Kind>
   void check_finite(const basic_adapter<Kind, T>& adapter) const {
-    const auto parameters = adapter.parameters();
-    const index_t width = Kind == adapter_kind::fa ? adapter.rank() : d_in_;
-    for (index_t at = 0; at < static_cast<index_t>(parameters.size()); ++at) {
-      const T product = static_cast<T>(adapter.scale()) * parameters[static_cast<std::size_t>(at)];
-      if (detail::is_finite(product)) continue;
-      const index_t line = at / width, position = at % width;
-      const auto indices = adapter.target().indices();
-      const bool fa = Kind == adapter_kind::fa;
-      const index_t row = fa ? line : indices[static_cast<std::size_t>(line)];
-      const index_t col = fa ? indices[static_cast<std::size_t>(position)] : position;
+    const weight_delta<T> delta = adapter.delta();
+    const detail::region_geometry geometry = delta.geometry();
+    for (index_t at = 0; at < adapter.parameter_count(); ++at) {
+      if (detail::is_finite(delta.scale * delta.parameters[at])) continue;
+      const index_t width = geometry.cols();
+      const index_t line = geometry.rows_along_region() ? at / width : at % width;
+      const index_t position = geometry.rows_along_region() ? at % width : at / width;
+      const index_t index = delta.target->indices()[static_cast<std::size_t>(position)];
+      const index_t row = geometry.weight_row(line, index), col = geometry.weight_col(line, index);
       throw not_finite_error(std::string(name) + ": merging would leave row " + std::to_string(row) + ", column " +
                                  std::to_string(col) + " of the weight not finite",
                              row, col);

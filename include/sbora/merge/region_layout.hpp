@@ -20,13 +20,13 @@ struct region_layout {
   index_t lines_per_task;
   index_t positions_per_task;
 
-  region_layout(adapter_kind kind_, storage order, index_t d_out, index_t d_in, index_t rank_)
-      : kind(kind_),
-        form((kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns : region_form::rows),
-        lines(kind == adapter_kind::fa ? d_out : d_in),
-        rank(rank_),
+  region_layout(const region_geometry& geometry, storage order)
+      : kind(geometry.kind),
+        form(geometry.form(order)),
+        lines(geometry.lines),
+        rank(geometry.rank),
         lines_per_task(lines),
-        positions_per_task(std::max<index_t>(1, rank_)) {
+        positions_per_task(std::max<index_t>(1, rank)) {
     if (form == region_form::columns) {
       lines_per_task = 64;
     } else if (kind == adapter_kind::fb) {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <sbora/adapters/adapter_view.hpp>
+#include <sbora/adapters/region_geometry.hpp>
 
 namespace sbora::inline SBORA_ABI {
 

@@ -95,62 +95,52 @@ class muon : public detail::optimiser_base<muon<T>, T, muon_options> {
     T *direction, *next, *gram, *polynomial;
   };
   static index_t small_side(const parameter_block& block) noexcept { return std::min(block.rows, block.cols); }
-  static index_t large_side(const parameter_block& block) noexcept { return std::max(block.rows, block.cols); }
-
-  static std::size_t bytes_for(const parameter_block& block) {
-    const index_t small = small_side(block), large = large_side(block);
-    const std::size_t products =
-        std::max({detail::multiply_bytes<T>(small, large, small), detail::multiply_bytes<T>(small, small, small),
-                  detail::multiply_bytes<T>(block.rows, small, block.cols)});
-    return 2 * detail::frame_bytes<T>(small * large) + 2 * detail::frame_bytes<T>(small * small) + products;
-  }
 
   template <class Executor>
   void carry_out(std::span<T> parameters, std::span<const T> gradient, const step_options& now, Executor& pool) {
     const auto direction = detail::start_with<detail::muon_direction_rates<T>>(
         {.gradient = gradient.data(), .state = {momentum_.get()}, .rates = direction_rates(this->options(), now)});
     const auto apply = detail::start_with<detail::muon_rates<T>>({});
-    std::size_t bytes = 0;
     for (const parameter_block& block : blocks_) {
       static_cast<void>(rates(this->options(), now, block));  // throws before anything is written
-      bytes = std::max(bytes, bytes_for(block));
     }
-    memory_.reserve(bytes);
-    for (const parameter_block& block : blocks_) {
-      detail::workspace_frame frame(memory_, bytes);
-      const index_t count = block.rows * block.cols, small = small_side(block);
-      const scratch with = {frame.take<T>(count), frame.take<T>(count), frame.take<T>(small * small),
-                            frame.take<T>(small * small)};
-      auto find = direction;
-      find.args.parameter = with.direction;
-      find.args.gradient += block.offset;
-      find.args.state[0] += block.offset;
-      detail::for_ranges(count, detail::task_elements, pool, find);
-      const T* const orthogonal = make_orthogonal(block, with, frame, pool);
-      auto move = apply;
-      move.args.parameter = parameters.data() + block.offset;
-      move.args.gradient = orthogonal;
-      move.args.rates = rates(this->options(), now, block);
-      detail::for_ranges(count, detail::task_elements, pool, move);
-    }
+    const auto work = [&](detail::workspace_frame all, any_executor tasks) {
+      for (const parameter_block& block : blocks_) {
+        detail::workspace_frame frame = all;
+        const index_t count = block.rows * block.cols, small = small_side(block);
+        const scratch with = {frame.take<T>(count), frame.take<T>(count), frame.take<T>(small * small),
+                              frame.take<T>(small * small)};
+        auto find = direction;
+        find.args.parameter = with.direction;
+        find.args.gradient += block.offset;
+        find.args.state[0] += block.offset;
+        detail::for_ranges(count, detail::task_elements, tasks, find);
+        const T* const orthogonal = make_orthogonal(block, with, frame, tasks);
+        auto move = apply;
+        move.args.parameter = parameters.data() + block.offset;
+        move.args.gradient = orthogonal;
+        move.args.rates = rates(this->options(), now, block);
+        detail::for_ranges(count, detail::task_elements, tasks, move);
+      }
+    };
+    work(detail::workspace_frame(memory_, detail::scratch_of(work)), pool);
   }
 
   /// out = factor·in.
-  template <class Executor>
-  static void scale_into(T* out, const T* in, T factor, index_t count, Executor& pool) {
+  static void scale_into(T* out, const T* in, T factor, index_t count, any_executor pool) {
     detail::for_ranges(
         count, detail::task_elements, pool,
         detail::start_with<detail::scaling_rates<T>>({.parameter = out, .gradient = in, .rates = {.factor = factor}}));
   }
 
   /// The five iterations. A tall matrix by Xᵀ·X, and then from the right: the same numbers without a transposition.
-  template <class Executor>
   static const T* make_orthogonal(const parameter_block& block, const scratch& with, detail::workspace_frame frame,
-                                  Executor& pool) {
+                                  any_executor pool) {
     constexpr double a = 3.4445, b = -4.7750, c = 2.0315, least_norm = 1e-7;
     const index_t rows = block.rows, cols = block.cols, count = rows * cols, small = small_side(block);
     const bool tall = rows > cols;
-    const double norm = gradient_norm(std::span<const T>(with.direction, static_cast<std::size_t>(count)));
+    const std::span<const T> direction(with.direction, static_cast<std::size_t>(frame.counts() ? 0 : count));
+    const double norm = gradient_norm(direction);
     T *x = with.direction, *next = with.next;
     scale_into(x, x, static_cast<T>(1 / (norm < least_norm ? least_norm : norm)), count, pool);
     const auto product = [&](const detail::left_operand<T>& left, const detail::right_operand<T>& right, T* out,
@@ -167,7 +157,9 @@ class muon : public detail::optimiser_base<muon<T>, T, muon_options> {
       // a·1 + b·A + c·A², so that the last product is all of the next X.
       scale_into(with.polynomial, with.gram, static_cast<T>(b), small * small, pool);
       product(gram, detail::plain_operand(with.gram, small, small), with.polynomial, static_cast<T>(c), true);
-      for (index_t i = 0; i < small; ++i) with.polynomial[i * small + i] += static_cast<T>(a);
+      detail::for_ranges(small, small, pool, [&](index_t begin, index_t end) {
+        for (index_t i = begin; i < end; ++i) with.polynomial[i * small + i] += static_cast<T>(a);
+      });
       if (tall)
         product({x, rows, cols, cols, 1}, detail::plain_operand(with.polynomial, cols, cols), next, T{1}, false);
       else product({with.polynomial, rows, rows, rows, 1}, detail::plain_operand(x, cols, cols), next, T{1}, false);

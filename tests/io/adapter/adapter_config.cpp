@@ -129,6 +129,13 @@ TEST_CASE("what is missing or null has PEFT's defaults") {
   CHECK(config.lora_alpha == 8);
 }
 
+TEST_CASE("a layers_pattern for all layers is written as it is read") {  // found by the fuzzer
+  const std::string fields = R"({"peft_type": "LORA", "layers_pattern": "h", "layers_to_transform": []})";
+  const adapter_config config = parse_adapter_config(fields).config;
+  CHECK(config.layers_pattern == lines{"h"});
+  CHECK(parse_adapter_config(adapter_config_text(config)).config == config);
+}
+
 TEST_CASE("a written config is read back the same, to the last bit") {
   for (const char* text : {official, peft}) {
     const adapter_config config = parse_adapter_config(text).config;

@@ -79,7 +79,10 @@ inline std::string adapter_config_text(const adapter_config& config) {
   if (config.use_rslora) add("use_rslora", true);
   if (config.revision) add("revision", *config.revision);
   if (!config.exclude_modules.empty()) add("exclude_modules", detail::filter_json(config.exclude_modules));
-  if (!config.layers_to_transform.empty()) add("layers_to_transform", config.layers_to_transform);
+  // An empty list means all layers; a pattern isn't read without one.
+  if (!config.layers_to_transform.empty() || !config.layers_pattern.empty()) {
+    add("layers_to_transform", config.layers_to_transform);
+  }
   if (!config.layers_pattern.empty()) add("layers_pattern", config.layers_pattern);
   if (!config.rank_pattern.empty()) add("rank_pattern", detail::pattern_json(config.rank_pattern));
   if (!config.alpha_pattern.empty()) add("alpha_pattern", detail::pattern_json(config.alpha_pattern));

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sbora/kernels/arguments.hpp>
+#include <sbora/weights/weight_view.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+/// fa: a region of columns, B (d_out × rank) trained.  fb: a region of rows, A (rank × d_in) trained.
+enum class adapter_kind { fa, fb };
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// All that depends on an adapter's kind, for those who needn't know which it is. The region's indices name input
+/// features (fa) or output features (fb); along the other dimension of the weight run its lines.
+struct region_geometry {
+  adapter_kind kind;
+  index_t dim;    ///< of the region: d_in (fa) or d_out (fb)
+  index_t lines;  ///< the other of the two
+  index_t rank;
+
+  constexpr region_geometry(adapter_kind kind_, index_t d_out, index_t d_in, index_t rank_) noexcept
+      : kind(kind_),
+        dim(kind_ == adapter_kind::fa ? d_in : d_out),
+        lines(kind_ == adapter_kind::fa ? d_out : d_in),
+        rank(rank_) {}
+
+  /// The trained half, row-major: lines × rank (fa) or rank × lines (fb).
+  constexpr index_t rows() const noexcept { return kind == adapter_kind::fa ? lines : rank; }
+  constexpr index_t cols() const noexcept { return kind == adapter_kind::fa ? rank : lines; }
+
+  /// Whether a row of it runs along the region's indices, and not along the lines.
+  constexpr bool rows_along_region() const noexcept { return kind == adapter_kind::fa; }
+
+  /// Number j of a line is element line·line_stride + j·index_stride of it.
+  constexpr index_t line_stride() const noexcept { return kind == adapter_kind::fa ? rank : 1; }
+  constexpr index_t index_stride() const noexcept { return kind == adapter_kind::fa ? 1 : lines; }
+
+  /// Row and column of the weight where line and index cross.
+  constexpr index_t weight_row(index_t line, index_t index) const noexcept {
+    return kind == adapter_kind::fa ? line : index;
+  }
+  constexpr index_t weight_col(index_t line, index_t index) const noexcept {
+    return kind == adapter_kind::fa ? index : line;
+  }
+
+  /// How the region lies in a weight's memory.
+  constexpr region_form form(storage order) const noexcept {
+    return (kind == adapter_kind::fa) == (order == storage::out_by_in) ? region_form::columns : region_form::rows;
+  }
+
+  /// Whether the region's features are those of x in y = x·Wᵀ, or of dy in dx = dy·W: then the product's left operand
+  /// is gathered, else its result is scattered.
+  constexpr bool is_of_input(bool forward) const noexcept { return (kind == adapter_kind::fa) == forward; }
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail

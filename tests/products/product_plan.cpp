@@ -1,0 +1,126 @@
+// Which method computes a product, and how much it takes. Whether the results are right is tested in layers/.
+
+#include "support/catch.hpp"
+
+#include <sbora/products/product.hpp>
+
+using sbora::index_t;
+using sbora::detail::plan_product;
+using sbora::detail::product_means;
+using sbora::detail::product_method;
+using sbora::detail::product_plan;
+using sbora::detail::product_shape;
+
+namespace {
+
+constexpr product_means plain = {8, 16, 8, false, false};
+
+product_shape usual(index_t rows) {
+  return {.rows = rows,
+          .depth = 96,
+          .columns = 200,
+          .depth_along_lines = true,
+          .plain_rows = true,
+          .bf16_rows = false,
+          .updated = false,
+          .rounded = false};
+}
+
+product_method method(const product_shape& shape, const product_means& means = plain) {
+  return plan_product(shape, means, true).method;
+}
+
+}  // namespace
+
+TEST_CASE("few rows are streamed, more are packed as vectors, many in tiles") {
+  CHECK(method(usual(1)) == product_method::stream);
+  CHECK(method(usual(8)) == product_method::stream);
+  CHECK(method(usual(9)) == product_method::few);
+  CHECK(method(usual(64)) == product_method::few);
+  CHECK(method(usual(65)) == product_method::packed);
+  product_shape across = usual(16);
+  across.depth_along_lines = false;
+  CHECK(method(across) == product_method::stream);
+  across.rows = 17;
+  CHECK(method(across) == product_method::packed);
+}
+
+TEST_CASE("codes in groups and pairs are used where the level has them") {
+  product_means codes = plain, pairs = plain;
+  codes.codes = true;
+  pairs.pairs = true;
+  CHECK(method(usual(16), codes) == product_method::stream_codes);
+  CHECK(method(usual(17), codes) == product_method::few);
+  product_shape narrow = usual(100);
+  CHECK(method(narrow, pairs) == product_method::packed);
+  narrow.bf16_rows = true;
+  CHECK(method(narrow, pairs) == product_method::packed_pairs);
+  CHECK(method(narrow) == product_method::packed);
+  narrow.updated = true;
+  CHECK(method(narrow, pairs) == product_method::packed);
+  narrow.rounded = true;
+  CHECK(method(narrow, pairs) == product_method::packed_pairs);
+}
+
+TEST_CASE("nothing is streamed that has to be packed") {
+  for (bool product_shape::*const member : {&product_shape::updated, &product_shape::plain_rows}) {
+    product_shape shape = usual(1);
+    shape.*member = !(shape.*member);
+    const product_plan plan = plan_product(shape, plain, true);
+    CHECK((plan.method == product_method::few || plan.method == product_method::packed));
+    CHECK(plan.adds_updates);
+  }
+  product_shape empty = usual(1);
+  empty.depth = 0;
+  CHECK(method(empty) != product_method::stream);
+  CHECK_FALSE(plan_product(usual(1), plain, true).adds_updates);
+}
+
+TEST_CASE("a plan's tasks cover every row and column once") {
+  for (const bool along : {true, false}) {
+    for (const index_t rows : {1, 5, 8, 9, 17, 64, 65, 100, 513}) {
+      for (const index_t columns : {1, 15, 64, 65, 1023, 1025, 5000}) {
+        CAPTURE(along, rows, columns);
+        product_shape shape = usual(rows);
+        shape.columns = columns;
+        shape.depth_along_lines = along;
+        const product_plan plan = plan_product(shape, plain, false);
+        CHECK((plan.column_blocks - 1) * plan.block_columns < columns);
+        CHECK(plan.column_blocks * plan.block_columns >= columns);
+        if (plan.method == product_method::packed) {
+          CHECK((plan.row_blocks - 1) * plan.block_strips < plan.strips);
+          CHECK(plan.row_blocks * plan.block_strips >= plan.strips);
+          CHECK(plan.strips * plan.tile_rows >= rows);
+        }
+        CHECK(plan.scratch >= rows * shape.depth);
+      }
+    }
+  }
+}
+
+TEST_CASE("rows of bf16 never need more scratch than the same rows of the computed type") {
+  // So that a layer's workspace_bytes() may count with either.
+  for (const bool along : {true, false}) {
+    for (const bool has : {true, false}) {
+      for (index_t rows = 1; rows < 140; ++rows) {
+        product_shape shape = usual(rows);
+        shape.depth_along_lines = along;
+        const product_means means = {8, 16, 8, has, has};
+        const index_t plain_scratch = plan_product(shape, means, true).scratch;
+        shape.bf16_rows = true;
+        const product_plan plan = plan_product(shape, means, true);
+        const index_t needed = plan.method == product_method::packed_pairs ? plan.scratch / 2 : plan.scratch;
+        CAPTURE(rows, along, has);
+        CHECK(needed <= plain_scratch);
+        shape.bf16_rows = false;
+        shape.updated = true;
+        CHECK(plan_product(shape, means, true).scratch >= plain_scratch);
+      }
+    }
+  }
+}
+
+TEST_CASE("small products aren't shared out") {
+  CHECK_FALSE(plan_product(usual(1), plain, false).shares);
+  CHECK(plan_product(usual(64), plain, false).shares);
+}
