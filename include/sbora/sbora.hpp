@@ -20,6 +20,7 @@
 #include <sbora/optimisers/schedule.hpp>
 #include <sbora/optimisers/sgd.hpp>
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/adapters/transposed.hpp>
 #include <sbora/adapters/with_gradient.hpp>
 #include <sbora/merge/merger.hpp>
 #include <sbora/merge/merged_step.hpp>

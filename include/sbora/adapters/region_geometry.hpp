@@ -19,23 +19,24 @@ struct region_geometry {
   index_t dim;    ///< of the region: d_in (fa) or d_out (fb)
   index_t lines;  ///< the other of the two
   index_t rank;
+  bool rows_along_region;  ///< of the trained half in memory: a row runs along the indices, and not along the lines
 
-  constexpr region_geometry(adapter_kind kind_, index_t d_out, index_t d_in, index_t rank_) noexcept
+  /// `transposed`: the trained half lies as that of an adapter of the other kind, on the transposed weight.
+  constexpr region_geometry(adapter_kind kind_, index_t d_out, index_t d_in, index_t rank_,
+                            bool transposed = false) noexcept
       : kind(kind_),
         dim(kind_ == adapter_kind::fa ? d_in : d_out),
         lines(kind_ == adapter_kind::fa ? d_out : d_in),
-        rank(rank_) {}
+        rank(rank_),
+        rows_along_region((kind_ == adapter_kind::fa) != transposed) {}
 
-  /// The trained half, row-major: lines × rank (fa) or rank × lines (fb).
-  constexpr index_t rows() const noexcept { return kind == adapter_kind::fa ? lines : rank; }
-  constexpr index_t cols() const noexcept { return kind == adapter_kind::fa ? rank : lines; }
-
-  /// Whether a row of it runs along the region's indices, and not along the lines.
-  constexpr bool rows_along_region() const noexcept { return kind == adapter_kind::fa; }
+  /// The trained half, row-major: lines × rank, or rank × lines.
+  constexpr index_t rows() const noexcept { return rows_along_region ? lines : rank; }
+  constexpr index_t cols() const noexcept { return rows_along_region ? rank : lines; }
 
   /// Number j of a line is element line·line_stride + j·index_stride of it.
-  constexpr index_t line_stride() const noexcept { return kind == adapter_kind::fa ? rank : 1; }
-  constexpr index_t index_stride() const noexcept { return kind == adapter_kind::fa ? 1 : lines; }
+  constexpr index_t line_stride() const noexcept { return rows_along_region ? rank : 1; }
+  constexpr index_t index_stride() const noexcept { return rows_along_region ? 1 : lines; }
 
   /// Row and column of the weight where line and index cross.
   constexpr index_t weight_row(index_t line, index_t index) const noexcept {

@@ -9,7 +9,8 @@ namespace sbora::inline SBORA_ABI {
 
 /// Any adapter's ΔW by reference, of either kind: what layers, overlays and mergers take. Made by adapter.delta().
 ///
-/// Shapes      parameters and gradient: row-major d_out × rank (fa) or rank × d_in (fb).
+/// Shapes      parameters and gradient: row-major d_out × rank (fa) or rank × d_in (fb); of a transposed one, their
+///             transposes.
 /// Lifetime    points into the adapter.
 template <class T>
 struct weight_delta {
@@ -23,9 +24,10 @@ struct weight_delta {
   bool enabled;
   double dropout;  ///< of a training forward
   std::uint64_t dropout_seed;
+  bool transposed = false;  ///< the trained half lies as that of the other kind: see transposed.hpp
 
   index_t rank() const noexcept { return target->rank(); }
-  detail::region_geometry geometry() const noexcept { return {kind, d_out, d_in, rank()}; }
+  detail::region_geometry geometry() const noexcept { return {kind, d_out, d_in, rank(), transposed}; }
 };
 
 /// Several, as an overlay keeps what is merged.

@@ -16,7 +16,7 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 right_operand<T> trained_half(const weight_delta<T>& a, bool depth_is_region) {
   const region_geometry g = a.geometry();
-  return {{a.parameters, g.cols()}, depth_is_region ? g.lines : g.rank, g.rows_along_region() == depth_is_region};
+  return {{a.parameters, g.cols()}, depth_is_region ? g.lines : g.rank, g.rows_along_region == depth_is_region};
 }
 
 /// out += s·gathered·half, with gathered the region's features, tokens × rank.
@@ -72,28 +72,48 @@ void add_training_delta(const weight_delta<T>& a, activation_view<const X> x, st
   add_scattered(a, activation_view<const T>(dropped, x.tokens, x.features), y, nullptr, frame, pool);
 }
 
-/// FA's gradient += s·dyᵀ·gathered.
+/// gradient += s·leftᵀ·right over the tokens.
+template <class T, class Right, class Left>
+void add_gradient_product(const weight_delta<T>& a, const left_operand<Left>& left, const Right* right, index_t stride,
+                          workspace_frame frame, any_executor pool) {
+  const index_t cols = a.geometry().cols();
+  multiply<Right, T>(left, plain_operand(right, cols, stride),
+                     {.data = a.gradient, .stride = cols, .alpha = a.scale, .accumulate = true}, frame, pool);
+}
+
+/// FA's gradient += s·dyᵀ·gathered, or transposed s·gatheredᵀ·dy.
 template <class T, class Y>
 void add_gradient_of_gathered(const weight_delta<T>& a, activation_view<const Y> dy, const T* gathered,
                               workspace_frame frame, any_executor pool) {
-  multiply<T, T>(left_operand<Y>{dy.data, a.d_out, dy.tokens, 1, dy.stride},
-                 plain_operand(gathered, a.rank(), a.rank()),
-                 {.data = a.gradient, .stride = a.rank(), .alpha = a.scale, .accumulate = true}, frame, pool);
+  if (a.transposed) {
+    const left_operand<T> left = {gathered, a.rank(), dy.tokens, 1, a.rank()};
+    return add_gradient_product(a, left, dy.data, dy.stride, frame, pool);
+  }
+  const left_operand<Y> left = {dy.data, a.d_out, dy.tokens, 1, dy.stride};
+  add_gradient_product(a, left, gathered, a.rank(), frame, pool);
 }
 
-/// FB's gradient += s·dy[idx]ᵀ·x with the dropout of `step`, the gather being part of packing dy.
+/// FB's gradient += s·dy[idx]ᵀ·x with the dropout of `step`, or transposed s·xᵀ·dy[idx]. The gather is part of packing
+/// dy where that is the left operand.
+template <class T, class Y, class X>
+void add_gradient_of_kept(const weight_delta<T>& a, activation_view<const Y> dy, activation_view<const X> x,
+                          workspace_frame frame, any_executor pool) {
+  if (a.transposed) {
+    T* const gathered = frame.take<T>(dy.tokens * a.rank());
+    gather(dy, *a.target, gathered, pool);
+    const left_operand<X> left = {x.data, a.d_in, x.tokens, 1, x.stride};
+    return add_gradient_product(a, left, static_cast<const T*>(gathered), a.rank(), frame, pool);
+  }
+  const left_operand<Y> left = {dy.data, a.rank(), dy.tokens, 1, dy.stride, a.target->indices().data()};
+  add_gradient_product(a, left, x.data, x.stride, frame, pool);
+}
 template <class T, class Y, class X>
 void add_gradient_of_input(const weight_delta<T>& a, activation_view<const Y> dy, activation_view<const X> x,
                            std::uint64_t step, workspace_frame frame, any_executor pool) {
-  const left_operand<Y> left = {dy.data, a.rank(), dy.tokens, 1, dy.stride, a.target->indices().data()};
-  const product_result<T> result = {.data = a.gradient, .stride = a.d_in, .alpha = a.scale, .accumulate = true};
-  if (a.dropout > 0) {
-    T* const masked = frame.take<T>(dy.tokens * a.d_in);
-    apply_dropout_to_input(a, step, x, masked, pool);
-    multiply<T, T>(left, plain_operand<T>(masked, a.d_in, a.d_in), result, frame, pool);
-  } else {
-    multiply<X, T>(left, plain_operand(x.data, a.d_in, x.stride), result, frame, pool);
-  }
+  if (a.dropout == 0) return add_gradient_of_kept(a, dy, x, frame, pool);
+  T* const masked = frame.take<T>(dy.tokens * a.d_in);
+  apply_dropout_to_input(a, step, x, masked, pool);
+  add_gradient_of_kept(a, dy, activation_view<const T>(masked, dy.tokens, a.d_in), frame, pool);
 }
 
 template <class T, class Y>

@@ -67,7 +67,7 @@ class linear {
   template <class X, class Y, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>
   void forward(X&& x, Y&& y, workspace& memory, Executor&& pool = Executor{}) const {
-    forward(x, y, std::span<const delta_type>(), memory, pool);
+    run(true, detail::as_stored_activation<const scalar>(x), detail::as_stored_activation<scalar>(y), {}, memory, pool);
   }
 
   /// y = x·(W + ΔW₁ + ΔW₂ + …)ᵀ + bias, eval mode: no dropout, nothing saved. Adapters of both kinds, on
@@ -76,10 +76,8 @@ class linear {
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>
   void forward(X&& x, Y&& y, std::span<const delta_type> deltas, workspace& memory,
                Executor&& pool = Executor{}) const {
-    const auto in = detail::as_stored_activation<const scalar>(x);
-    const auto out = detail::as_stored_activation<scalar>(y);
-    detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
-    run(true, in, out, deltas, memory, pool);
+    run(true, detail::as_stored_activation<const scalar>(x), detail::as_stored_activation<scalar>(y), deltas, memory,
+        pool);
   }
 
   /// The same with one adapter.
@@ -87,7 +85,8 @@ class linear {
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, const Adapter&, workspace&, Executor>
   void forward(X&& x, Y&& y, const Adapter& adapter, workspace& memory, Executor&& pool = Executor{}) const {
     const delta_type delta = adapter.delta();
-    forward(x, y, std::span<const delta_type>(&delta, 1), memory, pool);
+    run(true, detail::as_stored_activation<const scalar>(x), detail::as_stored_activation<scalar>(y), {&delta, 1},
+        memory, pool);
   }
 
   /// The same in training mode: dropout on the adapter's input; fills `saved` for the backward.
@@ -96,9 +95,8 @@ class linear {
   void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory, Executor&& pool = Executor{}) const {
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
-    detail::check_shapes({"x", in}, "d_in", d_in(), {"y", out}, "d_out", d_out());
     const delta_type a = adapter.delta();
-    check_deltas({&a, 1});
+    check_call(true, in, out, {&a, 1});
     const std::uint64_t step = adapter.dropout_step();
     scalar* gathered = nullptr;
     const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
@@ -122,7 +120,8 @@ class linear {
   template <class Dy, class Dx, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::backward, scalar, Dy, Dx, workspace&, Executor>
   void backward(Dy&& dy, Dx&& dx, workspace& memory, Executor&& pool = Executor{}) const {
-    backward(dy, dx, std::span<const delta_type>(), memory, pool);
+    run(false, detail::as_stored_activation<const scalar>(dy), detail::as_stored_activation<scalar>(dx), {}, memory,
+        pool);
   }
 
   /// dx = dy·(W + ΔW₁ + ΔW₂ + …), without gradients: those are delta_backward(adapter, dy, no_dx, …).
@@ -130,10 +129,8 @@ class linear {
     requires detail::fits_call<detail::layer_call::backward, scalar, Dy, Dx, workspace&, Executor>
   void backward(Dy&& dy, Dx&& dx, std::span<const delta_type> deltas, workspace& memory,
                 Executor&& pool = Executor{}) const {
-    const auto out = detail::as_stored_activation<const scalar>(dy);
-    const auto in = detail::as_stored_activation<scalar>(dx);
-    detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
-    run(false, out, in, deltas, memory, pool);
+    run(false, detail::as_stored_activation<const scalar>(dy), detail::as_stored_activation<scalar>(dx), deltas, memory,
+        pool);
   }
 
   /// gradient += the adapter's gradient; dx = dy·(W + s·B·A), or sbora::no_dx.
@@ -249,26 +246,22 @@ class linear {
   static void finish(activation_view<scalar> sum, activation_view<Out> out, any_executor pool) {
     if constexpr (!std::is_same_v<Out, scalar>) detail::narrow(sum, out, pool);
   }
-  /// The same for one product.
-  template <class Out>
-  detail::product_result<scalar> result_in(activation_view<Out> out, detail::workspace_frame& frame) const {
-    const activation_view<scalar> sum = sum_of(out, frame);
-    detail::product_result<scalar> result = {.data = sum.data, .stride = sum.stride};
-    if constexpr (!std::is_same_v<Out, scalar>) {
-      result.narrowed = out.data;
-      result.narrowed_stride = out.stride;
-    }
-    return result;
-  }
-
   std::span<const delta_type> overlay() const {
     return overlay_ != nullptr ? std::span<const delta_type>(*overlay_) : std::span<const delta_type>();
   }
 
   template <class Left, class Out>
+  void check_call(bool forward, activation_view<const Left> left, activation_view<Out> out,
+                  std::span<const delta_type> deltas) const {
+    if (forward) detail::check_shapes({"x", left}, "d_in", d_in(), {"y", out}, "d_out", d_out());
+    else detail::check_shapes({"dy", left}, "d_out", d_out(), {"dx", out}, "d_in", d_in());
+    check_deltas(deltas);
+  }
+
+  template <class Left, class Out>
   void run(bool forward, activation_view<const Left> left, activation_view<Out> out, std::span<const delta_type> deltas,
            workspace& memory, any_executor pool) const {
-    check_deltas(deltas);
+    check_call(forward, left, out, deltas);
     if (left.tokens == 0) return;
     const bool packs = packs_deltas(left, forward);
     const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
@@ -281,13 +274,17 @@ class linear {
   template <class Left, class Out>
   void apply(bool forward, activation_view<const Left> left, activation_view<Out> out,
              std::span<const delta_type> deltas, bool packs, detail::workspace_frame frame, any_executor pool) const {
-    if (packs || (overlay().empty() && deltas.empty())) {
-      const detail::product_result<scalar> result = result_in(out, frame);
-      base_product(forward, left, result, overlay(), deltas, frame, pool);
-      return;
-    }
     const activation_view<scalar> sum = sum_of(out, frame);
-    base_product(forward, left, {.data = sum.data, .stride = sum.stride}, {}, {}, frame, pool);
+    detail::product_result<scalar> result = {.data = sum.data, .stride = sum.stride};
+    if (forward && !bias_.empty()) result.bias = bias_.data();
+    auto right = detail::right_of(weight_, forward);
+    if (packs) right.updates = updates_of(forward, deltas, frame);
+    const bool one_product = packs || (overlay().empty() && deltas.empty());
+    if constexpr (!std::is_same_v<Out, scalar>) {
+      if (one_product) result.narrowed = out.data, result.narrowed_stride = out.stride;
+    }
+    detail::multiply<typename Weight::storage_scalar, scalar>(left_of(left), right, result, frame, pool);
+    if (one_product) return;
     for (const auto& list : {overlay(), deltas}) {
       for (const delta_type& delta : list) {
         if (takes_part(delta, frame)) detail::add_delta(delta, forward, left, sum, frame, pool);
@@ -313,25 +310,21 @@ class linear {
     return delta.enabled || frame.counts();
   }
 
-  /// The same for one product, ΔW added on pack.
-  template <class Left>
-  void base_product(bool forward, activation_view<const Left> left, detail::product_result<scalar> result,
-                    std::span<const delta_type> merged, std::span<const delta_type> deltas,
-                    detail::workspace_frame frame, any_executor pool) const {
+  /// What overlay and deltas add on pack.
+  detail::panel_updates<scalar> updates_of(bool forward, std::span<const delta_type> deltas,
+                                           detail::workspace_frame& frame) const {
     const bool rounded = path_ == delta_path::on_pack_rounded;
-    auto* const updates = frame.take<detail::panel_update<scalar>>(static_cast<index_t>(merged.size() + deltas.size()));
+    const std::size_t most = overlay().size() + deltas.size();
+    auto* const updates = frame.take<detail::panel_update<scalar>>(static_cast<index_t>(most));
     index_t count = 0;
-    for (const auto& list : {merged, deltas}) {
+    for (const auto& list : {overlay(), deltas}) {
       for (const delta_type& delta : list) {
         if (!takes_part(delta, frame)) continue;
         if (!frame.counts()) updates[count] = detail::update_of(delta, forward, rounded);
         ++count;
       }
     }
-    auto right = detail::right_of(weight_, forward);
-    right.updates = {updates, count, rounded};
-    if (forward && !bias_.empty()) result.bias = bias_.data();
-    detail::multiply<typename Weight::storage_scalar, scalar>(left_of(left), right, result, frame, pool);
+    return {updates, count, rounded};
   }
 
   Weight weight_;

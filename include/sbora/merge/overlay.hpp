@@ -99,8 +99,8 @@ class overlay {
     for (index_t at = 0; at < adapter.parameter_count(); ++at) {
       if (detail::is_finite(delta.scale * delta.parameters[at])) continue;
       const index_t width = geometry.cols();
-      const index_t line = geometry.rows_along_region() ? at / width : at % width;
-      const index_t position = geometry.rows_along_region() ? at % width : at / width;
+      const index_t line = geometry.rows_along_region ? at / width : at % width;
+      const index_t position = geometry.rows_along_region ? at % width : at / width;
       const index_t index = delta.target->indices()[static_cast<std::size_t>(position)];
       const index_t row = geometry.weight_row(line, index), col = geometry.weight_col(line, index);
       throw not_finite_error(std::string(name) + ": merging would leave row " + std::to_string(row) + ", column " +
