@@ -4,7 +4,7 @@
 
 #include "corpus.hpp"
 #include "options.hpp"
-#include "parallel.hpp"
+#include "common/matrix.hpp"
 #include "trainer.hpp"
 
 namespace byte_lm {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "input_error.hpp"
+#include "common/error.hpp"
 #include "sizes.hpp"
 
 namespace byte_lm {
@@ -35,7 +35,7 @@ class corpus {
   std::vector<std::uint8_t> bytes_;
 };
 
-/// Reads a text file, or the rows of a JSON array if the name ends in .json. Throws input_error.
+/// Reads a file of text or of rows (common/rows.hpp). Throws input_error.
 corpus load_corpus(const std::string& path);
 
 }  // namespace byte_lm

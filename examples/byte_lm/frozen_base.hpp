@@ -11,7 +11,7 @@
 #include <sbora/quantized.hpp>
 
 #include "model.hpp"
-#include "parallel.hpp"
+#include "common/matrix.hpp"
 
 namespace byte_lm {
 

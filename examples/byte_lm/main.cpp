@@ -11,6 +11,7 @@
 #include "methods.hpp"
 #include "options.hpp"
 #include "report.hpp"
+#include "common/folders.hpp"
 #include "common/word_problems.hpp"
 
 namespace byte_lm {
@@ -22,7 +23,7 @@ void run(const options& settings) {
   const corpus task_text = settings.task_data.empty()
                                ? corpus("generated task text", word_problems::task_text(settings.seed))
                                : load_corpus(settings.task_data);
-  prepare_output(settings.output);
+  if (!settings.output.empty()) prepare_folder("--output", settings.output);
   thread_pool pool(settings.threads);
   std::printf("base text: %s, %td bytes\ntask text: %s, %td bytes\n", base_text.name().c_str(), base_text.size(),
               task_text.name().c_str(), task_text.size());

@@ -5,7 +5,7 @@
 #include "corpus.hpp"
 #include "model.hpp"
 #include "options.hpp"
-#include "parallel.hpp"
+#include "common/matrix.hpp"
 #include "report.hpp"
 #include "trainer.hpp"
 

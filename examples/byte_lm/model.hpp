@@ -11,7 +11,6 @@
 
 namespace byte_lm {
 
-using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using matrix_map = Eigen::Map<matrix>;
 
 /// The weights of the model, or their gradients, as matrices over one flat array that someone else

@@ -8,7 +8,7 @@
 
 #include "corpus.hpp"
 #include "model.hpp"
-#include "parallel.hpp"
+#include "common/matrix.hpp"
 
 namespace byte_lm {
 

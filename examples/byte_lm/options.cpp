@@ -1,44 +1,10 @@
 #include "options.hpp"
 
-#include <charconv>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-
-#include <CLI/CLI.hpp>
-
-#include "input_error.hpp"
+#include "common/folders.hpp"
+#include "common/option_checks.hpp"
 #include "sizes.hpp"
 
 namespace byte_lm {
-
-namespace {
-
-/// CLI11's own ranges let NaN pass, as every comparison with it is false, and print 1e-9 as 0.000000.
-CLI::Validator between(double least, double most) {
-  char range[64];
-  std::snprintf(range, sizeof range, "%g to %g", least, most);
-  return CLI::Validator(
-      [=, text = std::string(range)](const std::string& given) {
-        double value = 0;
-        const bool good = CLI::detail::lexical_cast(given, value) && value >= least && value <= most;
-        return good ? std::string() : given + " isn't a number from " + text;
-      },
-      range);
-}
-
-/// 64 unsigned bits; CLI11 would wrap -1 and saturate what is too large.
-std::string check_seed(const std::string& given) {
-  std::uint64_t value = 0;
-  const char* end = given.data() + given.size();
-  const auto [parsed, status] = std::from_chars(given.data(), end, value);
-  const bool good = parsed == end && status == std::errc();
-  return good ? std::string() : given + " isn't an integer from 0 to 2^64 - 1";
-}
-
-std::string check_name(const std::string& given) { return given.empty() ? "the name is empty" : std::string(); }
-
-}  // namespace
 
 std::optional<options> parse_options(int argc, char** argv) {
   options result;
@@ -60,7 +26,7 @@ std::optional<options> parse_options(int argc, char** argv) {
   std::string quant = "none", optimiser = "adamw";
   app.add_option("--quant", quant, "how frozen weights are kept; none: float")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"none", "nf4", "fp4", "int8"}));
+      ->check(one_of({"none", "nf4", "fp4", "int8"}));
   app.add_flag("--double-quant", result.double_quant, "quantise the scales of nf4 and fp4 too")->default_str("");
   app.add_option("--rank", result.rank, "rank of the adapters, up to the layers' width")
       ->type_name("N")
@@ -73,7 +39,7 @@ std::optional<options> parse_options(int argc, char** argv) {
       ->check(between(1e-9, 10.0));
   app.add_option("--optimizer", optimiser, "of fine-tuning; adamw8bit: moments in 8 bits")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"adamw", "adamw8bit"}));
+      ->check(one_of({"adamw", "adamw8bit"}));
   app.add_option("--steps", result.steps, "optimiser steps of fine-tuning, each method")
       ->type_name("N")
       ->check(between(1, 1e6));
@@ -90,14 +56,7 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.add_option("--output", result.output, "folder for results.txt and losses.csv; none: no files")
       ->type_name("DIR")
       ->check(check_name);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
-    return std::nullopt;
-  } catch (const CLI::ParseError& error) {
-    throw input_error(std::string(error.what()) + " (see --help)");
-  }
+  if (!parse_or_help(app, [&] { app.parse(argc, argv); })) return std::nullopt;
   if (quant == "nf4") result.quant = quantisation::nf4;
   if (quant == "fp4") result.quant = quantisation::fp4;
   if (quant == "int8") result.quant = quantisation::int8;
@@ -106,16 +65,6 @@ std::optional<options> parse_options(int argc, char** argv) {
     throw input_error("--double-quant needs --quant nf4 or fp4 (see --help)");
   }
   return result;
-}
-
-void prepare_output(const std::string& folder) {
-  if (folder.empty()) return;
-  std::error_code status;
-  std::filesystem::create_directories(folder, status);
-  for (const char* name : {"results.txt", "losses.csv"}) {
-    const std::filesystem::path path = std::filesystem::path(folder) / name;
-    if (!std::ofstream(path)) throw input_error("--output: can't write " + path.string());
-  }
 }
 
 }  // namespace byte_lm

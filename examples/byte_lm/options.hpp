@@ -37,7 +37,4 @@ struct options {
 /// The options, or nothing after --help. Throws input_error, with one line that names the option.
 std::optional<options> parse_options(int argc, char** argv);
 
-/// Makes the folder and tries to write there, so that a typing error shows before training.
-void prepare_output(const std::string& folder);
-
 }  // namespace byte_lm

@@ -4,9 +4,12 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "input_error.hpp"
+#include <fmt/core.h>
+
+#include "common/error.hpp"
 #include "trainer.hpp"
 
 namespace byte_lm {
@@ -26,31 +29,18 @@ struct method_result {
   bool unmerge_exact = false;       ///< nor is any bit of codes, scales and the network's results another
 };
 
-namespace detail {
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  const int length = std::snprintf(nullptr, 0, pattern, values...);
-  std::string text(static_cast<std::size_t>(length) + 1, '\0');
-  std::snprintf(text.data(), text.size(), pattern, values...);
-  text.pop_back();
-  return text;
-}
-
-}  // namespace detail
-
 inline std::string table(const std::vector<method_result>& results) {
-  using detail::format;
-  std::string text = format("%-20s %10s %10s %10s %8s  %-23s %-16s %s\n", "", "frozen", "trainable", "optimiser",
-                            "step", "task loss", "base-text loss", "merge, unmerge");
-  text += format("%-20s %10s %10s %10s %8s  %-23s %-16s %s\n", "method", "bytes", "parameters", "bytes", "ms",
-                 "before   after  change", "before   after", "");
+  std::string text = fmt::format("{:<20} {:>10} {:>10} {:>10} {:>8}  {:<23} {:<16} {}\n", "", "frozen", "trainable",
+                                 "optimiser", "step", "task loss", "base-text loss", "merge, unmerge");
+  text += fmt::format("{:<20} {:>10} {:>10} {:>10} {:>8}  {:<23} {:<16} {}\n", "method", "bytes", "parameters", "bytes",
+                      "ms", "before   after  change", "before   after", "");
   for (const method_result& r : results) {
     const std::string exact =
-        r.unmerge_exact ? "bit-exact" : format("%td of %td weights differ", r.unmerge_differences, r.merge_changed);
-    text += format("%-20s %10zu %10td %10zu %8.2f  %6.3f  %6.3f  %+5.1f %% %6.3f  %6.3f   %s\n", r.name.c_str(),
-                   r.frozen_bytes, r.parameters, r.optimiser_bytes, 1e3 * r.step_seconds, r.task_before, r.task_after,
-                   100 * (r.task_after / r.task_before - 1), r.base_before, r.base_after, exact.c_str());
+        r.unmerge_exact ? "bit-exact" : fmt::format("{} of {} weights differ", r.unmerge_differences, r.merge_changed);
+    text +=
+        fmt::format("{:<20} {:>10} {:>10} {:>10} {:>8.2f}  {:>6.3f}  {:>6.3f}  {:>+5.1f} % {:>6.3f}  {:>6.3f}   {}\n",
+                    r.name, r.frozen_bytes, r.parameters, r.optimiser_bytes, 1e3 * r.step_seconds, r.task_before,
+                    r.task_after, 100 * (r.task_after / r.task_before - 1), r.base_before, r.base_after, exact);
   }
   return text;
 }
@@ -59,21 +49,22 @@ inline std::string table(const std::vector<method_result>& results) {
 inline std::string result_lines(const std::vector<method_result>& results) {
   std::string text;
   for (const method_result& r : results) {
-    const auto line = [&](const char* what, const char* pattern, auto value) {
-      text += "result " + r.key + "." + what + " " + detail::format(pattern, value) + "\n";
+    const auto line = [&](std::string_view what, auto value) {
+      text += fmt::format("result {}.{} {}\n", r.key, what, value);
     };
-    line("frozen_bytes", "%zu", r.frozen_bytes);
-    line("parameters", "%td", r.parameters);
-    line("optimiser_bytes", "%zu", r.optimiser_bytes);
-    line("step_ms", "%.3f", 1e3 * r.step_seconds);
-    line("task_loss_before", "%.6f", r.task_before);
-    line("task_loss_after", "%.6f", r.task_after);
-    line("task_loss_merged", "%.6f", r.task_merged);
-    line("base_loss_before", "%.6f", r.base_before);
-    line("base_loss_after", "%.6f", r.base_after);
-    line("merge_changed", "%td", r.merge_changed);
-    line("unmerge_differences", "%td", r.unmerge_differences);
-    line("unmerge_exact", "%d", r.unmerge_exact ? 1 : 0);
+    const auto rounded = [&](std::string_view what, double value) { line(what, fmt::format("{:.6f}", value)); };
+    line("frozen_bytes", r.frozen_bytes);
+    line("parameters", r.parameters);
+    line("optimiser_bytes", r.optimiser_bytes);
+    line("step_ms", fmt::format("{:.3f}", 1e3 * r.step_seconds));
+    rounded("task_loss_before", r.task_before);
+    rounded("task_loss_after", r.task_after);
+    rounded("task_loss_merged", r.task_merged);
+    rounded("base_loss_before", r.base_before);
+    rounded("base_loss_after", r.base_after);
+    line("merge_changed", r.merge_changed);
+    line("unmerge_differences", r.unmerge_differences);
+    line("unmerge_exact", r.unmerge_exact ? 1 : 0);
   }
   return text;
 }
@@ -84,7 +75,7 @@ inline void write_files(const std::string& folder, const std::string& results, c
   std::ofstream losses(path / "losses.csv");
   losses << "model,step,loss_nats_per_byte\n";
   for (const loss_record& record : log) {
-    losses << record.key << ',' << record.step << ',' << detail::format("%.9g", record.loss) << '\n';
+    losses << record.key << ',' << record.step << ',' << fmt::format("{:.9g}", record.loss) << '\n';
   }
   if (!losses.flush()) throw input_error("--output: writing to " + folder + " failed");
 }

@@ -12,7 +12,7 @@
 
 #include "network.hpp"
 #include "options.hpp"
-#include "progress.hpp"
+#include "common/progress.hpp"
 
 namespace byte_lm {
 
@@ -72,12 +72,12 @@ training_result train_with(Optimiser optimiser, Network& net, std::span<float> p
                            matrix_map* embedding_gradient, const corpus& text, const training& plan, thread_pool& pool,
                            std::vector<loss_record>& log) {
   const auto schedule = sbora::schedule::cosine(plan.learning_rate, plan.steps / 20, plan.steps);
-  progress shown(plan.phase, plan.steps, plan.batch);
+  progress shown(plan.phase, 0, plan.steps);
   std::vector<double> times;
   batch examples;
   for (index_t step = 0; step < plan.steps; ++step) {
     draw_batch(text, plan.batch, plan.seed, step, examples);
-    const auto start = clock::now();
+    const auto start = wall_clock::now();
     std::fill(gradient.begin(), gradient.end(), 0.0f);
     const double loss = net.forward(examples, pass::train, pool);
     if (!std::isfinite(loss)) {
@@ -89,7 +89,7 @@ training_result train_with(Optimiser optimiser, Network& net, std::span<float> p
     optimiser.step(parameters, gradient, {.learning_rate = schedule.at(step), .gradient_scale = clip}, pool);
     times.push_back(seconds_since(start));
     log.push_back({plan.key, step + 1, loss});
-    shown.update(step + 1, loss);
+    shown.update(step + 1, loss, plan.batch);
   }
   std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
   return {times[times.size() / 2], optimiser.state_bytes()};

@@ -1,8 +1,8 @@
 #include "common/memory.hpp"
 
-#include <cstdio>
 #include <fstream>
 
+#include <fmt/core.h>
 #include <malloc.h>
 
 namespace examples {
@@ -32,16 +32,9 @@ bool reset_peak() {
 }
 
 std::string size_text(std::size_t bytes) {
-  char text[32];
   const double mib = static_cast<double>(bytes) / (1 << 20);
-  if (mib >= 1024) {
-    std::snprintf(text, sizeof text, "%.2f GiB", mib / 1024);
-  } else if (mib >= 10) {
-    std::snprintf(text, sizeof text, "%.0f MiB", mib);
-  } else {
-    std::snprintf(text, sizeof text, "%.2f MiB", mib);
-  }
-  return text;
+  if (mib >= 1024) return fmt::format("{:.2f} GiB", mib / 1024);
+  return mib >= 10 ? fmt::format("{:.0f} MiB", mib) : fmt::format("{:.2f} MiB", mib);
 }
 
 }  // namespace examples

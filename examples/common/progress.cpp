@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <utility>
 
+#include <fmt/core.h>
 #include <unistd.h>
 
-#include "common/format.hpp"
 #include "common/memory.hpp"
 
 namespace examples {
@@ -27,9 +27,9 @@ std::string bar(double done) {
 
 std::string duration_text(double seconds) {
   const long whole = static_cast<long>(std::max(0.0, seconds) + 0.5);
-  if (whole < 60) return format("%ld s", whole);
-  if (whole < 3600) return format("%ld:%02ld", whole / 60, whole % 60);
-  return format("%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 progress::progress(std::string phase, index_t first_step, index_t total_steps, bool shown)
@@ -39,8 +39,10 @@ progress::progress(std::string phase, index_t first_step, index_t total_steps, b
       shown_(shown),
       terminal_(isatty(STDERR_FILENO) != 0) {}
 
+progress::progress(std::string phase) : phase_(std::move(phase)), bytes_(true), terminal_(isatty(STDERR_FILENO) != 0) {}
+
 progress::~progress() {
-  if (open_line_) std::fputc('\n', stderr);
+  if (open_line_) std::fputs(bytes_ ? "\r\033[K" : "\n", stderr);
 }
 
 void progress::update(index_t step, double loss, std::int64_t tokens) {
@@ -53,6 +55,11 @@ void progress::update(index_t step, double loss, std::int64_t tokens) {
 }
 
 void progress::update(index_t step) { show(step); }
+
+void progress::update_bytes(std::uint64_t done, std::uint64_t total) {
+  total_ = static_cast<index_t>(total);
+  if (seconds_since(start_) >= 1) show(static_cast<index_t>(done));
+}
 
 void progress::show(index_t step) {
   if (!shown_) return;
@@ -71,9 +78,16 @@ void progress::show(index_t step) {
 std::string progress::line(index_t step) const {
   const double elapsed = seconds_since(start_);
   const double done = total_ > 0 ? static_cast<double>(step) / static_cast<double>(total_) : 1;
-  std::string text = format("%-18s %s %td/%td", phase_.c_str(), bar(done).c_str(), step, total_);
-  if (has_loss_) text += format("  loss %.4f", smoothed_);
-  if (tokens_ > 0) text += format("  %.0f tokens/s", static_cast<double>(tokens_) / elapsed);
+  std::string text = fmt::format("{:<18} {} ", phase_, bar(done));
+  if (bytes_) {
+    const double megabyte = 1e6, size = static_cast<double>(step);
+    text += fmt::format("{:.0f} of {:.0f} MB  {:.0f} MB/s", size / megabyte, static_cast<double>(total_) / megabyte,
+                        size / megabyte / elapsed);
+  } else {
+    text += fmt::format("{}/{}", step, total_);
+  }
+  if (has_loss_) text += fmt::format("  loss {:.4f}", smoothed_);
+  if (tokens_ > 0) text += fmt::format("  {:.0f} tokens/s", static_cast<double>(tokens_) / elapsed);
   if (step > first_) {
     const double left = elapsed / static_cast<double>(step - first_) * static_cast<double>(total_ - step);
     text += step == total_ ? "  took " + duration_text(elapsed) : "  ETA " + duration_text(left);

@@ -18,13 +18,15 @@ inline double seconds_since(wall_clock::time_point start) {
   return std::chrono::duration<double>(wall_clock::now() - start).count();
 }
 
-/// Where a long phase stands, on standard error: loss, tokens a second, time left, resident memory. One line
+/// Where a long phase stands, on standard error: loss, tokens or bytes a second, time left, resident memory. One line
 /// that is rewritten on a terminal; elsewhere (a log file, a pipe) a line every ten seconds.
 class progress {
  public:
   /// first_step: where the phase begins, above 0 after a resume. shown: false for all but one of several
   /// processes.
   progress(std::string phase, index_t first_step, index_t total_steps, bool shown = true);
+  /// Of a job that is counted in bytes. Nothing is shown in its first second, nor left behind on a terminal.
+  explicit progress(std::string phase);
   ~progress();
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
@@ -33,6 +35,7 @@ class progress {
   void update(index_t step, double loss, std::int64_t tokens);
   /// The same for work without a loss.
   void update(index_t step);
+  void update_bytes(std::uint64_t done, std::uint64_t total);
   /// A message of its own line, which the bar makes room for.
   void note(const std::string& message);
 
@@ -41,9 +44,10 @@ class progress {
   std::string line(index_t step) const;
 
   std::string phase_;
-  index_t first_;
-  index_t total_;
-  bool shown_;
+  index_t first_ = 0;
+  index_t total_ = 0;
+  bool shown_ = true;
+  bool bytes_ = false;
   bool terminal_;
   bool has_loss_ = false;
   bool open_line_ = false;

@@ -8,7 +8,7 @@
 #include <sbora/io.hpp>
 
 #include "options.hpp"
-#include "usage_error.hpp"
+#include "common/error.hpp"
 
 namespace sbora_tool {
 
@@ -36,7 +36,7 @@ class base_model {
         if (!tensor.name.ends_with(ending)) continue;
         const std::string weight = tensor.name.substr(0, tensor.name.rfind('.')) + ".weight";
         const std::string codes = sbora::detail::quantised_as(*checkpoint_, weight);
-        throw usage_error(path.string() + ": '" + tensor.name + "' is " + codes +
+        throw input_error(path.string() + ": '" + tensor.name + "' is " + codes +
                           ", which sbora doesn't read; give the model that was quantised");
       }
     }

@@ -20,7 +20,7 @@ void say_left_out(const std::vector<std::string>& what) {
 int convert(const convert_options& set) {
   std::error_code ignored;
   if (!set.force && fs::exists(set.output / "adapter_config.json", ignored)) {
-    throw usage_error(set.output.string() + " has an adapter already; --force replaces it");
+    throw input_error(set.output.string() + " has an adapter already; --force replaces it");
   }
   const base_model base(set.base);
   sbora::loaded_adapter<float> loaded =

@@ -5,9 +5,11 @@
 #include <map>
 #include <set>
 
+#include <fmt/core.h>
+
 #include "base_model.hpp"
 #include "commands.hpp"
-#include "progress.hpp"
+#include "common/progress.hpp"
 
 namespace sbora_tool {
 
@@ -77,9 +79,7 @@ difference compare(const sbora::tensor_view& a, const sbora::tensor_view& b) {
 
 std::string largest_text(double largest) {
   if (std::isnan(largest)) return "not all finite numbers";
-  char text[64];
-  std::snprintf(text, sizeof text, "largest difference %.6g", largest);
-  return text;
+  return fmt::format("largest difference {:.6g}", largest);
 }
 
 /// Columns where they are the smaller part of their dimension, as FA leaves it; otherwise rows, as FB does.
@@ -119,7 +119,7 @@ int diff_checkpoints(const diff_options& set) {
       print(name, found, set.all);
       ++different;
     }
-    if (one != nullptr) shown.update(done += one->data.size(), total);
+    if (one != nullptr) shown.update_bytes(done += one->data.size(), total);
   }
   return summary(different, tensors.size(), "tensors");
 }
@@ -211,7 +211,7 @@ int diff_adapters(const diff_options& set) {
 int diff(const diff_options& set) {
   const bool a = is_adapter(set.a), b = is_adapter(set.b);
   if (a != b) {
-    throw usage_error((a ? set.a : set.b).string() + " is an adapter, " + (a ? set.b : set.a).string() +
+    throw input_error((a ? set.a : set.b).string() + " is an adapter, " + (a ? set.b : set.a).string() +
                       " a checkpoint; merge it first");
   }
   return a ? diff_adapters(set) : diff_checkpoints(set);

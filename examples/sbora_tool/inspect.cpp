@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <map>
 
+#include <fmt/core.h>
+
 #include "base_model.hpp"
 #include "commands.hpp"
 
@@ -19,11 +21,7 @@ void lines(const char* what, const std::vector<std::string>& values, bool list, 
   if (!list && values.size() > few) line("", "and " + std::to_string(values.size() - few) + " more; --list");
 }
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
+std::string number(double value) { return fmt::format("{:g}", value); }
 
 /// "8", or "2 to 8".
 template <class Value, class Text>

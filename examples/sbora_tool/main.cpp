@@ -7,7 +7,7 @@
 #include <sbora/io/errors.hpp>
 
 #include "commands.hpp"
-#include "usage_error.hpp"
+#include "common/error.hpp"
 
 namespace {
 
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
     const sbora_tool::options options = sbora_tool::parse_options(argc, argv);
     if (std::holds_alternative<sbora_tool::diff_options>(options)) failed = 2;  // 1 is for "different"
     return run(options);
-  } catch (const sbora_tool::usage_error& error) {
+  } catch (const sbora_tool::input_error& error) {
     return complain(error.what(), 2);
   } catch (const sbora::file_error& error) {
     return complain(error.what(), is_about_the_path(error.code()) ? 2 : failed);

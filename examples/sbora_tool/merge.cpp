@@ -2,7 +2,7 @@
 
 #include "base_model.hpp"
 #include "commands.hpp"
-#include "progress.hpp"
+#include "common/progress.hpp"
 
 namespace sbora_tool {
 
@@ -42,9 +42,9 @@ void say_where_head_is_tied(const base_model& base, const sbora::model_adapter<f
 /// The files that will be written.
 std::vector<fs::path> outputs_of(const merge_options& set, const sbora::checkpoint& base) {
   const bool is_file = set.output.extension() == ".safetensors", sharded = !base.index().empty();
-  if (!set.whole && !is_file) throw usage_error("--output: a name that ends with .safetensors is needed, or --whole");
+  if (!set.whole && !is_file) throw input_error("--output: a name that ends with .safetensors is needed, or --whole");
   if (is_file && set.whole && sharded) {
-    throw usage_error("--output: the base is " + base.index().filename().string() + " and its shards; name a folder");
+    throw input_error("--output: the base is " + base.index().filename().string() + " and its shards; name a folder");
   }
   if (is_file) return {set.output};
   if (!sharded) return {set.output / base.shards().front().filename()};
@@ -55,16 +55,16 @@ std::vector<fs::path> outputs_of(const merge_options& set, const sbora::checkpoi
   return outputs;
 }
 
-/// Errors: usage_error for what is there already, and for a single file that would be taken for the model beside shards.
+/// Errors: input_error for what is there already, and for a single file that would be taken for the model beside shards.
 void check_free(const merge_options& set, const std::vector<fs::path>& outputs) {
   std::error_code status;
   for (const fs::path& output : outputs) {
     if (set.force || !fs::exists(output, status)) continue;
-    throw usage_error(output.string() + " is there already; --force replaces it");
+    throw input_error(output.string() + " is there already; --force replaces it");
   }
   const fs::path single = set.output / "model.safetensors";
   if (outputs.size() > 1 && fs::exists(single, status)) {
-    throw usage_error(single.string() + " is there, which readers take before shards; move it away");
+    throw input_error(single.string() + " is there, which readers take before shards; move it away");
   }
 }
 
@@ -80,7 +80,7 @@ int merge(const merge_options& set) {
   check_free(set, outputs);
   progress shown("merging");
   std::uint64_t bytes = 0;
-  const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update(done, bytes = total); };
+  const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update_bytes(done, bytes = total); };
   const sbora::weight_changes changes = changes_of(adapter);
   if (set.whole) {
     sbora::detail::made_directories made;

@@ -1,14 +1,10 @@
 #include "options.hpp"
 
-#include <cmath>
-#include <cstdio>
 #include <string>
-
-#include <CLI/CLI.hpp>
 
 #include <sbora/version.hpp>
 
-#include "usage_error.hpp"
+#include "common/option_checks.hpp"
 
 namespace sbora_tool {
 
@@ -21,17 +17,8 @@ CLI::App* command(CLI::App& app, const char* name, const char* what) {
 }
 
 void add_path(CLI::App* app, const char* name, fs::path& into, const char* what, bool required) {
-  CLI::Option* const option = app->add_option(name, into, what)->type_name("PATH")->check([](const std::string& path) {
-    return path.empty() ? std::string("the path is empty") : std::string();
-  });
+  CLI::Option* const option = app->add_option(name, into, what)->type_name("PATH")->check(check_name);
   if (required) option->required();
-}
-
-/// CLI11's own ranges let NaN pass.
-std::string check_finite(const std::string& given) {
-  double value = 0;
-  const bool good = CLI::detail::lexical_cast(given, value) && std::isfinite(value);
-  return good ? std::string() : given + " isn't a finite number";
 }
 
 }  // namespace
@@ -63,7 +50,7 @@ options parse_options(int argc, char** argv) {
   converting->add_option("--to", to, "sbora's own, the official code's, or a PEFT LoRA")
       ->required()
       ->type_name("LAYOUT")
-      ->check(CLI::IsMember({"native", "official", "peft"}));
+      ->check(one_of({"native", "official", "peft"}));
   add_path(converting, "--base", convert.base, "checkpoint of the base model; needed for official adapters", false);
   converting->add_flag("--lenient", convert.lenient, "leave out what is broken or unsupported, and say so");
   converting->add_flag("--rslora-flag", convert.rslora_flag, "peft: write use_rslora instead of folding it into alpha");
@@ -89,23 +76,13 @@ options parse_options(int argc, char** argv) {
   add_path(diffing, "--base", diff.base, "checkpoint of the base model; needed for official adapters", false);
   diffing->add_flag("--all", diff.all, "every index instead of the first few");
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
-    return std::monostate();
-  } catch (const CLI::CallForVersion& version) {
-    std::printf("sbora_tool %s\n", version.what());
-    return std::monostate();
-  } catch (const CLI::ParseError& error) {
-    throw usage_error(std::string(error.what()) + " (see --help)");
-  }
+  if (!parse_or_help(app, [&] { app.parse(argc, argv); })) return std::monostate();
   if (inspecting->parsed()) return inspect;
   if (converting->parsed()) {
     convert.to = to == "native" ? layout::native : to == "official" ? layout::official : layout::peft;
-    if (convert.record_base && convert.base.empty()) throw usage_error("--record-base needs --base");
-    if (convert.record_base && convert.to != layout::native) throw usage_error("--record-base needs --to native");
-    if (convert.rslora_flag && convert.to != layout::peft) throw usage_error("--rslora-flag needs --to peft");
+    if (convert.record_base && convert.base.empty()) throw input_error("--record-base needs --base");
+    if (convert.record_base && convert.to != layout::native) throw input_error("--record-base needs --to native");
+    if (convert.rslora_flag && convert.to != layout::peft) throw input_error("--rslora-flag needs --to peft");
     return convert;
   }
   if (merging->parsed()) return merge;

@@ -46,7 +46,7 @@ struct diff_options {
 /// monostate: --help or --version was answered.
 using options = std::variant<std::monostate, inspect_options, convert_options, merge_options, diff_options>;
 
-/// Throws usage_error.
+/// Throws input_error.
 options parse_options(int argc, char** argv);
 
 }  // namespace sbora_tool

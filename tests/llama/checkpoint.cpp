@@ -14,7 +14,7 @@
 
 #include "model/adapter_files.hpp"
 #include "common/error.hpp"
-#include "model/model_parts.hpp"
+#include "model/model_tensors.hpp"
 #include "model/rotary.hpp"
 #include "tiny_model.hpp"
 
@@ -87,7 +87,7 @@ model changed(model& net, const std::function<void(const std::string&, matrix&)>
   net.train_all_weights();
   std::vector<named_tensor> tensors;
   for (const tensor_shape& each : tensors_of(net.config())) {
-    const sbora::tensor_view& tensor = *net.parts().source->find(each.name);
+    const sbora::tensor_view& tensor = *net.source().find(each.name);
     const index_t cols = each.elements() / each.shape[0];
     named_tensor copy;
     copy.name = each.name;

@@ -172,7 +172,7 @@ TEST_CASE("what a file is shows its content and its name, whatever the case of i
   }
   for (const char* name : {"a.txt", "a.TXT", "a.text", "a.md"}) {
     CHECK(load(folder, name, "\xEF\xBB\xBFgr\xC3\xBC\xC3\x9F {not [JSON").examples[0].tokens[1] == 'g');
-    CHECK(llama::read_data_text(folder.path() / name).text == "gr\xC3\xBC\xC3\x9F {not [JSON");
+    CHECK(llama::read_plain_text(folder.path() / name) == "gr\xC3\xBC\xC3\x9F {not [JSON");
   }
 }
 

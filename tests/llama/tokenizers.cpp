@@ -8,7 +8,7 @@
 #include "common/json_file.hpp"
 #include "llama_support.hpp"
 #include "text/tokenizer.hpp"
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 
 using llama::make_tokenizer;
 using llama::token_ids;

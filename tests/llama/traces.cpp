@@ -1,20 +1,23 @@
 // What a training run leaves behind besides the adapter: metrics and plots; and how it counts its steps.
 #include "support/catch.hpp"
+#include "support/message.hpp"
 
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <sbora/io/errors.hpp>
 
 #include "data/batch_source.hpp"
-#include "common/format.hpp"
 #include "training/metrics.hpp"
-#include "training/plot.hpp"
+#include "program/plot.hpp"
+#include "common/json_file.hpp"
 #include "common/progress.hpp"
 #include "training/step_plan.hpp"
 #include "training/stop_signal.hpp"
@@ -57,19 +60,48 @@ TEST_CASE("metrics: a resumed run leaves the lines of an undisturbed one") {
   CHECK_THROWS_AS(llama::metrics_file("/nowhere/metrics.jsonl", 0), sbora::file_error);
 }
 
+namespace {
+
+/// The SVG of a plot. gnuplot groups what it draws for each part of `plot`.
+std::string svg_of(const char* title, const std::vector<llama::plot_line>& lines) {
+  const scratch_file svg("sbora_llama_plot_test.svg"), script("sbora_llama_plot_test.gnuplot");
+  const std::string problem = llama::write_plot(svg.path, title, "step", "loss", lines);
+  CAPTURE(problem);
+  REQUIRE(problem.empty());
+  return llama::read_file(svg.path);
+}
+
+}  // namespace
+
 TEST_CASE("plot: every line is drawn, numbers that aren't finite are left out") {
-  const std::string svg = llama::plot_svg(
-      "a < b & c", "step", "loss",
-      {{.name = "one", .x = {1, 2, 3}, .y = {3, NAN, 1}}, {.name = "two", .x = {1, 2}, .y = {1, 2}, .marks = true}});
-  CHECK(occurrences(svg, "<polyline") == 2);
-  CHECK(occurrences(svg, "<circle") == 2);
-  CHECK(occurrences(svg, "nan") == 0);
-  CHECK(occurrences(svg, "a &lt; b &amp; c") == 1);
-  CHECK(occurrences(svg, ">one</text>") == 1);
-  CHECK(occurrences(llama::plot_svg("empty", "x", "y", {}), "<polyline") == 0);
-  const std::string flat = llama::plot_svg("flat", "x", "y", {{.name = "", .x = {5}, .y = {2}}});
-  CHECK(occurrences(flat, "<circle") == 1);
+  const std::string svg = svg_of("a < b & c isn't d", {{.name = "one", .x = {1, 2, 3}, .y = {3, NAN, 1}},
+                                                       {.name = "two", .x = {1, 2}, .y = {1, 2}, .marks = true}});
+  CHECK(occurrences(svg, "id=\"gnuplot_plot_") == 2);
+  CHECK(occurrences(svg, "<use xlink:href='#gpPt") == 3);  // two points and the legend's
+  CHECK(occurrences(svg, "nan") + occurrences(svg, "NaN") == 0);
+  CHECK(occurrences(svg, "a &lt; b &amp; c isn't d") == 1);
+  CHECK(occurrences(svg, "one</text>") + occurrences(svg, ">one<") >= 1);
+  CHECK(occurrences(svg_of("empty", {}), "<title>one</title>") == 0);
+  const std::string flat = svg_of("flat", {{.name = "", .x = {5}, .y = {2}}});
+  CHECK(occurrences(flat, "<use xlink:href='#gpPt") >= 1);
   CHECK(occurrences(flat, "nan") + occurrences(flat, "inf") == 0);
+  std::vector<double> many(100);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<double>(i);
+  CHECK(occurrences(svg_of("smooth", {{.name = "s", .x = many, .y = many, .smooth = true}}), "id=\"gnuplot_plot_") ==
+        2);
+}
+
+TEST_CASE("plot: without gnuplot a run goes on and says how to draw it later") {
+  const scratch_file svg("sbora_llama_no_plot_test.svg"), script("sbora_llama_no_plot_test.gnuplot");
+  const std::string path = std::getenv("PATH");
+  setenv("PATH", "/nowhere", 1);
+  const std::string problem = llama::write_plot(svg.path, "t", "x", "y", {{.name = "one", .x = {1, 2}, .y = {2, 1}}});
+  setenv("PATH", path.c_str(), 1);
+  CHECK(mentions(problem, "gnuplot isn't installed"));
+  CHECK(mentions(problem, "gnuplot " + script.path.string() + " draws it"));
+  CHECK(!std::filesystem::exists(svg.path));
+  CHECK(std::system(("gnuplot '" + script.path.string() + "'").c_str()) == 0);
+  CHECK(std::filesystem::exists(svg.path));
 }
 
 TEST_CASE("step_plan: an epoch's last step takes what is left") {
@@ -124,9 +156,9 @@ TEST_CASE("stop_signal: the first signal is noted, and handlers are put back") {
 }
 
 TEST_CASE("texts of numbers and durations") {
-  CHECK(llama::number_text(64) == "64");
-  CHECK(llama::number_text(3e-4) == "0.0003");
-  CHECK(llama::number_text(0.1) == "0.1");
+  CHECK(fmt::format("{}", 64.0) == "64");
+  CHECK(fmt::format("{}", 3e-4) == "0.0003");
+  CHECK(fmt::format("{}", 0.1) == "0.1");
   CHECK(llama::duration_text(42.3) == "42 s");
   CHECK(llama::duration_text(187) == "3:07");
   CHECK(llama::duration_text(7387) == "2:03:07");

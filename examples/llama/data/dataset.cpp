@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <string_view>
 
-#include "common/data_file.hpp"
 #include "model/batch.hpp"
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
@@ -13,36 +12,6 @@ namespace llama {
 namespace {
 
 using nlohmann::json;
-
-/// For a message that misses one: ; it has "question", "answer".
-std::string fields_of(const json& object) {
-  constexpr std::size_t most = 8, longest = 40;
-  if (!object.is_object()) return {};
-  std::string names;
-  std::size_t count = 0;
-  for (const auto& [name, value] : object.items()) {
-    if (++count <= most) names += (names.empty() ? "; it has \"" : ", \"") + name.substr(0, longest) + "\"";
-  }
-  return count > most ? names + ", ..." : names;
-}
-
-task_row read_row(const json& object, const std::string& where) {
-  json_fields fields(object, where);
-  const auto text = [&](const char* name, const char* otherwise) {
-    const json* const value = fields.find(name);
-    if (!value && !otherwise) fields.fail(std::string("field \"") + name + "\" is missing" + fields_of(object));
-    if (value && !value->is_string()) fields.fail(std::string("field \"") + name + "\" isn't a string");
-    return value ? value->get<std::string>() : std::string(otherwise);
-  };
-  task_row row;
-  row.instruction = text("instruction", nullptr);
-  if (row.instruction.empty()) fields.fail("field \"instruction\" is empty");
-  row.input = text("input", "");
-  row.output = text("output", nullptr);
-  const json* const answer = fields.find("answer");  // some files have numbers
-  row.answer = answer && answer->is_number() ? answer->dump() : text("answer", "");
-  return row;
-}
 
 /// Token ids, or `also`.
 std::vector<std::int32_t> read_ids(json_fields& fields, const char* name, std::int32_t also, index_t vocab_size) {
@@ -143,45 +112,6 @@ class collector {
   dataset result_;
 };
 
-/// f(object, where) for every row of a file. Errors: input_error for what has none, and for text.
-template <class Function>
-void for_each_row(const data_file::content& content, const std::filesystem::path& path, Function f) {
-  if (content.kind == data_file::kind::lines) {
-    std::string_view rest = content.text;
-    for (std::size_t number = 1; !rest.empty(); ++number) {
-      const std::string_view line = rest.substr(0, rest.find('\n'));
-      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      const std::string where = path.string() + ": line " + std::to_string(number);
-      f(parse_json(line, where), where);
-    }
-    return;
-  }
-  json array = parse_json(content.text, path.string());
-  if (array.is_object() && (array.contains("instruction") || array.contains("input_ids"))) {
-    array = json::array({std::move(array)});  // JSON lines of one line
-  }
-  if (!array.is_array()) {
-    throw input_error(path.string() + ": is not a JSON array of rows, nor JSON lines" + fields_of(array));
-  }
-  if (array.empty()) throw input_error(path.string() + ": has no rows");
-  for (std::size_t i = 0; i < array.size(); ++i) f(array[i], path.string() + ": row " + std::to_string(i));
-}
-
-data_file::content recognise(const std::filesystem::path& path, const std::string& bytes) {
-  return data_file::recognise(
-      path, bytes, [](std::string_view text) { return json::accept(text); },
-      [&](const std::string& why) { throw input_error(path.string() + ": " + why); });
-}
-
-std::vector<task_row> read_rows(const data_file::content& content, const std::filesystem::path& path) {
-  std::vector<task_row> rows;
-  for_each_row(content, path,
-               [&](const json& object, const std::string& where) { rows.push_back(read_row(object, where)); });
-  if (rows.empty()) throw input_error(path.string() + ": has no rows");
-  return rows;
-}
-
 }  // namespace
 
 std::string dataset::summary() const {
@@ -192,27 +122,11 @@ std::string dataset::summary() const {
   return text;
 }
 
-std::vector<task_row> read_task_rows(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
-  const data_file::content content = recognise(path, bytes);
-  if (content.kind == data_file::kind::text) {
-    throw input_error(path.string() + ": is text, expected rows: a JSON array or JSON lines");
-  }
-  return read_rows(content, path);
-}
-
-data_text read_data_text(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
-  const data_file::content content = recognise(path, bytes);
-  if (content.kind == data_file::kind::text) return {std::string(content.text), {}};
-  return {{}, read_rows(content, path)};
-}
-
 dataset load_dataset(const std::filesystem::path& path, const tokenizer* by, const dataset_options& options) {
   collector examples(by, options);
   const std::string bytes = read_file(path);
-  const data_file::content content = recognise(path, bytes);
-  if (content.kind == data_file::kind::text) {
+  const data_content content = recognise(path, bytes);
+  if (content.kind == data_kind::text) {
     examples.add_text(content.text, path.string());
   } else {
     for_each_row(content, path,

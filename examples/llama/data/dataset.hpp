@@ -25,20 +25,6 @@ struct dataset_options {
   index_t vocab_size = 0;  ///< of the model: a token beyond it is an error
 };
 
-/// Rows of a JSON array of objects, or of JSON lines, with the fields instruction, output, input (may be missing) and
-/// answer (may be missing); other fields are ignored. See common/data_file.hpp for what is understood.
-/// Errors      input_error that names file, row or line, and field: wrong types, missing fields, an empty instruction,
-///             no rows at all; another kind of file.
-std::vector<task_row> read_task_rows(const std::filesystem::path& path);
-
-/// A file of either kind: its text, or its rows.
-struct data_text {
-  std::string text;
-  std::vector<task_row> rows;
-};
-/// Errors      as read_task_rows.
-data_text read_data_text(const std::filesystem::path& path);
-
 /// What there is to train on in a file, by its content and its name (common/data_file.hpp):
 ///   rows    through the prompt template; a row may be {"input_ids": [...], "labels": [...]} instead, which needs no
 ///           tokenizer; without labels all tokens are scored

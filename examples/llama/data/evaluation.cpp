@@ -1,10 +1,10 @@
 #include "data/evaluation.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <numeric>
 #include <utility>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 namespace llama {
@@ -71,12 +71,9 @@ std::string evaluation_json(const test_file& test, const evaluation& result) {
 }
 
 std::string evaluation_lines(const evaluation& result, const std::string& prefix) {
-  char accuracy[32];
-  std::snprintf(accuracy, sizeof accuracy, "%.4f", result.accuracy());
-  const std::string key = "result " + prefix + result.name;
-  return key + ".accuracy " + accuracy + "\n" + key + ".correct " + std::to_string(result.correct) + "\n" + key +
-         ".rows " + std::to_string(result.rows.size()) + "\n" + key + ".unanswered " +
-         std::to_string(result.unanswered) + "\n";
+  return fmt::format(
+      "result {0}.accuracy {1:.4f}\nresult {0}.correct {2}\nresult {0}.rows {3}\nresult {0}.unanswered {4}\n",
+      prefix + result.name, result.accuracy(), result.correct, result.rows.size(), result.unanswered);
 }
 
 }  // namespace llama

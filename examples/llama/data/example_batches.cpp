@@ -54,25 +54,12 @@ void check_scored(const dataset& data, const data_split& split) {
 }
 
 token_batch padded_batch(const std::vector<example>& examples, std::span<const index_t> chosen) {
-  token_batch batch;
-  batch.sequences = std::ssize(chosen);
-  for (const index_t i : chosen) {
-    batch.length = std::max(batch.length, std::ssize(examples[static_cast<std::size_t>(i)].tokens));
-  }
-  const auto size = static_cast<std::size_t>(batch.sequences * batch.length);
-  batch.tokens.assign(size, 0);
-  batch.labels.assign(size, token_batch::not_scored);
-  batch.mask.assign(size, 0);
-  index_t end = 0;
+  std::vector<labelled_tokens> sequences;
   for (const index_t i : chosen) {
     const example& e = examples[static_cast<std::size_t>(i)];
-    end += batch.length;
-    const index_t begin = end - std::ssize(e.tokens);
-    std::copy(e.tokens.begin(), e.tokens.end(), batch.tokens.begin() + begin);
-    std::copy(e.labels.begin(), e.labels.end(), batch.labels.begin() + begin);
-    std::fill(batch.mask.begin() + begin, batch.mask.begin() + end, std::uint8_t{1});
+    sequences.push_back({e.tokens, e.labels});
   }
-  return batch;
+  return padded_batch(sequences);
 }
 
 example_batches::example_batches(const dataset& of, std::vector<index_t> chosen, index_t micro_batch_size,

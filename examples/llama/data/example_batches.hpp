@@ -20,8 +20,7 @@ data_split split_data(index_t examples, index_t validation_size, std::uint64_t s
 /// That either part has something to score, so that its loss is one. Errors: input_error with the remedy.
 void check_scored(const dataset& data, const data_split& split);
 
-/// Examples side by side, padded on the left to the longest of them. The padding is token 0, as the official
-/// scripts have it; the mask takes it out.
+/// Examples side by side.
 token_batch padded_batch(const std::vector<example>& examples, std::span<const index_t> chosen);
 
 /// Micro-batches of tokenised examples: every epoch has each example once, in an order of its own. The last

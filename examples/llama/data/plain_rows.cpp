@@ -7,15 +7,6 @@
 
 namespace llama {
 
-std::string plain_prompt(const task_row& row) {
-  return row.instruction + (row.input.empty() ? "" : "\n" + row.input) + "\n";
-}
-
-std::string plain_response(const task_row& row) {
-  const std::string& text = row.output.empty() ? row.answer : row.output;
-  return text.substr(std::min(text.size(), text.find_first_not_of('\n')));
-}
-
 example tokenise_plain(const task_row& row, const tokenizer& by, const prompt_options& options) {
   example result;
   result.tokens = encode_prompt(plain_prompt(row), by);

@@ -5,17 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "common/rows.hpp"
 #include "text/tokenizer.hpp"
 
 namespace llama {
-
-/// One task of the paper's data.
-struct task_row {
-  std::string instruction;
-  std::string input;  ///< may be empty
-  std::string output;
-  std::string answer;
-};
 
 /// A sequence to learn. labels[t] is tokens[t] where it is scored, else token_batch::not_scored.
 struct example {

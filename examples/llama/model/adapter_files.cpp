@@ -205,7 +205,7 @@ void save_adapter(const model& of, const std::filesystem::path& directory, adapt
 
 void load_adapter(model& into, const std::filesystem::path& directory) {
   std::vector<sbora::model_module> modules;
-  for (const block& each : into.parts().blocks) {
+  for (const block& each : into.blocks()) {
     for (const projection& layer : each.linears()) modules.push_back({layer.name(), layer.d_out(), layer.d_in()});
   }
   try {
@@ -228,7 +228,7 @@ void load_adapter(model& into, const std::filesystem::path& directory) {
 void save_merged(const model& of, const std::filesystem::path& directory) {
   std::map<std::string, const adapter_slot*> adapted;
   for (const adapter_slot& slot : of.adapters()) adapted[slot.module + ".weight"] = &slot;
-  write_model(of.parts(), directory, [&](const sbora::tensor_view& tensor) -> std::vector<std::byte> {
+  write_model(of, directory, [&](const sbora::tensor_view& tensor) -> std::vector<std::byte> {
     const auto found = adapted.find(tensor.name);
     if (found == adapted.end()) return {};
     switch (tensor.type) {

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
+
+#include <sbora/regions/region.hpp>
 
 #include "common/matrix.hpp"
 
@@ -21,6 +25,17 @@ struct adapter_plan {
   std::vector<std::string> target_modules = {"q_proj", "k_proj", "v_proj", "up_proj", "down_proj"};
   /// Regions, LoRA's start and dropout masks follow from it.
   std::uint64_t seed = 42;
+};
+
+/// One adapted linear layer, for saving, loading and comparing. The spans are parts of model::parameters().
+struct adapter_slot {
+  std::string module;  ///< "model.layers.0.self_attn.q_proj"
+  adapter_method method;
+  index_t d_out, d_in, rank;
+  const sbora::region* target = nullptr;  ///< FA: its columns, FB: its rows
+  std::span<float> a;                     ///< rank x d_in; empty for FA
+  std::span<float> b;                     ///< d_out x rank; empty for FB
+  std::size_t offset = 0;                 ///< of a (where there is one, else of b) in parameters()
 };
 
 }  // namespace llama

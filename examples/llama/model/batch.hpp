@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/matrix.hpp"
@@ -35,5 +36,14 @@ struct loss_sum {
     return *this;
   }
 };
+
+/// A sequence before it is one of a batch. Labels: as many as tokens, or none.
+struct labelled_tokens {
+  std::span<const std::int32_t> tokens, labels;
+};
+
+/// Sequences side by side, padded on the left to the longest of them. The padding is token 0, as the official
+/// scripts have it; the mask takes it out.
+token_batch padded_batch(std::span<const labelled_tokens> sequences);
 
 }  // namespace llama

@@ -1,14 +1,12 @@
 #include "model/decoder.hpp"
 
 #include "common/error.hpp"
-#include "model/model_parts.hpp"
 #include "model/non_finite.hpp"
 
 namespace llama {
 
 struct decoder::state {
-  const model& net;
-  model_parts& parts;
+  model& net;
   thread_pool& pool;
   std::vector<layer_cache> caches;
   matrix x, next, logits;
@@ -17,18 +15,17 @@ struct decoder::state {
 };
 
 decoder::decoder(model& of, thread_pool& pool)
-    : state_(new state{
-          of, *of.parts_, pool, std::vector<layer_cache>(of.parts_->blocks.size()), {}, {}, {}, {}, {}, {}}) {}
+    : state_(new state{of, pool, std::vector<layer_cache>(of.blocks_.size()), {}, {}, {}, {}, {}, {}}) {}
 decoder::~decoder() = default;
 
 const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
-  model_parts& parts = state_->parts;
-  const packed_tokens tokens = pack(prompts, parts.config.vocab_size);
-  const index_t capacity = model_parts::longest(tokens) + std::max<index_t>(new_tokens, 0);
-  for (layer_cache& cache : state_->caches) cache.reset(prompts.sequences, capacity, parts.config.key_value_size());
-  parts.run_blocks(tokens, state_->x, state_->pool, [&](std::size_t layer) {
+  model& net = state_->net;
+  const packed_tokens tokens = pack(prompts, net.config_.vocab_size);
+  const index_t capacity = longest(tokens) + std::max<index_t>(new_tokens, 0);
+  for (layer_cache& cache : state_->caches) cache.reset(prompts.sequences, capacity, net.config_.key_value_size());
+  net.run_blocks(tokens, state_->x, state_->pool, [&](std::size_t layer) {
     for (std::size_t i = 0; i < tokens.sequences.size(); ++i) {
-      state_->caches[layer].append(static_cast<index_t>(i), parts.kept[0].k, parts.kept[0].v, tokens.sequences[i]);
+      state_->caches[layer].append(static_cast<index_t>(i), net.kept_[0].k, net.kept_[0].v, tokens.sequences[i]);
     }
   });
   state_->rows.clear();
@@ -37,33 +34,32 @@ const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
     state_->rows.push_back(sequence.first + sequence.length - 1);
     state_->positions.push_back(sequence.length);
   }
-  parts.top->logits(state_->x, state_->rows, state_->logits, parts.context(state_->pool));
+  net.top_->logits(state_->x, state_->rows, state_->logits, net.context(state_->pool));
   for (std::size_t i = 0; i < state_->rows.size(); ++i) state_->rows[i] = static_cast<index_t>(i);
   return checked_logits();
 }
 
 const matrix& decoder::step(std::span<const std::int32_t> tokens) {
-  model_parts& parts = state_->parts;
+  model& net = state_->net;
   if (tokens.size() != state_->positions.size()) {
     throw input_error("a decoder of " + std::to_string(state_->positions.size()) + " sequences got " +
                       std::to_string(tokens.size()) + " tokens");
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= parts.config.vocab_size) {
+    if (tokens[i] < 0 || tokens[i] >= net.config_.vocab_size) {
       throw input_error("token id " + std::to_string(tokens[i]) + " is outside the vocabulary");
     }
     if (state_->positions[i] >= state_->caches.front().capacity) throw input_error("a decoder's cache is full");
   }
-  const block_context with = parts.context(state_->pool);
-  parts.embed(tokens, *std::max_element(state_->positions.begin(), state_->positions.end()) + 1, state_->x,
-              state_->pool);
-  for (std::size_t layer = 0; layer < parts.blocks.size(); ++layer) {
-    parts.blocks[layer].forward_cached(state_->x, state_->next, state_->positions, state_->caches[layer], state_->kept,
-                                       with);
+  const block_context with = net.context(state_->pool);
+  net.embed(tokens, *std::max_element(state_->positions.begin(), state_->positions.end()) + 1, state_->x, state_->pool);
+  for (std::size_t layer = 0; layer < net.blocks_.size(); ++layer) {
+    net.blocks_[layer].forward_cached(state_->x, state_->next, state_->positions, state_->caches[layer], state_->kept,
+                                      with);
     state_->x.swap(state_->next);
   }
   for (index_t& position : state_->positions) ++position;
-  parts.top->logits(state_->x, state_->rows, state_->logits, with);
+  net.top_->logits(state_->x, state_->rows, state_->logits, with);
   return checked_logits();
 }
 

@@ -14,6 +14,7 @@ class head {
 
   const frozen_weight& weight() const { return weight_; }
   norm_gain& norm() { return norm_; }
+  const norm_gain& norm() const { return norm_; }
   /// Backward adds to this gradient, vocab_size x hidden_size. Empty: frozen.
   void train_weight(std::span<float> gradient) { weight_gradient_ = gradient; }
 

@@ -2,185 +2,232 @@
 
 #include <cmath>
 
-#include <sbora/core/random.hpp>
+#include <sbora/model/model_adapter.hpp>
+#include <sbora/regions/sample.hpp>
 
 #include "common/error.hpp"
+#include "model/adapter_targets.hpp"
 #include "model/model_files.hpp"
-#include "model/model_parts.hpp"
 
 namespace llama {
 namespace {
 
-void check_options(const load_options& options) {
-  if (options.bits != 16 && options.bits != 8 && options.bits != 4) {
-    throw input_error("weights of " + std::to_string(options.bits) + " bits, expected 16 (as stored), 8 or 4");
-  }
-}
+/// Uses of sbora::module_seed, which is a function of the plan's seed and a module's name. The first two are
+/// sbora's own, so that regions are those of sbora::make_adapter.
+enum seed_use : std::uint32_t { region_seed = 0, dropout_seed = 1, start_seed = 2 };
 
-struct opened_model {
-  model_config config;
-  std::shared_ptr<checkpoint_tensors> tensors;
-  std::vector<std::string> notes;
-};
-
-/// Maps the tensors and looks at names, types and shapes.
-opened_model open_model(const std::filesystem::path& directory, const model_config& config,
-                        const load_options& options) {
-  check_options(options);
-  try {
-    opened_model opened{config, std::make_shared<checkpoint_tensors>(directory), {}};
-    checkpoint_tensors& tensors = *opened.tensors;
-    opened.notes = settle_unused_tensors(tensors, opened.config);
-    check_tensors(tensors, tensors.names(), tensors_of(opened.config), opened.config.tie_word_embeddings);
-    for (const tensor_shape& each : tensors_of(opened.config)) {
-      if (options.bits == 16 || !tensors.quantised(each.name)) continue;
-      throw input_error("tensor " + each.name + " is quantised already; leave --bits at 16, as stored");
-    }
-    return opened;
-  } catch (const input_error& error) {
-    throw input_error(directory.string() + ": " + error.what());
-  } catch (const sbora::error& error) {
-    throw input_error(error.what());
-  }
-}
-
-std::string unread_note(const std::vector<std::string>& fields) {
-  constexpr std::size_t most = 12;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(most, fields.size()); ++i) text += (i ? ", " : "") + fields[i].substr(0, 60);
-  if (fields.size() > most) text += " and " + std::to_string(fields.size() - most) + " more";
-  return "config.json has fields that change nothing in a LlamaForCausalLM: " + text;
-}
-
-/// Memory in the place of a checkpoint: options are the defaults, and nothing is quantised.
-std::unique_ptr<model_parts> parts_of(const model_config& config, std::shared_ptr<flat_tensors> tensors) {
-  thread_pool unused(1);
-  return std::make_unique<model_parts>(config, std::move(tensors), load_options{}, unused);
-}
-
-std::shared_ptr<flat_tensors> copy_of(const model_config& config, const std::vector<named_tensor>& tensors) {
-  check_config(config);
-  const auto shapes = tensors_of(config);
-  auto flat = std::make_shared<flat_tensors>(shapes);
-  std::map<std::string, const matrix*> given;
-  for (const named_tensor& each : tensors) given[each.name] = &each.values;
-  for (const tensor_shape& each : shapes) {
-    const auto found = given.find(each.name);
-    if (found == given.end()) throw input_error("no tensor " + each.name);
-    const matrix& values = *found->second;
-    if (values.rows() != each.shape[0] || values.size() != each.elements()) {
-      throw input_error("tensor " + each.name + " is " + std::to_string(values.rows()) + " x " +
-                        std::to_string(values.cols()) + ", the configuration says " +
-                        sbora::detail::shape_text(each.shape));
-    }
-    std::copy_n(values.data(), values.size(), flat->part(each.name, flat->all()).data());
-    given.erase(found);
-  }
-  if (!given.empty()) throw input_error("unknown tensor " + given.begin()->first);
-  return flat;
-}
-
-/// Nearly normal with no call of libm, so the same everywhere: the sum of four uniform numbers.
-float bell_shaped(sbora::random_stream& random, double deviation) {
-  const std::uint64_t word = random.next();
-  double sum = 0;
-  for (int shift = 0; shift < 64; shift += 16) sum += static_cast<double>((word >> shift) & 0xFFFF) + 0.5;
-  return static_cast<float>((sum / 65536 - 2) * deviation * 1.7320508075688772);
+/// As the LoRA authors' code and PEFT start: A uniform in +-1/sqrt(d_in).
+void start_lora(std::span<float> a, index_t d_in, std::uint64_t seed) {
+  sbora::random_stream random(seed);
+  const double bound = 1 / std::sqrt(static_cast<double>(d_in));
+  for (float& value : a) value = static_cast<float>((2 * random.uniform() - 1) * bound);
 }
 
 }  // namespace
 
-model::model(std::unique_ptr<model_parts> parts) : parts_(std::move(parts)) {}
-model::model(model&&) noexcept = default;
-model& model::operator=(model&&) noexcept = default;
-model::~model() = default;
-
-void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options) {
-  static_cast<void>(open_model(directory, config, options));
-}
-
-model model::load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(directory, ignored)) {
-    throw input_error(directory.string() + ": no such directory");
-  }
-  opened_model opened = open_model(directory, read_config(directory / "config.json"), options);
-  try {
-    auto parts = std::make_unique<model_parts>(opened.config, std::move(opened.tensors), options, pool);
-    parts->notes = std::move(opened.notes);
-    if (!opened.config.unread_fields.empty()) parts->notes.push_back(unread_note(opened.config.unread_fields));
-    return model(std::move(parts));
-  } catch (const sbora::error& error) {  // weights that can't be quantised
-    throw input_error(directory.string() + ": " + error.what());
-  }
-}
-
-model::model(const model_config& config, std::vector<named_tensor> tensors)
-    : parts_(parts_of(config, copy_of(config, tensors))) {}
-
-model model::random(const model_config& config, std::uint64_t seed) {
-  check_config(config);
-  const auto shapes = tensors_of(config);
-  auto flat = std::make_shared<flat_tensors>(shapes);
-  for (std::size_t i = 0; i < shapes.size(); ++i) {
-    sbora::random_stream random(seed, i);
-    for (float& value : flat->part(shapes[i].name, flat->all())) {
-      value = shapes[i].shape.size() == 1 ? 1.0f : bell_shaped(random, 0.02);
+model::model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
+             thread_pool& pool)
+    : config_(config), source_(std::move(source)), embedding_(load_dense(*source_, "model.embed_tokens.weight")) {
+  weight_bytes_ = embedding_.bytes;
+  for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    std::vector<projection> linears;
+    for (const char* const name : linear_names) {
+      linears.emplace_back(prefix + name, load_linear(*source_, prefix + name + ".weight", options, pool));
+      weight_bytes_ += linears.back().weight().bytes;
     }
+    blocks_.emplace_back(std::move(linears), load_gain(prefix + "input_layernorm.weight"),
+                         load_gain(prefix + "post_attention_layernorm.weight"));
+    if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
   }
-  return model(parts_of(config, std::move(flat)));
+  frozen_weight output = config.tie_word_embeddings ? embedding_ : load_dense(*source_, "lm_head.weight");
+  if (!config.tie_word_embeddings) weight_bytes_ += output.bytes;
+  top_ = std::make_unique<head>(std::move(output), load_gain("model.norm.weight"));
+  inputs_.resize(blocks_.size() + 1);
+  kept_.resize(blocks_.size());
 }
 
-const model_config& model::config() const { return parts_->config; }
-const std::vector<std::string>& model::notes() const { return parts_->notes; }
-void model::attach(const adapter_plan& plan) { parts_->attach(plan, nullptr); }
-void model::attach(const adapter_plan& plan, std::vector<sbora::region> regions) { parts_->attach(plan, &regions); }
-const adapter_plan& model::plan() const { return parts_->plan; }
-const std::vector<adapter_slot>& model::adapters() const { return parts_->slots; }
-void model::train_all_weights() { parts_->train_all_weights(); }
+norm_gain model::load_gain(const std::string& name) {
+  const sbora::tensor_view* const tensor = source_->find(name);
+  if (tensor && tensor->type == sbora::dtype::f32 && tensor->is_aligned<float>()) {
+    return {tensor->values<float>()};
+  }
+  gains_.push_back(load_vector(*source_, name));
+  return {gains_.back()};
+}
+
+projection& model::linear(index_t number) {
+  constexpr index_t count = block::linear_count;
+  return blocks_[static_cast<std::size_t>(number / count)].linears()[static_cast<std::size_t>(number % count)];
+}
+
+void model::attach(const adapter_plan& with, const std::vector<sbora::region>* regions) {
+  const std::vector<adapted_layer> adapted = adapted_layers(config_, with);
+  if (regions && regions->size() != adapted.size()) {
+    throw input_error("regions for " + std::to_string(regions->size()) + " modules, " + std::to_string(adapted.size()) +
+                      " are adapted");
+  }
+  const std::size_t size = parameter_count(adapted);
+  std::vector<float> new_parameters(size, 0.0f);
+  std::vector<float> new_gradient(size, 0.0f);
+  std::vector<adapter_slot> new_slots;
+  for (block& each : blocks_) {
+    for (projection& layer : each.linears()) {
+      layer.remove_adapter();
+      layer.train_weight({});
+    }
+    each.attention_norm().gradient = each.mlp_norm().gradient = {};
+  }
+  top_->train_weight({});
+  top_->norm().gradient = embedding_gradient_ = {};
+
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < adapted.size(); ++i) {
+    projection& layer = linear(adapted[i].number);
+    const std::size_t count = adapted[i].parameters;
+    const std::span<float> own = std::span(new_parameters).subspan(offset, count);
+    const std::span<float> own_gradient = std::span(new_gradient).subspan(offset, count);
+    const sbora::adapter_options options{.alpha = with.alpha,
+                                         .rslora = with.rslora,
+                                         .dropout = with.dropout,
+                                         .dropout_seed = sbora::module_seed(with.seed, layer.name(), dropout_seed)};
+    adapter_slot slot{layer.name(), with.method, layer.d_out(), layer.d_in(), with.rank, nullptr, {}, {}, offset};
+    if (with.method == adapter_method::lora) {
+      slot.a = own.first(static_cast<std::size_t>(with.rank * layer.d_in()));
+      slot.b = own.subspan(slot.a.size());
+      start_lora(slot.a, layer.d_in(), sbora::module_seed(with.seed, layer.name(), start_seed));
+      layer.attach_lora(with.rank, options, own, own_gradient);
+    } else {
+      const bool is_fa = with.method == adapter_method::sbora_fa;
+      sbora::region target = regions ? (*regions)[i]
+                                     : sbora::sample_region(is_fa ? layer.d_in() : layer.d_out(), with.rank,
+                                                            sbora::module_seed(with.seed, layer.name(), region_seed));
+      layer.attach_sbora(with.method, std::move(target), options, own, own_gradient);
+      slot.target = layer.target();
+      (is_fa ? slot.b : slot.a) = own;
+    }
+    new_slots.push_back(std::move(slot));
+    offset += count;
+  }
+  plan_ = with;
+  slots_ = std::move(new_slots);
+  adapter_parameters_ = std::move(new_parameters);
+  gradient_ = std::move(new_gradient);
+  parameters_ = adapter_parameters_;
+}
+
+void model::train_all_weights() {
+  const auto flat = std::dynamic_pointer_cast<flat_tensors>(source_);
+  if (!flat) throw input_error("only a model in memory can be trained as a whole");
+  attach({}, nullptr);
+  gradient_.assign(flat->all().size(), 0.0f);
+  const auto gradient_of = [&](const std::string& name) { return flat->part(name, gradient_); };
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    for (projection& each : blocks_[layer].linears()) each.train_weight(gradient_of(each.name() + ".weight"));
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    blocks_[layer].attention_norm().gradient = gradient_of(prefix + "input_layernorm.weight");
+    blocks_[layer].mlp_norm().gradient = gradient_of(prefix + "post_attention_layernorm.weight");
+  }
+  embedding_gradient_ = gradient_of("model.embed_tokens.weight");
+  top_->train_weight(config_.tie_word_embeddings ? embedding_gradient_ : gradient_of("lm_head.weight"));
+  top_->norm().gradient = gradient_of("model.norm.weight");
+  parameters_ = flat->all();
+}
+
+void model::embed(std::span<const std::int32_t> ids, index_t positions, matrix& x, thread_pool& pool) {
+  rotary_.extend(config_, positions);
+  lookup(embedding_, ids, x, pool);
+}
+
+loss_sum model::forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config_.vocab_size);
+  const std::vector<target> targets = targets_of(batch, tokens, config_.vocab_size);
+  if (targets.empty()) return {};
+  const block_context with = context(pool);
+  const auto activations = [&](std::size_t layer) -> block_activations& { return kept_[checkpointing_ ? 0 : layer]; };
+  embed(tokens.ids, longest(tokens), inputs_[0], pool);
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    blocks_[layer].forward(inputs_[layer], &inputs_[layer + 1], tokens, pass::train, activations(layer), with);
+  }
+  const loss_sum loss = top_->loss(inputs_.back(), targets, gradient_scale, &dhidden_, with);
+  for (std::size_t layer = blocks_.size(); layer-- > 0;) {
+    // The last block's are still there.
+    if (checkpointing_ && layer + 1 < blocks_.size()) {
+      blocks_[layer].forward(inputs_[layer], nullptr, tokens, pass::train, kept_[0], with);
+    }
+    const bool needs_dx = layer > 0 || !embedding_gradient_.empty();
+    blocks_[layer].backward(inputs_[layer], dhidden_, tokens, activations(layer), needs_dx, with);
+  }
+  if (!embedding_gradient_.empty()) add_embedding_gradient(tokens, pool);
+  return loss;
+}
+
+void model::add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool) {
+  Eigen::Map<matrix> sum(embedding_gradient_.data(), config_.vocab_size, config_.hidden_size);
+  // Cut by features: tokens may be the same, and the order of sums is part of the result.
+  for_row_blocks(
+      config_.hidden_size, pool,
+      [&](index_t first, index_t count) {
+        for (index_t token = 0; token < tokens.count(); ++token) {
+          sum.row(tokens.ids[static_cast<std::size_t>(token)]).segment(first, count) +=
+              dhidden_.row(token).segment(first, count);
+        }
+      },
+      128);
+}
+
+loss_sum model::evaluate(const token_batch& batch, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config_.vocab_size);
+  const std::vector<target> targets = targets_of(batch, tokens, config_.vocab_size);
+  if (targets.empty()) return {};
+  run_blocks(tokens, inputs_[0], pool, [](std::size_t) {});
+  return top_->loss(inputs_[0], targets, 0, nullptr, context(pool));
+}
+
+matrix model::logits(const token_batch& batch, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config_.vocab_size);
+  run_blocks(tokens, inputs_[0], pool, [](std::size_t) {});
+  std::vector<index_t> all(tokens.rows.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<index_t>(i);
+  matrix packed;
+  top_->logits(inputs_[0], all, packed, context(pool));
+  matrix padded = matrix::Zero(batch.sequences * batch.length, config_.vocab_size);
+  for (std::size_t i = 0; i < all.size(); ++i) padded.row(tokens.rows[i]) = packed.row(all[i]);
+  return padded;
+}
 
 std::vector<std::string> model::linear_modules() const {
   std::vector<std::string> names;
-  for (const block& each : parts_->blocks) {
+  for (const block& each : blocks_) {
     for (const projection& layer : each.linears()) names.push_back(layer.name());
   }
   return names;
 }
 
-std::span<float> model::parameters() { return parts_->parameters; }
-std::span<float> model::gradient() { return parts_->gradient; }
-void model::zero_gradient() { std::fill(parts_->gradient.begin(), parts_->gradient.end(), 0.0f); }
-
-loss_sum model::forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool) {
-  return parts_->forward_backward(batch, gradient_scale, pool);
-}
-loss_sum model::evaluate(const token_batch& batch, thread_pool& pool) { return parts_->evaluate(batch, pool); }
-matrix model::logits(const token_batch& batch, thread_pool& pool) { return parts_->logits(batch, pool); }
-
 void model::set_training_step(std::uint64_t step) {
-  for (block& each : parts_->blocks) {
+  for (block& each : blocks_) {
     for (projection& layer : each.linears()) layer.set_training_step(step);
   }
 }
 
 void model::set_gradient_checkpointing(bool on) {
-  parts_->checkpointing = on;
+  checkpointing_ = on;
   if (on) {
-    parts_->kept.clear();
-    parts_->kept.shrink_to_fit();
+    kept_.clear();
+    kept_.shrink_to_fit();
   }
-  parts_->kept.resize(on ? 1 : parts_->blocks.size());
+  kept_.resize(on ? 1 : blocks_.size());
 }
 
-void model::save(const std::filesystem::path& directory) const { write_model(*parts_, directory, {}); }
+void model::save(const std::filesystem::path& directory) const { write_model(*this, directory, {}); }
 
 memory_report model::memory() const {
   memory_report report;
-  report.weights = parts_->weight_bytes;
-  report.adapters = sizeof(float) * 2 * parts_->adapter_parameters.size();
-  for (const matrix& each : parts_->inputs) report.activations += sizeof(float) * static_cast<std::size_t>(each.size());
-  for (const block_activations& each : parts_->kept) report.activations += each.bytes();
-  for (const block& each : parts_->blocks) {
+  report.weights = weight_bytes_;
+  report.adapters = sizeof(float) * 2 * adapter_parameters_.size();
+  for (const matrix& each : inputs_) report.activations += sizeof(float) * static_cast<std::size_t>(each.size());
+  for (const block_activations& each : kept_) report.activations += each.bytes();
+  for (const block& each : blocks_) {
     for (const projection& layer : each.linears()) report.activations += layer.saved_bytes();
   }
   return report;

@@ -1,49 +1,29 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include <sbora/regions/region.hpp>
-#include <sbora/weights/four_bit_view.hpp>
-
 #include "model/adapter_plan.hpp"
 #include "model/batch.hpp"
+#include "model/block.hpp"
 #include "model/config.hpp"
+#include "model/head.hpp"
+#include "weights/load_options.hpp"
+#include "weights/tensors.hpp"
 
 namespace llama {
-
-/// How the linear layers' weights are kept. Embedding, norms and head stay as they are stored, as
-/// bitsandbytes leaves them.
-struct load_options {
-  int bits = 16;  ///< 16: as stored (float32, bfloat16, float16, bitsandbytes' codes), in place; 8: LLM.int8; 4
-  sbora::four_bit_type four_bit = sbora::four_bit_type::nf4;
-  index_t blocksize = 64;
-  bool double_quant = true;
-  /// Called with the layers done and all of them.
-  std::function<void(index_t, index_t)> progress;
-};
 
 /// A weight in memory, for models that come from no file. Name and shape as in the checkpoint; norms
 /// have one column.
 struct named_tensor {
   std::string name;
   matrix values;
-};
-
-/// One adapted linear layer, for saving, loading and comparing. The spans are parts of parameters().
-struct adapter_slot {
-  std::string module;  ///< "model.layers.0.self_attn.q_proj"
-  adapter_method method;
-  index_t d_out, d_in, rank;
-  const sbora::region* target = nullptr;  ///< FA: its columns, FB: its rows
-  std::span<float> a;                     ///< rank x d_in; empty for FA
-  std::span<float> b;                     ///< d_out x rank; empty for FB
-  std::size_t offset = 0;                 ///< of a (where there is one, else of b) in parameters()
 };
 
 /// Bytes, for reports. Activations: what the last training pass kept for its backward.
@@ -57,7 +37,6 @@ struct memory_report {
 /// loading. Errors: input_error.
 void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options);
 
-struct model_parts;
 class decoder;
 
 /// LlamaForCausalLM whose linear layers are sbora's: frozen, with adapters on them, or (train_base) all
@@ -72,28 +51,24 @@ class model {
   /// From a Hugging Face directory: config.json and model.safetensors or its shards.
   static model load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool);
   /// From tensors in memory. Errors: input_error that lists what is missing, unknown or of another shape.
-  model(const model_config& config, std::vector<named_tensor> tensors);
+  model(const model_config& config, const std::vector<named_tensor>& tensors);
   /// With random weights, normal of standard deviation 0.02 as transformers makes them.
   static model random(const model_config& config, std::uint64_t seed);
 
-  model(model&&) noexcept;
-  model& operator=(model&&) noexcept;
-  ~model();
-
   /// As it is computed with: untied where the file's head differs from the embedding.
-  const model_config& config() const;
+  const model_config& config() const { return config_; }
   /// A line for each thing in the files that users should know of, as a field that isn't used.
-  const std::vector<std::string>& notes() const;
+  const std::vector<std::string>& notes() const { return notes_; }
 
   /// Puts adapters on the target modules, in place of those that are there; method none takes them away.
   /// FA and FB start at zero, LoRA with A Kaiming-uniform and B zero, as PEFT. Errors: input_error for a
   /// target that matches no linear layer, or a rank that is larger than a layer.
-  void attach(const adapter_plan& plan);
+  void attach(const adapter_plan& plan) { attach(plan, nullptr); }
   /// The same with given regions, one for every adapted module in order: what a saved adapter holds.
-  void attach(const adapter_plan& plan, std::vector<sbora::region> regions);
-  const adapter_plan& plan() const;
+  void attach(const adapter_plan& plan, const std::vector<sbora::region>& regions) { attach(plan, &regions); }
+  const adapter_plan& plan() const { return plan_; }
   /// In the order of parameters(): by layer, then q, k, v, o, gate, up, down.
-  const std::vector<adapter_slot>& adapters() const;
+  const std::vector<adapter_slot>& adapters() const { return slots_; }
   /// Linear layers that may have an adapter.
   std::vector<std::string> linear_modules() const;
 
@@ -101,9 +76,11 @@ class model {
   void train_all_weights();
 
   /// What is trained and its gradient: all adapters' halves, or all weights, in one flat array each.
-  std::span<float> parameters();
-  std::span<float> gradient();
-  void zero_gradient();
+  std::span<float> parameters() { return parameters_; }
+  std::span<float> gradient() { return gradient_; }
+  void zero_gradient() { std::ranges::fill(gradient_, 0.0f); }
+  /// Whether these are all weights.
+  bool trains_all() const { return parameters_.data() != nullptr && parameters_.data() != adapter_parameters_.data(); }
 
   /// gradient += gradient_scale * d(sum of nats)/d(parameters).
   loss_sum forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool);
@@ -123,13 +100,59 @@ class model {
   /// they were stored, not the codes they were quantised to. Errors: sbora::file_error.
   void save(const std::filesystem::path& directory) const;
 
-  const model_parts& parts() const { return *parts_; }
+  /// What it is made of.
+  const tensor_source& source() const { return *source_; }
+  const frozen_weight& embedding() const { return embedding_; }
+  const std::vector<block>& blocks() const { return blocks_; }
+  const head& top() const { return *top_; }
 
  private:
   friend class decoder;
-  explicit model(std::unique_ptr<model_parts> parts);
+  model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
+        thread_pool& pool);
+  static model in_memory(const model_config& config, std::shared_ptr<flat_tensors> tensors);
 
-  std::unique_ptr<model_parts> parts_;
+  norm_gain load_gain(const std::string& name);
+  projection& linear(index_t number);
+  void attach(const adapter_plan& plan, const std::vector<sbora::region>* regions);
+
+  block_context context(thread_pool& pool) { return {config_, rotary_, scratch_, memory_, pool}; }
+  /// Embeds tokens into x and makes rotary angles for positions below `positions`.
+  void embed(std::span<const std::int32_t> ids, index_t positions, matrix& x, thread_pool& pool);
+  /// Runs all blocks in evaluation; the result is in x. after(layer) is called when a block is done.
+  template <class After>
+  void run_blocks(const packed_tokens& tokens, matrix& x, thread_pool& pool, After after) {
+    embed(tokens.ids, longest(tokens), x, pool);
+    for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+      blocks_[layer].forward(x, &next_, tokens, pass::evaluate, kept_[0], context(pool));
+      x.swap(next_);
+      after(layer);
+    }
+  }
+  void add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool);
+
+  model_config config_;
+  std::shared_ptr<tensor_source> source_;
+  std::vector<std::string> notes_;
+  std::size_t weight_bytes_ = 0;
+  std::deque<std::vector<float>> gains_;  // of norms that aren't float where they lie
+  frozen_weight embedding_;
+  std::vector<block> blocks_;
+  std::unique_ptr<head> top_;
+
+  adapter_plan plan_;
+  std::vector<adapter_slot> slots_;
+  std::vector<float> adapter_parameters_, gradient_;
+  std::span<float> parameters_;  // the adapters' or all weights
+  std::span<float> embedding_gradient_;
+  bool checkpointing_ = false;
+
+  rotary_table<float> rotary_;
+  sbora::workspace memory_;
+  block_scratch scratch_;
+  std::vector<matrix> inputs_;           // of every block, and what the last one gives
+  std::vector<block_activations> kept_;  // of every block; with checkpointing of one
+  matrix dhidden_, next_;
 };
 
 }  // namespace llama

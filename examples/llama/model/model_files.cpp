@@ -4,6 +4,7 @@
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "common/error.hpp"
+#include "model/model_tensors.hpp"
 
 namespace llama {
 namespace {
@@ -14,23 +15,23 @@ const char* torch_name(sbora::dtype type) {
 
 }  // namespace
 
-void write_model(const model_parts& parts, const std::filesystem::path& directory, const replace_tensor& replace) {
+void write_model(const model& net, const std::filesystem::path& directory, const replace_tensor& replace) {
   std::error_code status;
   std::filesystem::create_directories(directory, status);
   if (status) throw sbora::file_error("making", directory, status.value());
   std::vector<sbora::tensor_view> tensors;
-  for (const tensor_shape& each : tensors_of(parts.config)) {
-    if (parts.source->quantised(each.name)) throw input_error("a model of bitsandbytes' codes isn't saved as a whole");
-    tensors.push_back(*parts.source->find(each.name));
+  for (const tensor_shape& each : tensors_of(net.config())) {
+    if (net.source().quantised(each.name)) throw input_error("a model of bitsandbytes' codes isn't saved as a whole");
+    tensors.push_back(*net.source().find(each.name));
   }
   sbora::safetensors_stream_writer writer(directory / "model.safetensors", tensors, {{"format", "pt"}});
   for (const sbora::tensor_view& next : writer.tensors()) {
-    const sbora::tensor_view& stored = *parts.source->find(next.name);
+    const sbora::tensor_view& stored = *net.source().find(next.name);
     const std::vector<std::byte> replaced = replace ? replace(stored) : std::vector<std::byte>();
     writer.write(next.name, replaced.empty() ? stored.data : std::span<const std::byte>(replaced));
   }
   sbora::atomic_file config(directory / "config.json");
-  config.write(config_text(parts.config, torch_name(tensors.front().type)));
+  config.write(config_text(net.config(), torch_name(tensors.front().type)));
   writer.commit();
   config.commit();
 }

@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "model/model_parts.hpp"
+#include "model/model.hpp"
 
 namespace llama {
 
@@ -13,6 +13,6 @@ using replace_tensor = std::function<std::vector<std::byte>(const sbora::tensor_
 
 /// config.json and model.safetensors in a directory, which is made where it doesn't exist: one tensor after
 /// another, so that what is replaced is in memory one at a time. Errors: sbora::file_error.
-void write_model(const model_parts& parts, const std::filesystem::path& directory, const replace_tensor& replace);
+void write_model(const model& net, const std::filesystem::path& directory, const replace_tensor& replace);
 
 }  // namespace llama

@@ -7,7 +7,6 @@
 #include <sbora/core/finite.hpp>
 
 #include "common/error.hpp"
-#include "model/model_parts.hpp"
 
 namespace llama {
 namespace {
@@ -55,13 +54,13 @@ std::string in_half(std::span<const float> half, index_t columns) {
 }
 
 /// The first of all weights' in the order of the computation: "FILE: tensor NAME has NaN at row 3, column 5".
-std::string in_base(const model_parts& parts) {
+std::string in_base(const model& net) {
   const auto described = [&](const std::string& name, const std::string& found) {
-    return found.empty() ? found : parts.source->place(name) + "tensor " + name + " has " + found;
+    return found.empty() ? found : net.source().place(name) + "tensor " + name + " has " + found;
   };
-  std::string found = described("model.embed_tokens.weight", in_weight(parts.embedding));
-  for (std::size_t layer = 0; layer < parts.blocks.size() && found.empty(); ++layer) {
-    const block& each = parts.blocks[layer];
+  std::string found = described("model.embed_tokens.weight", in_weight(net.embedding()));
+  for (std::size_t layer = 0; layer < net.blocks().size() && found.empty(); ++layer) {
+    const block& each = net.blocks()[layer];
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     found = described(prefix + "input_layernorm.weight", in_vector(each.attention_norm().values));
     if (found.empty()) {
@@ -71,15 +70,15 @@ std::string in_base(const model_parts& parts) {
       if (found.empty()) found = described(linear.name() + ".weight", in_weight(linear.weight()));
     }
   }
-  if (found.empty()) found = described("model.norm.weight", in_vector(parts.top->norm().values));
-  if (found.empty() && !parts.config.tie_word_embeddings) {
-    found = described("lm_head.weight", in_weight(parts.top->weight()));
+  if (found.empty()) found = described("model.norm.weight", in_vector(net.top().norm().values));
+  if (found.empty() && !net.config().tie_word_embeddings) {
+    found = described("lm_head.weight", in_weight(net.top().weight()));
   }
   return found;
 }
 
-std::string in_adapters(const model_parts& parts) {
-  for (const adapter_slot& slot : parts.slots) {
+std::string in_adapters(const model& net) {
+  for (const adapter_slot& slot : net.adapters()) {
     if (const std::string a = in_half(slot.a, slot.d_in); !a.empty()) return slot.module + ".lora_A has " + a;
     if (const std::string b = in_half(slot.b, slot.rank); !b.empty()) return slot.module + ".lora_B has " + b;
   }
@@ -89,12 +88,11 @@ std::string in_adapters(const model_parts& parts) {
 }  // namespace
 
 void throw_not_finite(const model& net, const std::string& what, const std::string& advice) {
-  const model_parts& parts = net.parts();
-  const std::string base = in_base(parts);
-  if (!base.empty() && !parts.trains_all()) {
+  const std::string base = in_base(net);
+  if (!base.empty() && !net.trains_all()) {
     throw input_error(what + " isn't finite, as the base model isn't: " + base + "; get that file anew, or repair it");
   }
-  std::string cause = base.empty() ? in_adapters(parts) : base;
+  std::string cause = base.empty() ? in_adapters(net) : base;
   cause = cause.empty() ? "all weights are finite, so numbers on the way overflow float32" : cause;
   throw std::runtime_error(what + " isn't finite: " + cause + "; " + advice);
 }

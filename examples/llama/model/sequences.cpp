@@ -60,4 +60,10 @@ std::vector<target> targets_of(const token_batch& batch, const packed_tokens& to
   return targets;
 }
 
+index_t longest(const packed_tokens& tokens) {
+  index_t longest = 0;
+  for (const token_range& sequence : tokens.sequences) longest = std::max(longest, sequence.length);
+  return longest;
+}
+
 }  // namespace llama

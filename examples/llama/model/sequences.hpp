@@ -23,6 +23,9 @@ struct packed_tokens {
   index_t count() const { return static_cast<index_t>(ids.size()); }
 };
 
+/// The length of the longest sequence.
+index_t longest(const packed_tokens& tokens);
+
 /// Errors: input_error for sizes that don't fit, padding elsewhere than on the left, empty sequences and
 /// ids outside the vocabulary.
 packed_tokens pack(const token_batch& batch, index_t vocab_size);

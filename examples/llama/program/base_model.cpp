@@ -2,18 +2,20 @@
 
 #include <algorithm>
 
+#include <fmt/core.h>
+
 #include <nlohmann/json.hpp>
 
 #include "common/word_problems.hpp"
 #include "text/byte_tokenizer.hpp"
 #include "program/fine_tune.hpp"
-#include "common/format.hpp"
 #include "training/hash.hpp"
 #include "common/error.hpp"
+#include "common/folders.hpp"
 #include "common/json_file.hpp"
 #include "common/memory.hpp"
 #include "model/model.hpp"
-#include "data/plain_rows.hpp"
+#include "common/rows.hpp"
 #include "training/trainer.hpp"
 
 namespace llama {
@@ -24,13 +26,6 @@ constexpr index_t window = 256;   // tokens of a training sequence
 constexpr index_t sequences = 8;  // of a step
 constexpr double learning_rate = 3e-3;
 constexpr double weight_decay = 0.1;
-
-/// Rows of an instruction data set as plain text; text as it is.
-std::string read_text(const std::string& path) {
-  data_text data = read_data_text(path);
-  for (const task_row& row : data.rows) data.text += plain_prompt(row) + plain_response(row) + "\n\n";
-  return data.text;
-}
 
 std::filesystem::path cache_folder(const options& set) {
   const std::filesystem::path output(set.output_dir);
@@ -76,7 +71,7 @@ base_text::base_text(const options& set) {
   }
   for (const std::string& path : set.base_data) {
     name_ += (name_.empty() ? "" : ", ") + path;
-    text_ += read_text(path);
+    text_ += read_plain_text(path);
   }
   constexpr std::size_t least = 20 * window;
   if (text_.size() < least) {
@@ -104,8 +99,8 @@ std::filesystem::path make_base(const base_text& text, const session& with, int&
                                 {"text", text.fingerprint()},
                                 {"steps", std::to_string(set.base_steps)},
                                 {"batch", std::to_string(sequences) + " x " + std::to_string(window)},
-                                {"learning_rate", number_text(learning_rate)},
-                                {"weight_decay", number_text(weight_decay)},
+                                {"learning_rate", fmt::format("{}", learning_rate)},
+                                {"weight_decay", fmt::format("{}", weight_decay)},
                                 {"seed", std::to_string(set.seed)}};
   content_hash key;
   for (const auto& [name, value] : decisive) key.add(name).add(value);

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include <fmt/core.h>
+
 #include <sbora/kernels/dispatch.hpp>
 
 #include "model/adapter_files.hpp"
@@ -14,13 +16,13 @@
 #include "data/example_batches.hpp"
 #include "program/fine_tune.hpp"
 #include "training/fingerprint.hpp"
-#include "common/format.hpp"
 #include "model/generation.hpp"
 #include "common/error.hpp"
+#include "common/folders.hpp"
 #include "common/json_file.hpp"
 #include "common/memory.hpp"
 #include "data/plain_rows.hpp"
-#include "training/plot.hpp"
+#include "program/plot.hpp"
 #include "program/report.hpp"
 
 namespace llama {
@@ -95,10 +97,10 @@ class embedded_cycle {
   }
 
   int run() {
-    say(format("base text: %s, %zu bytes\ntask: %s, %td rows, %td of them for validation\n", text_.name().c_str(),
-               text_.bytes(), task_.name.c_str(), std::ssize(task_.rows), std::ssize(task_.split.validation)));
-    say(format("instruction set %s, %d threads, %d process%s\n", sbora::to_string(sbora::active_isa()),
-               with_.pool.threads(), with_.processes.size(), with_.processes.size() == 1 ? "" : "es"));
+    say(fmt::format("base text: {}, {} bytes\ntask: {}, {} rows, {} of them for validation\n", text_.name(),
+                    text_.bytes(), task_.name, std::ssize(task_.rows), std::ssize(task_.split.validation)));
+    say(fmt::format("instruction set {}, {} threads, {} process{}\n", sbora::to_string(sbora::active_isa()),
+                    with_.pool.threads(), with_.processes.size(), with_.processes.size() == 1 ? "" : "es"));
     int signal = 0;
     base_ = make_base(text_, with_, signal);
     if (signal != 0) return stopped(signal);
@@ -212,15 +214,16 @@ class embedded_cycle {
       const curve loss = read_curve(output_of(plans_[i]) / "metrics.jsonl", "loss");
       lines.push_back({.name = results_[i].name, .x = loss.steps, .y = loss.values, .marks = false, .smooth = true});
     }
-    write_plot(folder / "loss.svg", "Fine-tuning", "optimiser step", "loss (nats per token)", lines);
+    const std::string no_plot =
+        write_plot(folder / "loss.svg", "Fine-tuning", "optimiser step", "loss (nats per token)", lines);
     const std::string lines_of_results = result_lines(results_);
     write_file(folder / "results.txt", lines_of_results);
     print_answers();
     say("\n" + table(results_) + "\n" + lines_of_results);
-    say("\nlosses: " + (folder / "loss.svg").string() + "\n");
+    say("\nlosses: " + (no_plot.empty() ? (folder / "loss.svg").string() : no_plot) + "\n");
     for (const adapter_plan& plan : plans_) {
-      say(format("%s: adapter in %s, merged model in %s\n", name_of(plan).c_str(), output_of(plan).c_str(),
-                 (output_of(plan) / "merged").c_str()));
+      say(fmt::format("{}: adapter in {}, merged model in {}\n", name_of(plan), output_of(plan).string(),
+                      (output_of(plan) / "merged").string()));
     }
   }
 

@@ -1,13 +1,15 @@
 #include "program/fine_tune.hpp"
 
 #include <algorithm>
+#include <cstdio>
+
+#include <fmt/core.h>
 
 #include "model/adapter_files.hpp"
 #include "model/adapter_targets.hpp"
-#include "common/format.hpp"
 #include "common/error.hpp"
 #include "common/json_file.hpp"
-#include "training/plot.hpp"
+#include "program/plot.hpp"
 
 namespace llama {
 
@@ -24,7 +26,9 @@ void write_loss_plot(const fine_tuning& job) {
   if (!validation.steps.empty()) {
     lines.push_back({.name = "validation", .x = validation.steps, .y = validation.values, .marks = true});
   }
-  write_plot(job.output / "loss.svg", job.phase, "optimiser step", "loss (nats per token)", lines);
+  const std::string no_plot =
+      write_plot(job.output / "loss.svg", job.phase, "optimiser step", "loss (nats per token)", lines);
+  if (!no_plot.empty()) std::fprintf(stderr, "%s\n", no_plot.c_str());
 }
 
 void save(const model& net, const fine_tuning& job) {
@@ -108,15 +112,15 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
                           {"the tokens of --data_path", data_fingerprint},
                           {"--adapter_name", method_name(plan.method)},
                           {"--lora_r", whole(plan.rank)},
-                          {"--lora_alpha", number_text(plan.alpha)},
-                          {"--lora_dropout", number_text(plan.dropout)},
+                          {"--lora_alpha", fmt::format("{}", plan.alpha)},
+                          {"--lora_dropout", fmt::format("{}", plan.dropout)},
                           {"--target_modules", modules},
                           {"--batch_size", whole(set.batch_size)},
                           {"--micro_batch_size", whole(set.micro_batch_size)},
-                          {"--learning_rate", number_text(set.learning_rate)},
-                          {"--weight_decay", number_text(set.weight_decay)},
+                          {"--learning_rate", fmt::format("{}", set.learning_rate)},
+                          {"--weight_decay", fmt::format("{}", set.weight_decay)},
                           {"--warmup_steps", whole(set.warmup_steps)},
-                          {"--max_grad_norm", number_text(set.max_grad_norm)},
+                          {"--max_grad_norm", fmt::format("{}", set.max_grad_norm)},
                           {"--cutoff_len", whole(set.cutoff_len)},
                           {"--val_set_size", whole(set.val_set_size)},
                           {"--train_on_inputs", yes(set.train_on_inputs)},

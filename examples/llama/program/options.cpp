@@ -2,16 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 
-#include <CLI/CLI.hpp>
-#include <unistd.h>
-
-#include "common/format.hpp"
-#include "common/error.hpp"
+#include "common/option_checks.hpp"
 
 namespace llama {
 
@@ -40,38 +32,6 @@ struct embedded_defaults {
   static constexpr index_t eval_step = 40;
   static constexpr index_t save_step = 40;
 };
-
-/// CLI11's own ranges let NaN pass, as every comparison with it is false, and print 1e-9 as 0.000000.
-CLI::Validator between(double least, double most) {
-  const std::string range = format("%g to %g", least, most);
-  return CLI::Validator(
-      [=](const std::string& given) {
-        double value = 0;
-        const bool good = CLI::detail::lexical_cast(given, value) && value >= least && value <= most;
-        return good ? std::string() : given + " isn't a number from " + range;
-      },
-      "");  // not in --help, where it hides the defaults
-}
-
-CLI::Validator one_of(std::vector<std::string> names) {
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : "|") + name;
-  return CLI::Validator(
-      [=](const std::string& given) {
-        return std::ranges::find(names, given) != names.end() ? std::string() : given + " isn't one of " + list;
-      },
-      "");
-}
-
-/// 64 unsigned bits; CLI11 would wrap -1 and saturate what is too large.
-std::string check_seed(const std::string& given) {
-  std::uint64_t value = 0;
-  const char* end = given.data() + given.size();
-  const auto [parsed, status] = std::from_chars(given.data(), end, value);
-  return parsed == end && status == std::errc() ? std::string() : given + " isn't an integer from 0 to 2^64 - 1";
-}
-
-std::string check_name(const std::string& given) { return given.empty() ? "the name is empty" : std::string(); }
 
 /// q_proj,v_proj; in brackets and quotes, as the official scripts write it, or in what shells leave of these.
 std::vector<std::string> parse_modules(const std::string& text) {
@@ -295,16 +255,12 @@ std::optional<options> parse_options(int argc, char** argv) {
   add_adapter_options(app, set);
   add_training_options(app, set);
   app.footer("In brackets at the end of a line: the embedded cycle's own default, without --base_model.");
-  try {
+  const auto parse = [&] {
     std::vector<std::string> words = joined_lists(argc, argv);
     std::ranges::reverse(words);  // as CLI11 takes them
     app.parse(std::move(words));
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
-    return std::nullopt;
-  } catch (const CLI::ParseError& error) {
-    throw input_error(std::string(error.what()) + " (see --help)");
-  }
+  };
+  if (!parse_or_help(app, parse)) return std::nullopt;
   if (set.embedded()) {
     take_embedded_defaults(app, set);
   } else {
@@ -313,26 +269,6 @@ std::optional<options> parse_options(int argc, char** argv) {
   }
   check_together(app, set);
   return set;
-}
-
-void check_folder(const std::string& option, const std::string& folder) {
-  std::error_code ignored;
-  std::filesystem::path there = std::filesystem::absolute(folder, ignored);
-  while (!std::filesystem::exists(there, ignored) && there.has_parent_path() && there != there.parent_path()) {
-    there = there.parent_path();
-  }
-  if (!std::filesystem::is_directory(there, ignored) || access(there.c_str(), W_OK) != 0) {
-    throw input_error(option + ": can't write in " + folder + ", as " + there.string() +
-                      (std::filesystem::is_directory(there, ignored) ? " may not be written" : " isn't a folder"));
-  }
-}
-
-void prepare_folder(const std::string& option, const std::string& folder) {
-  std::error_code status;
-  std::filesystem::create_directories(folder, status);
-  const std::filesystem::path probe = std::filesystem::path(folder) / (".writable-" + std::to_string(getpid()));
-  if (!(std::ofstream(probe) << "?" << std::flush)) throw input_error(option + ": can't write in " + folder);
-  std::filesystem::remove(probe, status);
 }
 
 }  // namespace llama

@@ -61,10 +61,4 @@ struct options {
 /// line that names the option.
 std::optional<options> parse_options(int argc, char** argv);
 
-/// That the folder could be made and written in, as far as can be seen without writing. Throws input_error.
-void check_folder(const std::string& option, const std::string& folder);
-
-/// Makes the folder and writes a file there, so that a typing error shows before training. Throws input_error.
-void prepare_folder(const std::string& option, const std::string& folder);
-
 }  // namespace llama

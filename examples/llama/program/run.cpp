@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iostream>
 
+#include <fmt/core.h>
+
 #include <sbora/kernels/dispatch.hpp>
 
 #include "model/adapter_targets.hpp"
@@ -11,9 +13,9 @@
 #include "data/example_batches.hpp"
 #include "program/fine_tune.hpp"
 #include "training/fingerprint.hpp"
-#include "common/format.hpp"
 #include "model/generation.hpp"
 #include "common/error.hpp"
+#include "common/folders.hpp"
 #include "common/json_file.hpp"
 #include "common/memory.hpp"
 #include "common/progress.hpp"
@@ -72,8 +74,8 @@ class fine_tuning_run {
     introduce(net, job);
     const training_result trained = fine_tune(net, job, with_);
     if (trained.signal != 0) {
-      say(format("stopped after step %td; go on with the same options and --resume_from_checkpoint auto\n",
-                 trained.steps));
+      say(fmt::format("stopped after step {}; go on with the same options and --resume_from_checkpoint auto\n",
+                      trained.steps));
       return 128 + trained.signal;
     }
     conclude(net, trained);
@@ -108,26 +110,27 @@ class fine_tuning_run {
   void introduce(model& net, const fine_tuning& job) const {
     const step_plan steps = training_plan_of(set_, job).steps;
     const memory_report memory = net.memory();
-    say(format("base model: %s, weights of %s\n", set_.base_model.c_str(), size_text(memory.weights).c_str()));
+    say(fmt::format("base model: {}, weights of {}\n", set_.base_model, size_text(memory.weights)));
     for (const std::string& note : tokenizer_->notes()) say("tokenizer: " + note + "\n");
     for (const std::string& note : net.notes()) say("note: " + note + "\n");
-    say("data: " + data_.summary() + format(", %td of them for validation\n", std::ssize(split_.validation)));
-    say(format("%s on %zu layers: %zu trainable parameters\n", job.phase.c_str(), net.adapters().size(),
-               net.parameters().size()));
-    say(format("%td steps of %td sequences (%td x %td); instruction set %s, %d threads, %d process%s\n",
-               steps.total_steps(), set_.batch_size, set_.accumulation(), set_.micro_batch_size,
-               sbora::to_string(sbora::active_isa()), with_.pool.threads(), with_.processes.size(),
-               with_.processes.size() == 1 ? "" : "es"));
+    say("data: " + data_.summary() + fmt::format(", {} of them for validation\n", std::ssize(split_.validation)));
+    say(fmt::format("{} on {} layers: {} trainable parameters\n", job.phase, net.adapters().size(),
+                    net.parameters().size()));
+    say(fmt::format("{} steps of {} sequences ({} x {}); instruction set {}, {} threads, {} process{}\n",
+                    steps.total_steps(), set_.batch_size, set_.accumulation(), set_.micro_batch_size,
+                    sbora::to_string(sbora::active_isa()), with_.pool.threads(), with_.processes.size(),
+                    with_.processes.size() == 1 ? "" : "es"));
   }
 
   void conclude(model& net, const training_result& trained) {
-    std::string lines = format("result steps %td\nresult parameters %zu\nresult peak_bytes %zu\n", trained.steps,
-                               net.parameters().size(), peak_resident_bytes());
+    std::string lines = fmt::format("result steps {}\nresult parameters {}\nresult peak_bytes {}\n", trained.steps,
+                                    net.parameters().size(), peak_resident_bytes());
     if (trained.own_steps > 0) {  // else it was resumed after its last
-      lines += format("result step_ms %.3f\nresult loss %.6f\n", 1e3 * trained.step_seconds, trained.last_loss);
+      lines +=
+          fmt::format("result step_ms {:.3f}\nresult loss {:.6f}\n", 1e3 * trained.step_seconds, trained.last_loss);
     }
     if (trained.best_loss) {
-      lines += format("result eval_loss %.6f\nresult eval_step %td\n", *trained.best_loss, trained.best_step);
+      lines += fmt::format("result eval_loss {:.6f}\nresult eval_step {}\n", *trained.best_loss, trained.best_step);
     }
     if (with_.processes.is_first()) {  // generation isn't shared out
       for (const test_file& test : tests_) lines += answer(net, test);

@@ -16,14 +16,7 @@ void replace(std::string& text, bool& at_start, const json_pattern& pattern, con
   const text_ranges matches = pattern.find(text);
   if (matches.empty()) return;
   if (content.empty() && matches.front().begin == 0 && matches.front().end > 0) at_start = false;
-  std::string result;
-  std::size_t done = 0;
-  for (const text_range& match : matches) {
-    result += text_range{done, match.begin}.of(text);
-    result += content;
-    done = match.end;
-  }
-  text = result.append(text, done);
+  text = replaced(text, matches, content);
 }
 
 void strip(std::string& text, bool& at_start, bool left, bool right) {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/json_fields.hpp"
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 
 namespace llama {
 

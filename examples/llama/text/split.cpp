@@ -64,4 +64,15 @@ text_ranges match_string(std::string_view text, std::string_view wanted) {
   return matches;
 }
 
+std::string replaced(std::string_view text, const text_ranges& matches, std::string_view content) {
+  std::string result;
+  std::size_t done = 0;
+  for (const text_range& match : matches) {
+    result += text_range{done, match.begin}.of(text);
+    result += content;
+    done = match.end;
+  }
+  return result.append(text, done);
+}
+
 }  // namespace llama

@@ -1,10 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 
 namespace llama {
 
@@ -36,5 +37,8 @@ text_ranges match_characters(std::string_view text, Class in_class) {
 
 /// Every occurrence of a string, from the left; none of an empty one.
 text_ranges match_string(std::string_view text, std::string_view wanted);
+
+/// The text with `content` in place of every match.
+std::string replaced(std::string_view text, const text_ranges& matches, std::string_view content);
 
 }  // namespace llama

@@ -6,7 +6,7 @@
 #include "common/json_fields.hpp"
 #include "text/byte_alphabet.hpp"
 #include "text/json_pattern.hpp"
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 #include "text/vocabulary.hpp"
 
 namespace llama {
@@ -25,17 +25,6 @@ std::string joined(const strings& parts, std::string_view between = "") {
 }
 
 std::string alphabet_bytes(const std::string& token) { return byte_alphabet::to_bytes(token).value_or(token); }
-
-std::string replaced(const std::string& text, const text_ranges& matches, const std::string& content) {
-  std::string result;
-  std::size_t done = 0;
-  for (const text_range& match : matches) {
-    result += text_range{done, match.begin}.of(text);
-    result += content;
-    done = match.end;
-  }
-  return result.append(text, done);
-}
 
 /// Tokens of bytes in a row become their text; where that isn't UTF-8, U+FFFD for each.
 void join_bytes(strings& tokens) {

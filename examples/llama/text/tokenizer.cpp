@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 
 namespace llama {
 

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "common/json_fields.hpp"
-#include "text/utf8.hpp"
+#include "common/utf8.hpp"
 
 namespace llama {
 

@@ -1,9 +1,9 @@
 #include "training/hash.hpp"
 
+#include <fmt/core.h>
+
 #define XXH_INLINE_ALL  // nothing to link, and compiled for the processor that the rest is compiled for
 #include <xxhash.h>
-
-#include "common/format.hpp"
 
 namespace llama {
 
@@ -26,8 +26,7 @@ content_hash& content_hash::add(std::string_view text) {
 
 std::string content_hash::text() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(&state_->of);
-  return format("%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
 }  // namespace llama

@@ -5,10 +5,11 @@
 #include <span>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include <sbora/io/safetensors/safetensors_file.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 
-#include "common/format.hpp"
 #include "common/error.hpp"
 
 namespace llama {
@@ -145,7 +146,7 @@ void checkpoint_folder::save(const run_state& state, const sbora::optimiser_tens
                                                  {"step", std::to_string(state.step)},
                                                  {"total_steps", std::to_string(state.total_steps)},
                                                  {"best_step", std::to_string(state.best_step)},
-                                                 {"best_loss", format("%.17g", state.best_loss)},
+                                                 {"best_loss", fmt::format("{:.17g}", state.best_loss)},
                                                  {"evaluation_due", state.evaluation_due ? "1" : "0"}};
   for (const auto& [name, value] : options) metadata[option_prefix + name] = value;
   metadata.insert(optimiser.metadata.begin(), optimiser.metadata.end());

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include <Eigen/Core>
 #include <nlohmann/json.hpp>
 
@@ -13,7 +15,6 @@
 #include <sbora/optimisers/clip.hpp>
 
 #include "common/error.hpp"
-#include "common/format.hpp"
 #include "common/memory.hpp"
 #include "common/progress.hpp"
 #include "model/non_finite.hpp"
@@ -146,22 +147,22 @@ class training_run {
     const char* const what = std::isfinite(done.loss.total) ? "the gradient" : "the loss";
     std::string advice = step_ == 0 ? "nothing has been trained yet, so it isn't the learning rate; is this the "
                                       "checkpoint that its config.json describes?"
-                                    : format(
-                                          "the learning rate was %.3g: try a lower --learning_rate or more "
+                                    : fmt::format(
+                                          "the learning rate was {:.3g}: try a lower --learning_rate or more "
                                           "--warmup_steps",
                                           schedule_.at(step_ - 1));
     if (files_.checkpoints != nullptr) {
       if (const auto last = files_.checkpoints->latest()) advice += "; the last good checkpoint is " + last->string();
     }
-    throw_not_finite(net_, format("%s: %s at step %td", plan_.phase.c_str(), what, step_ + 1), advice);
+    throw_not_finite(net_, fmt::format("{}: {} at step {}", plan_.phase, what, step_ + 1), advice);
   }
 
   /// What a step leaves shows in the next one's loss; after the last, and before a checkpoint, there is none.
   void check_parameters() const {
     const std::span<const float> values = net_.parameters();
     if (Eigen::Map<const Eigen::ArrayXf>(values.data(), std::ssize(values)).allFinite()) return;
-    throw_not_finite(net_, format("%s: a trained number after step %td", plan_.phase.c_str(), step_),
-                     format("the learning rate was %.3g: try a lower --learning_rate", schedule_.at(step_ - 1)));
+    throw_not_finite(net_, fmt::format("{}: a trained number after step {}", plan_.phase, step_),
+                     fmt::format("the learning rate was {:.3g}: try a lower --learning_rate", schedule_.at(step_ - 1)));
   }
 
   void record(const step_result& done, double seconds) {
@@ -189,10 +190,10 @@ class training_run {
     }
     const double loss = done->mean();
     if (!std::isfinite(loss)) {
-      throw_not_finite(net_, format("%s: the validation loss after step %td", plan_.phase.c_str(), step_),
+      throw_not_finite(net_, fmt::format("{}: the validation loss after step {}", plan_.phase, step_),
                        "try a lower --learning_rate or more --warmup_steps");
     }
-    shown.note(format("%s: validation loss %.4f after step %td", plan_.phase.c_str(), loss, step_));
+    shown.note(fmt::format("{}: validation loss {:.4f} after step {}", plan_.phase, loss, step_));
     if (files_.metrics != nullptr) files_.metrics->write({{"step", step_}, {"eval_loss", loss}});
     if (loss >= state_.best_loss) return;
     state_.best_loss = loss;

@@ -1,106 +1,6 @@
 #include "weights/tensors.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <set>
-
-#include "common/error.hpp"
-#include "model/rotary.hpp"
-
 namespace llama {
-namespace {
-
-constexpr const char* embedding_name = "model.embed_tokens.weight";
-constexpr const char* head_name = "lm_head.weight";
-constexpr const char* inverse_frequencies = "rotary_emb.inv_freq";
-
-bool is_float(sbora::dtype type) {
-  return type == sbora::dtype::f32 || type == sbora::dtype::bf16 || type == sbora::dtype::f16;
-}
-
-/// By value, whatever the types. What isn't a matrix of floats is another thing, and check_tensors() says so.
-bool same_values(const tensor_source& source, const char* one, const char* other) {
-  const sbora::tensor_view &a = *source.find(one), &b = *source.find(other);
-  if (a.shape != b.shape || a.shape.size() != 2 || !is_float(a.type) || !is_float(b.type)) return false;
-  if (a.type == b.type && std::ranges::equal(a.data, b.data)) return true;
-  const frozen_weight left = load_dense(source, one), right = load_dense(source, other);
-  std::vector<float> x(static_cast<std::size_t>(a.shape[1])), y(x.size());
-  for (index_t row = 0; row < a.shape[0]; ++row) {
-    read_row(left, row, x.data());
-    read_row(right, row, y.data());
-    if (x != y) return false;
-  }
-  return true;
-}
-
-/// Within what bfloat16 and float16 leave of them.
-bool has_frequencies_of(const model_config& config, const sbora::tensor_view& stored) {
-  if (!is_float(stored.type) || stored.elements() != config.head_dim / 2) return false;
-  const Eigen::ArrayXf expected = rotary_table<float>::frequencies(config);
-  const std::vector<float> values = to_floats(stored);
-  for (index_t i = 0; i < expected.size(); ++i) {
-    const float off = std::abs(values[static_cast<std::size_t>(i)] - expected(i));
-    if (!(off <= 0x1p-8F * expected(i) + 0x1p-24F)) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
-std::vector<tensor_shape> tensors_of(const model_config& config) {
-  const index_t hidden = config.hidden_size;
-  std::vector<tensor_shape> all = {{"model.embed_tokens.weight", {config.vocab_size, hidden}}};
-  for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    all.push_back({prefix + "self_attn.q_proj.weight", {config.query_size(), hidden}});
-    all.push_back({prefix + "self_attn.k_proj.weight", {config.key_value_size(), hidden}});
-    all.push_back({prefix + "self_attn.v_proj.weight", {config.key_value_size(), hidden}});
-    all.push_back({prefix + "self_attn.o_proj.weight", {hidden, config.query_size()}});
-    all.push_back({prefix + "mlp.gate_proj.weight", {config.intermediate_size, hidden}});
-    all.push_back({prefix + "mlp.up_proj.weight", {config.intermediate_size, hidden}});
-    all.push_back({prefix + "mlp.down_proj.weight", {hidden, config.intermediate_size}});
-    all.push_back({prefix + "input_layernorm.weight", {hidden}});
-    all.push_back({prefix + "post_attention_layernorm.weight", {hidden}});
-  }
-  all.push_back({"model.norm.weight", {hidden}});
-  if (!config.tie_word_embeddings) all.push_back({"lm_head.weight", {config.vocab_size, hidden}});
-  return all;
-}
-
-void check_tensors(const tensor_source& source, std::span<const std::string> names,
-                   const std::vector<tensor_shape>& expected, bool tied) {
-  constexpr std::size_t most_shown = 5;
-  std::vector<std::string> problems;
-  std::set<std::string> known;
-  for (const tensor_shape& each : expected) {
-    known.insert(each.name);
-    const sbora::tensor_view* const found = source.find(each.name);
-    const std::optional<frozen_weight> codes = source.quantised(each.name);
-    if (!found) {
-      problems.push_back("no tensor " + each.name);
-    } else if (codes) {
-      const std::vector<index_t> shape = {codes->d_out(), codes->d_in()};
-      if (shape != each.shape) {
-        problems.push_back("tensor " + each.name + " is of codes for " + sbora::detail::shape_text(shape) +
-                           ", the configuration says " + sbora::detail::shape_text(each.shape));
-      }
-    } else if (found->shape != each.shape) {
-      problems.push_back("tensor " + each.name + " has shape " + sbora::detail::shape_text(found->shape) +
-                         ", the configuration says " + sbora::detail::shape_text(each.shape));
-    } else if (!is_float(found->type)) {
-      problems.push_back("tensor " + each.name + " is " + to_string(found->type) + ", expected F32, BF16 or F16");
-    }
-  }
-  for (const std::string& name : names) {
-    const bool of_no_use = name.ends_with(inverse_frequencies) || (tied && name == head_name);  // looked at before
-    if (!known.contains(name) && !of_no_use) problems.push_back("unknown tensor " + name);
-  }
-  if (problems.empty()) return;
-  std::string message = "not the weights of this configuration: ";
-  for (std::size_t i = 0; i < std::min(most_shown, problems.size()); ++i) message += (i ? "; " : "") + problems[i];
-  if (problems.size() > most_shown) message += "; and " + std::to_string(problems.size() - most_shown) + " more";
-  throw input_error(message);
-}
 
 std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& name) const {
   if (const sbora::four_bit_view* codes = codes_.find_four_bit(name))
@@ -110,42 +10,18 @@ std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& na
 }
 
 const sbora::tensor_view* checkpoint_tensors::find(const std::string& name) const {
-  return embedding_ && name == embedding_name ? &*embedding_ : checkpoint_.find(name);
+  return added_ && name == added_->name ? &*added_ : checkpoint_.find(name);
 }
 
-void checkpoint_tensors::take_head_for_embedding() {
-  embedding_ = checkpoint_.at(head_name);
-  embedding_->name = embedding_name;
-}
-
-std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, model_config& config) {
-  std::vector<std::string> notes;
-  const sbora::tensor_view* const head = tensors.find(head_name);
-  if (config.tie_word_embeddings && head) {
-    if (!tensors.find(embedding_name)) {
-      tensors.take_head_for_embedding();
-    } else if (!same_values(tensors, embedding_name, head_name)) {
-      config.tie_word_embeddings = false;
-      notes.push_back(tensors.place(head_name) +
-                      "lm_head.weight differs from model.embed_tokens.weight, though "
-                      "config.json says tie_word_embeddings: the head is used, as transformers 5 does it (4 uses the "
-                      "embedding); say \"tie_word_embeddings\": false there if that is right");
-    }
-  }
-  for (const std::string& name : tensors.names()) {
-    if (!name.ends_with(inverse_frequencies) || has_frequencies_of(config, *tensors.find(name))) continue;
-    notes.push_back(tensors.place(name) + name +
-                    " isn't what config.json's rope_theta gives; config.json is followed, "
-                    "as transformers does it");
-    break;  // they are the same in all layers
-  }
-  return notes;
+void checkpoint_tensors::add_name(const std::string& name, const std::string& stored) {
+  added_ = checkpoint_.at(stored);
+  added_->name = name;
+  added_from_ = stored;
 }
 
 std::string checkpoint_tensors::place(const std::string& name) const {
   for (const sbora::safetensors_file& file : checkpoint_.files()) {
-    const bool renamed = embedding_ && name == embedding_name;
-    if (file.find(renamed ? head_name : name) != nullptr) return file.path().string() + ": ";
+    if (file.find(added_ && name == added_->name ? added_from_ : name) != nullptr) return file.path().string() + ": ";
   }
   return {};
 }

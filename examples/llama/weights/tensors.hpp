@@ -8,24 +8,16 @@
 #include <sbora/io/bitsandbytes/bitsandbytes.hpp>
 #include <sbora/io/checkpoint/checkpoint.hpp>
 
-#include "model/config.hpp"
-#include "model/model.hpp"
 #include "weights/weight.hpp"
 
 namespace llama {
 
-/// A tensor that a LlamaForCausalLM of this configuration has.
 struct tensor_shape {
   std::string name;
   std::vector<index_t> shape;
 
   index_t elements() const { return shape.size() == 2 ? shape[0] * shape[1] : shape[0]; }
 };
-std::vector<tensor_shape> tensors_of(const model_config& config);
-
-/// Checks that all are there, of the right shape, and no others. Errors: input_error that lists all problems.
-void check_tensors(const tensor_source& source, std::span<const std::string> names,
-                   const std::vector<tensor_shape>& expected, bool tied);
 
 /// Tensors in a checkpoint, mapped.
 class checkpoint_tensors final : public tensor_source {
@@ -35,24 +27,17 @@ class checkpoint_tensors final : public tensor_source {
   const sbora::tensor_view* find(const std::string& name) const override;
   std::optional<frozen_weight> quantised(const std::string& name) const override;
   std::string place(const std::string& name) const override;
-  /// Shows lm_head.weight as model.embed_tokens.weight too, for a tied model whose file has the head alone.
-  void take_head_for_embedding();
+  /// Shows a tensor under another name too.
+  void add_name(const std::string& name, const std::string& stored);
   /// Without those that belong to a quantised weight.
   std::vector<std::string> names() const;
 
  private:
   sbora::checkpoint checkpoint_;
   sbora::bitsandbytes_weights codes_;
-  std::optional<sbora::tensor_view> embedding_;
+  std::optional<sbora::tensor_view> added_;
+  std::string added_from_;
 };
-
-/// What of a checkpoint's tensors isn't computed with, though they are there, is looked at here.
-///
-/// Effect      a head beside a tied embedding: where it is equal, it is the embedding; where it isn't, the configuration
-///             becomes untied, as transformers 5 has it; where the embedding isn't there, the head stands for it.
-///             Rotary frequencies of old files follow from the configuration, as in transformers.
-/// Returns     a line for each of these that users should know of
-std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, model_config& config);
 
 /// Tensors in one flat array of floats, so that it can be trained as one.
 class flat_tensors final : public tensor_source {

@@ -11,7 +11,7 @@
 #include <sbora/weights/weight_view.hpp>
 
 #include "common/matrix.hpp"
-#include "model/model.hpp"
+#include "weights/load_options.hpp"
 
 namespace llama {
 

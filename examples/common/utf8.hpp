@@ -4,7 +4,9 @@
 #include <string>
 #include <string_view>
 
-namespace llama {
+#include "common/programs.hpp"
+
+namespace examples {
 
 /// One step through UTF-8 text: a character, or the longest run of bytes that could have begun one (what
 /// Unicode calls a maximal subpart, and replaces by one U+FFFD).
@@ -81,4 +83,4 @@ inline std::size_t utf8_complete(std::string_view text) {
   return text.size();
 }
 
-}  // namespace llama
+}  // namespace examples
