@@ -5,9 +5,9 @@
 ///   merge/f32/.../fa|fb/loop_*    the plain loop that does the same work (peers/loops.cpp)
 ///   merge/f32/.../lora_eigen      the dense LoRA merge, W.noalias() += s * B * A with Eigen
 ///
-/// One thread; f32 over layers and ranks, 4096 x 4096 and rank 64 for the rest. bytes: the model of support/merge_workload.hpp (cache lines of the
-/// region read and written, trained half read, originals written); unmerge: the same without the trained
-/// half. The LoRA merge counts flops, and the weight read and written.
+/// One thread; f32 over layers and ranks, 4096 x 4096 and rank 64 for the rest. bytes: the model of
+/// support/merge_workload.hpp (cache lines of the region read and written, trained half read, originals written);
+/// unmerge: the same without the trained half. The LoRA merge counts flops, and the weight read and written.
 
 #include <memory>
 #include <optional>

@@ -1,36 +1,45 @@
 #!/bin/sh
-# Builds one of the example programs and runs it with the options given: sh examples/run.sh [PROGRAM] [OPTION...]
-#
-#   llama     (default) fine-tunes a LLaMA, or shows the whole cycle on a small one of its own
-#   byte_lm   the smaller one: a byte-level network of four layers
-#
-# `sh examples/run.sh --help` and `sh examples/run.sh byte_lm --help` print their options. An option that only
-# byte_lm has (they are spelt with hyphens: --base-data, --steps ...) selects it without its name.
+# Builds one of the example programs and runs it. `sh examples/run.sh --help` says which there are.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/scripts/common.sh"
 
-program=
+programs="llama byte_lm sbora_tool quickstart"
+
+usage() {
+    cat <<'END'
+usage: sh examples/run.sh [PROGRAM] [OPTION...]
+
+Builds the program (some minutes the first time) and runs it with the options.
+
+  llama        the main job, and what is run without a name: fine-tunes a LLaMA, or shows the whole cycle on a
+               small one of its own
+  byte_lm      a smaller trainer: a byte-level network of four layers
+  sbora_tool   inspects, converts, merges and compares adapters and checkpoints
+  quickstart   a matrix, adapted, merged, and undone; takes no options
+
+`sh examples/run.sh PROGRAM --help` prints a program's options.
+Builds in build/examples, or in $SBORA_BUILD_DIR. SBORA_NO_INSTALL=1: never call apt-get.
+END
+}
+
+program=llama
 case ${1:-} in
-llama | byte_lm)
-    program=$1
+--help | -h) usage; exit 0 ;;
+-* | '') ;;
+*)
+    case " $programs " in
+    *" $1 "*) program=$1 ;;
+    *) die "no program $1; there are: $programs" ;;
+    esac
     shift
     ;;
 esac
-if [ -z "$program" ]; then
-    program=llama
-    for argument in "$@"; do
-        case ${argument%%=*} in
-        --?*-?* | --rank | --alpha | --steps | --batch | --quant | --output) program=byte_lm ;;
-        esac
-    done
-fi
 
-need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev nlohmann-json3-dev >&2
+need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev >&2
 if [ "$program" = llama ]; then
-    need_packages libxxhash-dev >&2
-    # Several processes, tokenizer.json, tokenizer.model.
-    want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev >&2
+    # Several processes, tokenizer.json, tokenizer.model, plots.
+    want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev gnuplot-nox >&2
 fi
 
 build=${SBORA_BUILD_DIR:-$root/build/examples}
@@ -45,7 +54,4 @@ mkdir -p "$build"
 }
 
 # Relative paths in the options are relative to where the caller stands, so no cd.
-case $program in
-llama) exec "$build/llama/llama" "$@" ;;
-byte_lm) exec "$build/byte_lm" "$@" ;;
-esac
+exec "$build/bin/$program" "$@"

@@ -21,7 +21,7 @@ anything failed, 2 if the tests could not be built or run for lack of a tool.
 END
 }
 
-compiler=g++ build_type=Debug sanitize= march= single= label=
+compiler=g++ build_type=Debug sanitize='' march='' single='' label=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
@@ -40,8 +40,8 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-packages="g++ cmake ninja-build libeigen3-dev catch2 nlohmann-json3-dev libcli11-dev pkg-config binutils \
-    libicu-dev libsentencepiece-dev libxxhash-dev"
+packages="g++ cmake ninja-build libeigen3-dev catch2 nlohmann-json3-dev libcli11-dev libfmt-dev pkg-config \
+    binutils libicu-dev libsentencepiece-dev libxxhash-dev gnuplot-nox"
 case $compiler in
 *clang*) packages="$packages clang libclang-rt-dev libomp-dev" ;;
 esac

@@ -1,7 +1,9 @@
+#!/bin/sh
 # sh llama/step.sh NAME BUILD: the ratio NAME, by step.py. Takes $PYTHON (python3) if it has PyTorch and transformers,
 # else a virtual environment under BUILD that gets PyPI's.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=../../cmake/scripts/common.sh
 . "$here/../../cmake/scripts/common.sh"
 name=$1 build=$2
 
@@ -19,7 +21,7 @@ if ! "$python" -c 'import torch, transformers' 2>/dev/null; then
     fi
 fi
 
-need_packages nlohmann-json3-dev libcli11-dev libxxhash-dev >&2
+need_packages nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev >&2
 {
     cmake "$build" && cmake --build "$build" --target bench_llama_step
 } >"$build/build.log" 2>&1 || {

@@ -15,7 +15,8 @@ def draw(path, size, panels, columns, title):
     """Panels are gnuplot's lines each; writes the SVG."""
     rows = -(-len(panels) // columns)
     script = [
-        f"set terminal svg noenhanced size {size[0] * columns},{size[1] * rows + 40} font 'Helvetica,12' background '#ffffff'",
+        f"set terminal svg noenhanced size {size[0] * columns},{size[1] * rows + 40} font 'Helvetica,12' "
+        "background '#ffffff'",
         f"set output '{path}'",
         "set border 3 lw 0.8 lc rgb '#555555'", "set tics nomirror out scale 0.6",
         "set grid y lc rgb '#e4e4e4' lw 0.7 lt 1", "set key left top reverse Left samplen 1.6 spacing 1.1",

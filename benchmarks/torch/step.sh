@@ -1,7 +1,9 @@
+#!/bin/sh
 # sh torch/step.sh NAME KIND TYPE BUILD: the ratio NAME, by step.py. Takes $PYTHON (python3) if it has the packages,
 # else a virtual environment under BUILD that gets PyPI's.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=../../cmake/scripts/common.sh
 . "$here/../../cmake/scripts/common.sh"
 name=$1 kind=$2 type=$3 build=$4
 
@@ -19,4 +21,5 @@ cmake --build "$build" --target bench_torch_step >"$build/build.log" 2>&1 || {
     die "the build failed (see above)"
 }
 core=$(taskset -cp $$ | sed 's/.*[:, -]//')
-OMP_NUM_THREADS=1 exec taskset -c "$core" "$python" "$here/step.py" "$name" "$kind" "$type" "$build/libbench_torch_step.so"
+OMP_NUM_THREADS=1 exec taskset -c "$core" "$python" "$here/step.py" "$name" "$kind" "$type" \
+    "$build/libbench_torch_step.so"

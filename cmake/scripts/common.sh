@@ -1,4 +1,5 @@
 # Shell functions shared by tests/run.sh, examples/run.sh, benchmarks/run.sh and .ci/run.
+# shellcheck shell=sh
 # Source it:  . "$root/cmake/scripts/common.sh"      (POSIX sh)
 
 # say MESSAGE: one line on what is being done.
@@ -53,6 +54,7 @@ need_packages() {
 # python_environment FOLDER REQUIREMENTS: sets $python to a Python that has the packages of that file, in a virtual
 # environment that is made anew where the file has changed.
 python_environment() {
+    # shellcheck disable=SC2034 # for the caller
     python=$1/bin/python
     if ! cmp -s "$2" "$1/requirements.txt"; then
         need_packages python3 python3-venv

@@ -164,7 +164,8 @@ def main():
     about, rest = __doc__.split("\n", 1)
     parser = argparse.ArgumentParser(description=about, epilog=rest,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="+", type=pathlib.Path, metavar="PATH", help=f"a folder with {NAME}.bin, or a file")
+    parser.add_argument("path", nargs="+", type=pathlib.Path, metavar="PATH",
+                        help=f"a folder with {NAME}.bin, or a file")
     parser.add_argument("--force", action="store_true", help="replace a .safetensors that is there")
     options = parser.parse_args()
     try:

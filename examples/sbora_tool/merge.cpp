@@ -55,7 +55,8 @@ std::vector<fs::path> outputs_of(const merge_options& set, const sbora::checkpoi
   return outputs;
 }
 
-/// Errors: input_error for what is there already, and for a single file that would be taken for the model beside shards.
+/// Errors: input_error for what is there already, and for a single file that would be taken for the model beside
+/// shards.
 void check_free(const merge_options& set, const std::vector<fs::path>& outputs) {
   std::error_code status;
   for (const fs::path& output : outputs) {

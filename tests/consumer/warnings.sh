@@ -1,7 +1,7 @@
 #!/bin/sh
 # warnings.sh SOURCE SCRATCH COMPILER INCLUDE_DIR...: sbora by -I, as many users have it, under the warnings that they
-# turn on, as errors: every header with the kernels of all types, and the programs of the README. With the compiler given,
-# and with g++ and clang++ where they are.
+# turn on, as errors: every header with the kernels of all types, and the programs of the README. With the compiler
+# given, and with g++ and clang++ where they are.
 set -eu
 source=$1 scratch=$2 chosen=$3
 shift 3
@@ -17,8 +17,11 @@ clang="-Wcast-align -Wctad-maybe-unsupported -Wcomma -Wshadow-all -Wunreachable-
 
 rm -rf "$scratch"
 mkdir -p "$scratch"
-awk -v "dir=$scratch" -f "$source/tests/readme/extract.awk" "$source/README.md"
-(cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp | sort | sed 's/.*/#include <&>/') >"$scratch/all.cpp"
+for page in "$source/README.md" "$source"/docs/*.md; do
+    awk -v "to=$scratch/$(basename "$page" .md)_" -f "$source/tests/readme/extract.awk" "$page"
+done
+(cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp | sort | sed 's/.*/#include <&>/') \
+    >"$scratch/all.cpp"
 
 failed=0
 for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
@@ -32,18 +35,20 @@ for compiler in $(printf '%s\n' "$chosen" g++ clang++ | awk '!seen[$0]++'); do
         "$compiler" -std=c++20 -fsyntax-only -Werror $warnings -I "$source/include" $others "$@" || failed=1
     }
     check -UNDEBUG -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
-    check -DNDEBUG -DJSON_USE_IMPLICIT_CONVERSIONS=0 -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS "$scratch/all.cpp"
+    check -DNDEBUG -DJSON_USE_IMPLICIT_CONVERSIONS=0 -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS \
+        "$scratch/all.cpp"
     cat >"$scratch/int.cpp" <<'END'
 #include <Eigen/Core>
 #include <sbora/io.hpp>
 #include <sbora/sbora.hpp>
 inline long elements(const sbora::tensor_view& tensor) { return tensor.as_matrix<float>().size(); }
 inline long elements(sbora::fa_adapter<float>& adapter, const sbora::fa_adapter<float>& other) {
-  return adapter.matrix().size() + adapter.gradient_matrix().size() + other.matrix().size() + other.gradient_matrix().size();
+  return adapter.matrix().size() + adapter.gradient_matrix().size() + other.matrix().size() +
+         other.gradient_matrix().size();
 }
 END
     check -DEIGEN_DEFAULT_DENSE_INDEX_TYPE=int -DSBORA_SEPARATE_KERNELS \
         "$scratch/int.cpp"
-    for program in "$scratch"/[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
+    for program in "$scratch"/*_[0-9]*.cpp; do check -DSBORA_SEPARATE_KERNELS "$program"; done
 done
 exit $failed

@@ -94,7 +94,8 @@ fi
 mkdir -p "$cache" 2>/dev/null && cache=$(cd "$cache" && pwd) || die "cannot make the cache folder $cache"
 
 work=$(mktemp -d) || die "cannot make a temporary folder"
-emu= copy1= copy2=
+emu='' copy1='' copy2=''
+# shellcheck disable=SC2317 # by the traps
 cleanup() {
 	status=$?
 	trap - EXIT HUP INT TERM
@@ -635,7 +636,7 @@ wait "$emu" || ended=$?
 emu=
 wait "$copy1" || :
 wait "$copy2" || :
-copy1= copy2=
+copy1='' copy2=''
 
 status=$(tr -d '\r' <"$work/console" | sed -n 's/^EMULATED-EXIT \([0-9]*\)$/\1/p' | tail -n 1)
 [ -z "$status" ] || exit "$status"
@@ -644,6 +645,7 @@ case $ended in
 	printf 'avx512.sh: timed out after %s s\n' "$limit" >&2
 	exit 124 ;;
 esac
-[ -s "$work/console" ] || die "Bochs did not boot with CPU model $cpu: $(grep -hE 'PANIC' "$work/bochs.out" "$work/bochs.log" 2>/dev/null | head -n 1)"
+panic=$(grep -hE 'PANIC' "$work/bochs.out" "$work/bochs.log" 2>/dev/null | head -n 1)
+[ -s "$work/console" ] || die "Bochs did not boot with CPU model $cpu: $panic"
 tail -n 15 "$work/console" >&2
 die "the guest ended without an exit status (Bochs: $ended)"

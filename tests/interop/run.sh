@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 . "$root/cmake/scripts/common.sh"
 
-names() { ls "$here" | sed -n 's/^test_\(.*\)\.py$/\1/p'; }
+names() { find "$here" -maxdepth 1 -name 'test_*.py' | sed 's/.*test_\(.*\)\.py$/\1/' | sort; }
 
 usage() {
     cat <<END
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev python3 python3-venv
+need_packages g++ cmake ninja-build libeigen3-dev libfmt-dev nlohmann-json3-dev python3 python3-venv
 build=${SBORA_BUILD_DIR:-$root/build/interop}
 mkdir -p "$build"
 python_environment "$build/venv" "$here/requirements.txt"

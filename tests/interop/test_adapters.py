@@ -281,7 +281,8 @@ def zero_row(a):
     a[2] = 0
 
 
-@pytest.mark.parametrize("halves", [lambda *_: None, *map(almost, (nearly_one, second_value, same_row_twice, zero_row))],
+@pytest.mark.parametrize("halves",
+                         [lambda *_: None, *map(almost, (nearly_one, second_value, same_row_twice, zero_row))],
                          ids=["random", "nearly one", "a second value", "a row twice", "a zero row"])
 def test_another_lora_is_refused(sbora, base, halves):
     peft_adapter(base[0], halves).save_pretrained(sbora.folder / "lora")

@@ -239,11 +239,13 @@ def same_logits(sbora, folder):
     return relative(ours, logits(load_llama(folder), batch["tokens"])) < 1e-5
 
 
-EMBEDDING, HEAD, FREQUENCIES = "model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+FREQUENCIES = "model.layers.0.self_attn.rotary_emb.inv_freq"
 UNUSED = {
     "equal head": (lambda t: t.update({HEAD: t[EMBEDDING].clone()}), ""),
     "another head": (lambda t: t.update({HEAD: t[EMBEDDING].flip(0).contiguous()}), "lm_head.weight differs"),
-    "another head in bf16": (lambda t: t.update({HEAD: t[EMBEDDING].flip(0).to(torch.bfloat16)}), "lm_head.weight differs"),
+    "another head in bf16": (lambda t: t.update({HEAD: t[EMBEDDING].flip(0).to(torch.bfloat16)}),
+                             "lm_head.weight differs"),
     "head alone": (lambda t: t.update({HEAD: t.pop(EMBEDDING)}), ""),
     "frequencies": (lambda t: t.update({FREQUENCIES: 1e4 ** (-torch.arange(0, 12, 2) / 12)}), ""),
     "other frequencies": (lambda t: t.update({FREQUENCIES: torch.ones(6)}), "inv_freq isn't what config.json"),
@@ -295,7 +297,8 @@ def test_rope_fields(sbora, changes):
 
 
 @pytest.mark.parametrize("field", [{"is_causal": False}, {"attention_dropout": 0.1}, {"sliding_window": 4},
-                                   {"per_layer_config": {"0": {"rms_norm_eps": 0.5}}}], ids=lambda field: next(iter(field)))
+                                   {"per_layer_config": {"0": {"rms_norm_eps": 0.5}}}],
+                         ids=lambda field: next(iter(field)))
 def test_fields_that_change_the_computation_are_refused(sbora, field):
     folder = sbora.folder / "model"
     make_llama(folder)

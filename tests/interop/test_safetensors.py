@@ -90,7 +90,8 @@ def file_of(header, data=b"", length=None):
 
 
 def entry(dtype="F32", shape=(2,), offsets=(0, 8), name="x"):
-    return f'"{name}":{{"dtype":"{dtype}","shape":{json.dumps(list(shape))},"data_offsets":{json.dumps(list(offsets))}}}'
+    return (f'"{name}":{{"dtype":"{dtype}","shape":{json.dumps(list(shape))},'
+            f'"data_offsets":{json.dumps(list(offsets))}}}')
 
 
 FILES = {
@@ -129,7 +130,8 @@ FILES = {
     "shape too small": file_of("{" + entry(shape=(1,)) + "}", bytes(8)),
     "shape overflows": file_of("{" + entry(shape=(2, 2**64 - 2)) + "}", bytes(8)),
     "bits overflow": file_of("{" + entry(shape=(2, 2**63 - 1)) + "}", bytes(8)),
-    "offset beyond 64 bits": file_of('{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551616]}}', bytes(8)),
+    "offset beyond 64 bits": file_of(
+        '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551616]}}', bytes(8)),
     "byte missing": file_of("{" + entry() + "}", bytes(7)),
     "byte too many": file_of("{" + entry() + "}", bytes(9)),
 }

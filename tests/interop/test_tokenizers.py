@@ -169,7 +169,8 @@ def test_a_tokenizer_model(sbora, sentencepiece_folder, legacy, beside):
 
 
 def test_which_transformers(sbora, sentencepiece_folder):
-    """LLaMA's class without a word about beginnings: transformers 4 puts one, 5 doesn't; who wrote the files decides."""
+    """LLaMA's class without a word about beginnings: transformers 4 puts one, 5 doesn't; who wrote the files
+    decides."""
     folder = sbora.folder / "tokenizer"
     shutil.copytree(sentencepiece_folder, folder)
     out, texts = sbora.folder / "out.json", sbora.folder / "texts.json"

@@ -15,6 +15,7 @@
 using llama::answer_rule;
 using llama::byte_tokenizer;
 using llama::index_t;
+using llama::rule_of;
 using llama::task_row;
 using llama::token_ids;
 using llama_test::mentions;

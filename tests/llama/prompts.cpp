@@ -11,9 +11,11 @@
 #include "data/prompt.hpp"
 
 using llama::byte_tokenizer;
+using llama::evaluation_prompt;
 using llama::example;
 using llama::task_row;
 using llama::token_ids;
+using llama::training_prompt;
 using llama_test::bracketing;
 
 namespace {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_mixed.sh INCLUDE_DIR COMPILER: pairs of flags in one program, the greater ones linked first and never called, on an
-# emulated processor that has the lesser ones only.
+# check_mixed.sh INCLUDE_DIR COMPILER: pairs of flags in one program, the greater ones linked first and never called,
+# on an emulated processor that has the lesser ones only.
 set -eu
 include=$1 compiler=$2
 source=$(dirname "$0")/mixed.cpp
@@ -9,6 +9,7 @@ trap 'rm -rf "$work"' EXIT
 failed=0 pairs=0
 
 # unit COMPILER NAME FLAGS
+# shellcheck disable=SC2086 # FLAGS are words
 unit() { "$1" -std=c++20 -O3 -I "$include" -DUNIT="$2" $3 -c "$source" -o "$work/$2.o"; }
 
 # pair COMPILER EMULATOR PROCESSOR LESSER GREATER

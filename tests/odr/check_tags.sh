@@ -1,7 +1,7 @@
 #!/bin/sh
-# check_tags.sh INCLUDE_DIR COMPILER [FLAGS...]: the compiler's own lists of architectures and options, one at a time. Where
-# two choices differ in a macro, they differ in the name of sbora's namespace, unless the macro says nothing about the code
-# that the compiler makes unasked.
+# check_tags.sh INCLUDE_DIR COMPILER [FLAGS...]: the compiler's own lists of architectures and options, one at a time.
+# Where two choices differ in a macro, they differ in the name of sbora's namespace, unless the macro says nothing about
+# the code that the compiler makes unasked.
 set -eu
 export LC_ALL=C
 include=$1
@@ -21,7 +21,8 @@ extensions="crypto crc lse fp16 rcpc rdma dotprod aes sha2 sha3 sm4 fp16fml sve 
     for extension in $extensions; do echo "-march=armv8.6-a+$extension"; done
     echo "-march=armv8.2-a+sve -msve-vector-bits=256"
     "$@" --help=target 2>/dev/null | sed -n 's/^ *\(-m[a-z0-9.-]*\) .*/\1/p'
-    printf '%s\n' -msse3 -mssse3 -msse4.1 -msse4.2 -mavx -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt -mpopcnt -mmovbe -mavx512f
+    printf '%s\n' -msse3 -mssse3 -msse4.1 -msse4.2 -mavx -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt -mpopcnt -mmovbe \
+        -mavx512f
     printf '%s\n' -ffast-math -Ofast -fno-math-errno -fno-signed-zeros -fno-trapping-math -freciprocal-math \
         "-fassociative-math -fno-signed-zeros -fno-trapping-math" -ffinite-math-only -frounding-math -fsignaling-nans \
         -funsafe-math-optimizations -funsigned-char -D_GLIBCXX_DEBUG -D_GLIBCXX_USE_CXX11_ABI=0 -DNDEBUG \
@@ -39,11 +40,11 @@ harmless="$harmless|__(AMX_?.*|UINTR|RTM|HLE|HRESET|ENQCMD|SHSTK|CET|RAOINT|USER
 harmless="$harmless|__ARM_FEATURE_(SHA2|SM3|SM4|CRYPTO|RNG|TME|LS64|MEMORY_TAGGING|SVE_VECTOR_OPERATORS|BF16|LDREX)"
 harmless="$harmless|__ARM_(ARCH_PROFILE|ARCH_8A|ARCH_8R|BF16_FORMAT_ALTERNATIVE|NEON_SVE_BRIDGE|STATE_.*)|__CODEGEN_.*|NAMESPACE"
 harmless="$harmless|_?_?ILP32_?_?|_LP64|__LP64__"
-# Those that change the ABI or the C library of the whole program: no unit could be linked with others; and one that prints.
+# Those that change the ABI or the C library of the whole program: no unit could be linked with others; and one that
+# prints.
 abi='-m(32|x32|16|ilp32|abi=.*|long-double.*|96bit.*|128bit.*|big-endian|general-regs-only|soft-float|80387|hard-float|iamcu|android|bionic|musl|uclibc|glibc|ms-bitfields|dump-.*)'
 
 printf '#include <sbora/core/abi.hpp>\nNAMESPACE SBORA_ABI\n' >"$work/tag.cpp"
-count=0
 : >"$work/base"
 printf '%s\n' '' | cat - "$work/choices" | while read -r choice; do
     if printf '%s\n' "$choice" | grep -Eqx -e "$abi"; then continue; fi

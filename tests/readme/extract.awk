@@ -1,9 +1,9 @@
-# awk -v dir=DIR -f extract.awk README.md: writes block N of ```cpp to DIR/N.cpp.
+# awk -v to=PATH -f extract.awk PAGE.md: writes block N of ```cpp to PATHN.cpp.
 # A block with `int main` is a program as it is; others get their #includes, and sbora's, above a main
-# with the rest in it. #line makes compiler messages point into the README.
+# with the rest in it. #line makes compiler messages point into the page.
 
 function end_of_block(    path) {
-    path = dir "/" ++blocks ".cpp"
+    path = to (++blocks) ".cpp"
     if (is_program) {
         printf "#line %d \"%s\"\n%s", first_line, FILENAME, all > path
     } else {

@@ -131,7 +131,8 @@ expect 0 '' merge recorded --base other_base --output other --whole --any-base
 expect 2 'is there already; --force replaces it' merge fa --base base --output whole --whole && one_line
 expect 0 '' merge fb_rslora --base base --output whole --whole --force
 mkdir partly single && cp sharded/model.safetensors.index.json partly && cp whole/model.safetensors single
-expect 2 'partly/model.safetensors.index.json is there already' merge fa --base sharded --output partly --whole && one_line
+expect 2 'partly/model.safetensors.index.json is there already' \
+    merge fa --base sharded --output partly --whole && one_line
 expect 2 'single/model.safetensors is there, which readers take before shards' \
     merge fa --base sharded --output single --whole --force && one_line
 expect 0 '^same: 6 tensors$' diff rows whole
@@ -169,9 +170,11 @@ expect 0 '^same: 6 tensors$' diff merged_compiled merged_plain
 check grep -q '_orig_mod.model.norm.weight' merged_compiled/model.safetensors
 
 # A head that is the embedding
-expect 0 'tie_word_embeddings: true, and lm_head is merged alone: set it to false' merge head --base tied --output head.safetensors
+expect 0 'tie_word_embeddings: true, and lm_head is merged alone: set it to false' \
+    merge head --base tied --output head.safetensors
 expect 0 '1 tensors merged' merge head --base tied --output head.safetensors --force
-expect 2 "is none of the model's, where the head is the embedding 'model.embed_tokens'" merge head --base base --output out.safetensors
+expect 2 "is none of the model's, where the head is the embedding 'model.embed_tokens'" \
+    merge head --base base --output out.safetensors
 
 # Nothing half-written is left anywhere.
 check [ -z "$(find . -name '*.tmp')" ]

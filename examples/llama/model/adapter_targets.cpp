@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/error.hpp"
+#include "model/model_tensors.hpp"
 #include "model/lora.hpp"
 #include "weights/tensors.hpp"
 

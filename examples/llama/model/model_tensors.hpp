@@ -18,9 +18,9 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
 
 /// What of a checkpoint's tensors isn't computed with, though they are there, is looked at here.
 ///
-/// Effect      a head beside a tied embedding: where it is equal, it is the embedding; where it isn't, the configuration
-///             becomes untied, as transformers 5 has it; where the embedding isn't there, the head stands for it.
-///             Rotary frequencies of old files follow from the configuration, as in transformers.
+/// Effect      a head beside a tied embedding: where it is equal, it is the embedding; where it isn't, the
+///             configuration becomes untied, as transformers 5 has it; where the embedding isn't there, the head stands
+///             for it. Rotary frequencies of old files follow from the configuration, as in transformers.
 /// Returns     a line for each of these that users should know of
 std::vector<std::string> settle_unused_tensors(checkpoint_tensors& tensors, model_config& config);
 

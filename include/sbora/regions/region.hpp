@@ -43,8 +43,8 @@ namespace sbora::inline SBORA_ABI {
 
 /// Which columns (FA) or rows (FB) of a weight an adapter touches: `rank` distinct indices in [0, dim).
 ///
-/// Effect      A value: copy, compare, move (what was moved from has dim 0, and fits nothing). Keeps the order that was given, since column j of the
-///             trained half belongs to indices()[j]; sorted() is the same set ascending.
+/// Effect      A value: copy, compare, move (what was moved from has dim 0, and fits nothing). Keeps the order that was
+///             given, since column j of the trained half belongs to indices()[j]; sorted() is the same set ascending.
 /// Cost        O(rank·log rank) to make, 3·rank indices of memory.
 /// Thread      immutable.
 /// Errors      region_error at construction for rank 0, rank > dim, dim < 1, an index out of range or

@@ -20,7 +20,8 @@ SBORA_FORCE_INLINE T opaque(T value) noexcept {
   return value;
 }
 
-/// a·b + c rounded once, where the level's vectors do that too: by name, since compilers differ in which sums they fuse.
+/// a·b + c rounded once, where the level's vectors do that too: by name, since compilers differ in which sums they
+/// fuse.
 SBORA_FORCE_INLINE float fused(float a, float b, float c) noexcept { return __builtin_fmaf(a, b, c); }
 SBORA_FORCE_INLINE double fused(double a, double b, double c) noexcept { return __builtin_fma(a, b, c); }
 

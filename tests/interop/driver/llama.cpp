@@ -108,8 +108,8 @@ struct listed_source final : llama::batch_source {
   std::vector<llama::token_batch> batches;
 };
 
-/// MODEL PLAN PARAMETERS RUN OUT: the fine-tuner's training of RUN's batches; prints every step's loss and gradient norm
-/// (no loss where nothing was scored), and the validation loss after the last.
+/// MODEL PLAN PARAMETERS RUN OUT: the fine-tuner's training of RUN's batches; prints every step's loss and gradient
+/// norm (no loss where nothing was scored), and the validation loss after the last.
 void train(arguments words) {
   sbora::thread_pool pool(2);
   auto model = adapted_model(words[0], words[1], pool, words[2]);

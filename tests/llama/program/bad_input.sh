@@ -1,6 +1,7 @@
 #!/bin/sh
 # bad_input.sh LLAMA: everything that a user can get wrong gives one clear line and exit code 2, at once.
 set -u
+# shellcheck source=small_run.sh
 . "$(dirname "$0")/small_run.sh"
 
 small_run --output_dir "$work/base" --max_steps 1 >/dev/null 2>&1 || fail "no base model"

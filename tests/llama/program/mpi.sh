@@ -7,6 +7,7 @@
 # adapter's numbers holds where they cancel (1.8e-5 seen). The losses show that nothing was left out or counted twice:
 # equal within 1e-5.
 set -eu
+# shellcheck source=small_run.sh
 . "$(dirname "$0")/small_run.sh"
 compare=$2
 command -v mpirun >/dev/null || exit 77
