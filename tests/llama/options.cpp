@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/folders.hpp"
 #include "program/options.hpp"
 
 namespace {

@@ -24,7 +24,7 @@ std::vector<std::int32_t> token_ids(fields& config, const char* name) {
   return ids;
 }
 
-std::optional<std::int32_t> token_id(fields& config, const char* name) {
+std::optional<std::int32_t> id_field(fields& config, const char* name) {
   const auto ids = token_ids(config, name);
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
@@ -126,8 +126,8 @@ model_config read_config(const std::filesystem::path& file) {
   result.max_position_embeddings = config.count("max_position_embeddings", 2048);
   result.rms_norm_eps = config.number("rms_norm_eps", 1e-6);
   result.tie_word_embeddings = config.flag("tie_word_embeddings", false);
-  result.bos_token_id = token_id(config, "bos_token_id");
-  result.pad_token_id = token_id(config, "pad_token_id");
+  result.bos_token_id = id_field(config, "bos_token_id");
+  result.pad_token_id = id_field(config, "pad_token_id");
   result.eos_token_ids = token_ids(config, "eos_token_id");
   read_rope(config, where, result);
   check_quantization(config, where);
