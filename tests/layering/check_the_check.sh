@@ -1,17 +1,17 @@
 #!/bin/sh
-# Each tree below breaks one rule; check.sh must object with the words expected.
+# Each tree below breaks one rule; $check must object with the words expected.
 set -eu
 here=$(dirname "$0")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-status=0
+status=0 check=check.sh
 
 # breaks WORDS FILE LINE: a tree that has LINE in FILE.
 breaks() {
     rm -rf "$scratch/tree"
-    mkdir -p "$scratch/tree/$(dirname "$2")"
+    mkdir -p "$scratch/tree/$(dirname "$2")" "$scratch/tree/common" "$scratch/tree/llama"
     printf '%s\n' "$3" >"$scratch/tree/$2"
-    if found=$(sh "$here/check.sh" "$scratch/tree") || ! printf '%s\n' "$found" | grep -Fq "$1"; then
+    if found=$(sh "$here/$check" "$scratch/tree") || ! printf '%s\n' "$found" | grep -Fq "$1"; then
         echo "not found: '$3' in $2"
         status=1
     fi
@@ -33,5 +33,11 @@ breaks 'a crossover between products' layers/a.hpp 'if (tokens <= stream_dot_row
 breaks 'no place in the layers' extras/a.hpp ''
 breaks 'not "kernels.hpp"' kernels/a.hpp '#include "kernels.hpp"'
 breaks 'longer than 400 lines' core/a.hpp "$(yes '//' | head -401)"
+
+check=check_llama.sh
+breaks 'model/ must not include data/' llama/model/a.hpp '#include "data/dataset.hpp"'
+breaks 'common/ must not include text/' common/a.hpp '#include "text/tokenizer.hpp"'
+breaks 'include "ROOM/..."' llama/data/a.cpp '#include "dataset.hpp"'
+breaks 'no place in the layers' llama/extras/a.hpp ''
 
 exit $status

@@ -10,9 +10,8 @@ namespace llama {
 namespace {
 
 using nlohmann::json;
-using fields = json_fields;
 
-std::vector<std::int32_t> token_ids(fields& config, const char* name) {
+std::vector<std::int32_t> ids_field(json_fields& config, const char* name) {
   const json* const value = config.find(name);
   if (!value) return {};
   const json list = value->is_array() ? *value : json::array({*value});
@@ -24,13 +23,13 @@ std::vector<std::int32_t> token_ids(fields& config, const char* name) {
   return ids;
 }
 
-std::optional<std::int32_t> id_field(fields& config, const char* name) {
-  const auto ids = token_ids(config, name);
+std::optional<std::int32_t> id_field(json_fields& config, const char* name) {
+  const auto ids = ids_field(config, name);
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
 /// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as there.
-void read_rope(fields& config, const std::string& where, model_config& result) {
+void read_rope(json_fields& config, const std::string& where, model_config& result) {
   result.rope_theta = config.number("rope_theta", 10000);
   config.require("partial_rotary_factor", 1.0);
   config.require("rope_interleaved", false);
@@ -39,7 +38,7 @@ void read_rope(fields& config, const std::string& where, model_config& result) {
   const json* const parameters = config.find("rope_parameters");
   const bool scaled = scaling && !scaling->empty();
   if (!scaled && !parameters) return;
-  fields rope(scaled ? *scaling : *parameters, where + (scaled ? ": rope_scaling" : ": rope_parameters"));
+  json_fields rope(scaled ? *scaling : *parameters, where + (scaled ? ": rope_scaling" : ": rope_parameters"));
   const std::string type = rope.text("rope_type", rope.text("type", "default").c_str());
   result.rope_theta = rope.number("rope_theta", result.rope_theta);
   rope.require("partial_rotary_factor", 1.0);
@@ -62,7 +61,7 @@ void read_rope(fields& config, const std::string& where, model_config& result) {
 
 /// What would make this another computation than LlamaForCausalLM's of transformers 5, or does so in other programs.
 /// Everything else that isn't read changes nothing there.
-void refuse_other_computations(fields& config) {
+void refuse_other_computations(json_fields& config) {
   config.require("model_type", "llama");
   const json* const architectures = config.find("architectures");
   if (architectures && *architectures != json::array({"LLaMAForCausalLM"})) {  // of the first conversions
@@ -93,10 +92,10 @@ void refuse_other_computations(fields& config) {
 }
 
 /// Its other settings are with each tensor. Errors: input_error for a method other than bitsandbytes.
-void check_quantization(fields& config, const std::string& where) {
+void check_quantization(json_fields& config, const std::string& where) {
   const json* const value = config.find("quantization_config");
   if (!value) return;
-  fields quantization(*value, where + ": quantization_config");
+  json_fields quantization(*value, where + ": quantization_config");
   const std::string method = quantization.text("quant_method", "bitsandbytes");
   if (method != "bitsandbytes") {
     quantization.fail("quant_method \"" + method + "\" is not supported, only \"bitsandbytes\"");
@@ -108,7 +107,7 @@ void check_quantization(fields& config, const std::string& where) {
 model_config read_config(const std::filesystem::path& file) {
   const json object = read_json(file);
   const std::string where = file.string();
-  fields config(object, where);
+  json_fields config(object, where);
 
   refuse_other_computations(config);
   model_config result;
@@ -128,7 +127,7 @@ model_config read_config(const std::filesystem::path& file) {
   result.tie_word_embeddings = config.flag("tie_word_embeddings", false);
   result.bos_token_id = id_field(config, "bos_token_id");
   result.pad_token_id = id_field(config, "pad_token_id");
-  result.eos_token_ids = token_ids(config, "eos_token_id");
+  result.eos_token_ids = ids_field(config, "eos_token_id");
   read_rope(config, where, result);
   check_quantization(config, where);
 

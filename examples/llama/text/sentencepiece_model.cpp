@@ -16,7 +16,7 @@ struct sentencepiece_model::processor {
 
 namespace {
 
-constexpr std::string_view space = "\xE2\x96\x81";  // U+2581
+constexpr std::string_view visible_space = "\xE2\x96\x81";  // U+2581
 
 void load(sentencepiece::SentencePieceProcessor& model, const std::string& bytes, const std::string& path) {
   if (const auto status = model.LoadFromSerializedProto(bytes); !status.ok()) {
@@ -35,7 +35,8 @@ sentencepiece_model::sentencepiece_model(const std::filesystem::path& path)
   model.Encode("  a", &pieces).IgnoreError();
   std::string text;
   for (const std::string& each : pieces) text += each;
-  wants_prefix_ = text.starts_with(std::string(space) + std::string(space) + std::string(space));
+  wants_prefix_ =
+      text.starts_with(std::string(visible_space) + std::string(visible_space) + std::string(visible_space));
   // A field once more at the end of a protocol buffer overrides it: normalizer_spec.add_dummy_prefix = false.
   if (wants_prefix_) load(model, bytes + std::string("\x1A\x02\x18\x00", 4), path.string());
 }
