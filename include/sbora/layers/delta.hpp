@@ -123,7 +123,8 @@ void delta_backward(Adapter& adapter, Dy&& dy, Dx&& dx, const Saved& saved, work
   }
 }
 
-/// Workspace that delta_forward and delta_backward of this many tokens need at most. Enough for a span of any alignment.
+/// Workspace that delta_forward and delta_backward of this many tokens need at most. Enough for a span of any
+/// alignment.
 template <detail::adapter_like Adapter>
 std::size_t delta_workspace_bytes(const Adapter& adapter, index_t tokens) {
   const auto a = adapter.delta();

@@ -9,7 +9,8 @@
 ///   FA   y += s·B·x[idx]          gradient += s·dyᵀ·x[idx]     dx[idx] += s·dy·B
 ///   FB   y[idx] += s·A·x          gradient += s·dy[idx]ᵀ·x     dx += s·dy[idx]·A
 ///
-/// So FA's forward and FB's dx gather the region's features and multiply; FB's forward and FA's dx multiply and scatter.
+/// So FA's forward and FB's dx gather the region's features and multiply; FB's forward and FA's dx multiply and
+/// scatter.
 namespace sbora::inline SBORA_ABI::detail {
 
 /// The trained half as a right operand whose depth is the region's indices, or else the lines.

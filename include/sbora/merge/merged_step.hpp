@@ -15,8 +15,8 @@ namespace sbora::inline SBORA_ABI {
 /// Shapes      the optimiser is one of this adapter's parameters alone.
 /// Requires    the adapter is merged by `into`, the gradient is finite: checked.
 /// Cost        the step's pass and a write of the region: each task's parameters are still in the cache
-///             when their columns or rows are written (not with adamw_8bit and muon, whose steps can't be cut that way). One
-///             pass over the gradient before. No allocation.
+///             when their columns or rows are written (not with adamw_8bit and muon, whose steps can't be cut that
+///             way). One pass over the gradient before. No allocation.
 /// Numerics    as the optimiser and merger: equal bits for any executor.
 /// Thread      as merger.
 /// Errors      merge_error, shape_error, config_error, not_finite_error, before anything is written.

@@ -22,9 +22,9 @@
 ///   look_up(table, codes)   table[code] of lanes codes of 8 bits
 ///   round_to_map(steps, first, last, v)  lanes of ints, signed as v in [-1, 1]; see moment_map in steps.hpp
 ///   store_codes(p, offset, ints)         offset + int in bytes; 0 where that is negative
-///   philox_round(words, multipliers, key)  what a round of Philox4x32 (random.hpp) makes of the blocks of four words that
-///                           lie in the lanes, multipliers in the lanes of words 0 and 2, keys there too. Of floats,
-///                           where lanes are a multiple of 4, as load_words(p), add_words(a, b) and
+///   philox_round(words, multipliers, key)  what a round of Philox4x32 (random.hpp) makes of the blocks of four
+///                           words that lie in the lanes, multipliers in the lanes of words 0 and 2, keys there too.
+///                           Of floats, where lanes are a multiple of 4, as load_words(p), add_words(a, b) and
 ///                           where_at_least(least, words, v): v in lanes whose word is that, else 0
 ///   sum(v)                  of the lanes, the upper half added to the lower until one is left
 ///   all_finite(v)           no lane is NaN or infinite
