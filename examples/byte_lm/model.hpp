@@ -7,6 +7,7 @@
 #include <Eigen/Core>
 #include <sbora/sbora.hpp>
 
+#include "common/matrix.hpp"
 #include "sizes.hpp"
 
 namespace byte_lm {
