@@ -63,7 +63,7 @@ TEST_CASE("metrics: a resumed run leaves the lines of an undisturbed one") {
 namespace {
 
 constexpr const char* mark = "<use xlink:href='#gpPt6' transform";
-constexpr const char* first_colour = "rgb(  0, 114, 178)";
+constexpr const char* first_colour = "<path stroke='rgb(  0, 114, 178)'  d='M";
 
 /// The SVG of a plot. gnuplot groups what it draws for each part of `plot`.
 std::string svg_of(const char* title, const std::vector<llama::plot_line>& lines) {
