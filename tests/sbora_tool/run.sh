@@ -32,8 +32,8 @@ expect 0 '^sbora_tool [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect 2 'sbora_tool: A subcommand is required' && one_line
 expect 2 'sbora_tool: ' teach && one_line
 expect 2 'path.*required' inspect && one_line
-expect 2 'PATH.*required|path is empty' inspect '' && one_line
-expect 2 '--to: gguf not in \{native,official,peft\}' convert fa out --to gguf && one_line
+expect 2 'PATH.*required|path: the name is empty' inspect '' && one_line
+expect 2 '--to: gguf isn.t one of native.official.peft' convert fa out --to gguf && one_line
 expect 2 '--to.*required' convert fa out && one_line
 expect 2 '--record-base needs --base' convert fa out --to native --record-base && one_line
 expect 2 '--record-base needs --to native' convert fa out --to peft --record-base --base base && one_line
