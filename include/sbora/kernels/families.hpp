@@ -16,7 +16,6 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 struct dense_kernels {
   void (*gather)(const gather_args<T>&) noexcept;
-  void (*gather_bf16)(const gather_args<T, bf16>&) noexcept;
   void (*scatter_add)(const scatter_args<T>&) noexcept;
   void (*dropout)(const dropout_args<T>&) noexcept;
 };
@@ -25,12 +24,18 @@ struct dense_kernels {
 template <class T>
 struct packing_kernels {
   void (*pack)(const pack_args<T>&) noexcept;
-  void (*pack_bf16)(const pack_args<T, bf16>&) noexcept;
-  void (*pack_few)(const pack_args<T>&) noexcept;             ///< for product_few, in blocks of tile_columns rows
-  void (*pack_few_bf16)(const pack_args<T, bf16>&) noexcept;  ///< null for double
+  void (*pack_few)(const pack_args<T>&) noexcept;  ///< for product_few, in blocks of tile_columns rows
   index_t tile_rows;
   index_t tile_columns;
   index_t lanes;  ///< of a vector
+};
+
+/// Activations of bf16, computed in T.
+template <class T>
+struct bf16_activation_kernels {
+  void (*gather)(const gather_args<T, bf16>&) noexcept;
+  void (*pack)(const pack_args<T, bf16>&) noexcept;
+  void (*pack_few)(const pack_args<T, bf16>&) noexcept;
 };
 
 /// Kernels on one region form of a weight.
@@ -126,10 +131,11 @@ struct compiled_level {};
   FAMILY(packing_kernels<double>)    \
   FAMILY(merge_kernels<double>)      \
   FAMILY(product_kernels<double>)
-#define SBORA_KERNELS_OF_BF16(FAMILY) \
-  FAMILY(merge_kernels<bf16>)         \
-  FAMILY(product_kernels<bf16>)       \
-  FAMILY(pair_kernels<bf16>)          \
+#define SBORA_KERNELS_OF_BF16(FAMILY)    \
+  FAMILY(bf16_activation_kernels<float>) \
+  FAMILY(merge_kernels<bf16>)            \
+  FAMILY(product_kernels<bf16>)          \
+  FAMILY(pair_kernels<bf16>)             \
   FAMILY(decode_kernels<bf16>)
 #define SBORA_KERNELS_OF_F16(FAMILY) \
   FAMILY(merge_kernels<f16>)         \

@@ -18,7 +18,7 @@ template <class T, class X>
 void gather(activation_view<const X> source, const region& target, T* out, any_executor pool) {
   const auto kernel = [] {
     if constexpr (std::is_same_v<X, T>) return get_kernels<dense_kernels<T>>().gather;
-    else return get_kernels<dense_kernels<T>>().gather_bf16;
+    else return get_kernels<bf16_activation_kernels<T>>().gather;
   }();
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(), begin, end});

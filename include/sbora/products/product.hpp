@@ -131,22 +131,19 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
               workspace_frame frame, any_executor pool) {
   const product_plan plan = plan_of(left, right, pool.is_serial());
   const product_kernels<Storage>& kernels = get_kernels<product_kernels<Storage>>();
-  const packing_kernels<T>& dense = get_kernels<packing_kernels<T>>();
   T* const room = frame.take<T>(plan.scratch);
   if (frame.counts()) return;
-  const auto pick = [](auto plain, auto narrow) {
-    if constexpr (std::is_same_v<Left, T>) return plain;
-    else return narrow;
-  };
+  const auto& packing = []() -> const auto& {
+    if constexpr (std::is_same_v<Left, T>) return get_kernels<packing_kernels<T>>();
+    else return get_kernels<bf16_activation_kernels<T>>();
+  }();
   switch (plan.method) {
     case product_method::stream:
     case product_method::stream_codes: return multiply_streamed(left, right, result, plan, room, pool);
     case product_method::few:
-      return multiply_packed<T>(left, right, result, plan, pick(dense.pack_few, dense.pack_few_bf16),
-                                kernels.product_few, room, pool);
+      return multiply_packed<T>(left, right, result, plan, packing.pack_few, kernels.product_few, room, pool);
     case product_method::packed:
-      return multiply_packed<T>(left, right, result, plan, pick(dense.pack, dense.pack_bf16), kernels.product, room,
-                                pool);
+      return multiply_packed<T>(left, right, result, plan, packing.pack, kernels.product, room, pool);
     case product_method::packed_pairs:
       if constexpr (has_pairs<Storage> && std::is_same_v<Left, bf16>) {
         const pair_kernels<Storage>& pairs = *find_kernels<pair_kernels<Storage>>(active_isa());

@@ -25,7 +25,7 @@ struct table<compiled_level> {
 template <class T>
 struct table<dense_kernels<T>> {
   static constexpr dense_kernels<T> entries = {
-      .gather = &gather<T, T>, .gather_bf16 = &gather<T, bf16>, .scatter_add = &scatter_add<T>, .dropout = &dropout<T>};
+      .gather = &gather<T, T>, .scatter_add = &scatter_add<T>, .dropout = &dropout<T>};
 };
 
 template <class Rates>
@@ -33,22 +33,19 @@ struct table<step_kernels<Rates>> {
   static constexpr step_kernels<Rates> entries = {.step = &step_elements<Rates>};
 };
 
-/// Activations of bf16 are computed in float.
-template <class T>
-constexpr auto pack_few_bf16() -> void (*)(const pack_args<T, bf16>&) noexcept {
-  if constexpr (std::is_same_v<T, float>) return &pack_few<T, bf16>;
-  else return nullptr;
-}
-
 template <class T>
 struct table<packing_kernels<T>> {
   static constexpr packing_kernels<T> entries = {.pack = &pack<T, T>,
-                                                 .pack_bf16 = &pack<T, bf16>,
                                                  .pack_few = &pack_few<T, T>,
-                                                 .pack_few_bf16 = pack_few_bf16<T>(),
                                                  .tile_rows = tile_rows,
                                                  .tile_columns = tile_columns<T>,
                                                  .lanes = vec<T>::lanes};
+};
+
+template <class T>
+struct table<bf16_activation_kernels<T>> {
+  static constexpr bf16_activation_kernels<T> entries = {
+      .gather = &gather<T, bf16>, .pack = &pack<T, bf16>, .pack_few = &pack_few<T, bf16>};
 };
 
 template <class Storage>

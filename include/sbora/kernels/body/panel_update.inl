@@ -41,8 +41,8 @@ SBORA_FORCE_INLINE index_t lower_bound(const index_t* index, index_t count, inde
 /// The update's part in rows [k, k + depth) and columns [n, n + n_valid) of the right operand, in the
 /// panel that holds them.
 template <class Storage, class T>
-SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_t depth, index_t n, index_t n_valid,
-                                     T* panel) noexcept {
+SBORA_NO_INLINE void update_panel(const panel_update<T>& u, index_t k, index_t depth, index_t n, index_t n_valid,
+                                  T* panel) noexcept {
   constexpr index_t columns = tile_columns<T>;
   const index_t first = u.along_depth ? k : n;
   const index_t last = first + (u.along_depth ? depth : n_valid);
@@ -70,8 +70,8 @@ SBORA_FORCE_INLINE void update_panel(const panel_update<T>& u, index_t k, index_
 
 /// The update's part in elements [k, k + depth) of `count` lines from `line` on, lines `stride` apart.
 template <class Storage, class T>
-SBORA_FORCE_INLINE void update_lines(const panel_update<T>& u, index_t line, index_t count, index_t k, index_t depth,
-                                     T* rows, index_t stride) noexcept {
+SBORA_NO_INLINE void update_lines(const panel_update<T>& u, index_t line, index_t count, index_t k, index_t depth,
+                                  T* rows, index_t stride) noexcept {
   const index_t first = u.along_depth ? k : line;
   const index_t begin = lower_bound(u.index, u.rank, first);
   const index_t end = lower_bound(u.index, u.rank, first + (u.along_depth ? depth : count));

@@ -5,30 +5,58 @@
 // sum runs over k in ascending order, cut at multiples of panel_depth and nowhere else, so it doesn't
 // depend on how rows and columns were cut into tasks.
 
-/// There are no vectors of bf16 as double.
-template <class T, class Source>
-inline constexpr bool has_vectors = std::is_same_v<T, Source> || std::is_same_v<T, float>;
-
-/// One strip of rows that are contiguous in k, transposed in registers. Vectors are longer than a k of the strip: what
-/// they write beyond it is written again by the next, and the last k of all is cut. (Zen 5, 512 x 4096: 0.5 ms, 1.4 one by one.)
-template <class T, class Source>
-SBORA_FORCE_INLINE void pack_rows(const pack_args<T, Source>& a, index_t first, index_t valid, const Source* source,
-                                  index_t depth, T* SBORA_RESTRICT out) noexcept {
+/// out[k·width + i] = element k of line i, `depth` elements of each of `count` lines, and zeros for lines from there to
+/// width. Vectors may be longer than a k of out: what they write beyond it is written again by the next, and the last k of
+/// all is cut. Blocks at the edges are padded in a copy, so that there is one transposition. (Zen 5, 512 x 4096: 0.5 ms, 1.4
+/// one by one.)
+template <class T>
+SBORA_NO_INLINE void pack_transposed(const T* lines, index_t stride, index_t count, index_t depth,
+                                     T* SBORA_RESTRICT out, index_t width) noexcept {
   using v = vec<T>;
-  const reader<dense_source<Source>, T> from({source, a.row_stride}, first, 0);
-  for (index_t k = 0; k < depth; k += v::lanes) {
-    const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
-    v block[v::lanes];
-    SBORA_UNROLL
-    for (int i = 0; i < v::lanes; ++i) {
-      if (i >= valid) block[i] = v::zero();
-      else block[i] = here == v::lanes ? from.load(i, k) : from.load_n(i, k, here);
+  alignas(64) array_of<T, v::lanes * v::lanes> copy;
+  for (index_t n = 0; n < width; n += v::lanes) {
+    for (index_t k = 0; k < depth; k += v::lanes) {
+      const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
+      const T* from = lines + n * stride + k;
+      index_t from_stride = stride;
+      if (here < v::lanes || n + v::lanes > count) {
+        for (index_t i = 0; i < v::lanes; ++i) {
+          v::store(copy + i * v::lanes, n + i < count ? v::load_n(from + i * stride, here) : v::zero());
+        }
+        from = copy;
+        from_stride = v::lanes;
+      }
+      v block[v::lanes];
+      load_transposed(from, from_stride, block);
+      T* const to = out + k * width + n;
+      if (here == v::lanes && (n + v::lanes <= width || (n == 0 && k + v::lanes < depth))) {
+        SBORA_UNROLL
+        for (int i = 0; i < v::lanes; ++i) v::store(to + i * width, block[i]);
+        continue;
+      }
+      SBORA_UNROLL
+      for (int i = 0; i < v::lanes; ++i) v::store(copy + i * v::lanes, block[i]);
+      const index_t wanted = width - n < v::lanes ? width - n : index_t{v::lanes};
+      for (index_t i = 0; i < here; ++i) v::store_n(to + i * width, v::load(copy + i * v::lanes), wanted);
     }
-    transpose(block);
-    SBORA_UNROLL
-    for (int i = 0; i < v::lanes; ++i) {
-      if (k + i + 1 < depth) v::store(out + (k + i) * tile_rows, block[i]);
-      else if (k + i < depth) v::store_n(out + (k + i) * tile_rows, block[i], tile_rows);
+  }
+}
+
+/// The same from where `from` reads on: elements of another type become T in pieces that stay in the L1 cache.
+template <class Source, class T>
+SBORA_FORCE_INLINE void pack_lines(const reader<Source, T>& from, index_t count, index_t depth, T* out,
+                                   index_t width) noexcept {
+  if constexpr (std::is_same_v<Source, dense_source<T>>) {
+    pack_transposed(from.data(), from.stride(), count, depth, out, width);
+  } else {
+    constexpr index_t piece = 128, stride = piece + 16;  // lines a power of two apart would share cache sets
+    constexpr index_t most = tile_columns<T> > tile_rows ? tile_columns<T> : index_t{tile_rows};
+    alignas(64) array_of<T, most * stride> lines;
+    if (count > width) count = width;
+    for (index_t k = 0; k < depth; k += piece) {
+      const index_t here = depth - k < piece ? depth - k : piece;
+      from.decode(0, k, count, here, lines, stride);
+      pack_transposed(lines, stride, count, here, out + k * width, width);
     }
   }
 }
@@ -37,14 +65,13 @@ SBORA_FORCE_INLINE void pack_rows(const pack_args<T, Source>& a, index_t first, 
 template <class T, class Source>
 SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first, index_t k_begin, index_t depth,
                                    T* SBORA_RESTRICT out) noexcept {
-  const index_t valid = a.rows - first < tile_rows ? a.rows - first : index_t{tile_rows};
   const Source* const source_k = a.source + k_begin * a.depth_stride;
-  if constexpr (has_vectors<T, Source>) {
-    if (a.depth_stride == 1 && a.row_index == nullptr && tile_rows <= vec<T>::lanes) {
-      pack_rows(a, first, valid, source_k, depth, out);
-      return;
-    }
+  if (a.depth_stride == 1 && a.row_index == nullptr) {
+    const reader<dense_source<Source>, T> from({source_k, a.row_stride}, first, 0);
+    pack_lines(from, a.rows - first, depth, out, tile_rows);
+    return;
   }
+  const index_t valid = a.rows - first < tile_rows ? a.rows - first : index_t{tile_rows};
   if (a.row_stride == 1) {  // gathered columns, k by k as pack_columns
     for (index_t k = 0; k < depth; ++k) {
       const Source* SBORA_RESTRICT source = source_k + k * a.depth_stride;
@@ -94,11 +121,9 @@ void pack(const pack_args<T, Source>& a) noexcept {
   const index_t strips = ceil_div(a.rows, tile_rows), block_depth = panel_depth(a.depth_along_lines);
   for (index_t k = 0; k < a.depth; k += block_depth) {
     const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
-    if constexpr (has_vectors<T, Source>) {
-      if (a.row_stride == 1 && a.row_index == nullptr) {
-        pack_columns(a, strips, k, depth);
-        continue;
-      }
+    if (a.row_stride == 1 && a.row_index == nullptr) {
+      pack_columns(a, strips, k, depth);
+      continue;
     }
     for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
       pack_strip(a, strip * tile_rows, k, depth, a.packed + (strips * k + strip * depth) * tile_rows);
@@ -106,42 +131,19 @@ void pack(const pack_args<T, Source>& a) noexcept {
   }
 }
 
-/// panel[k·Columns + n] = rhs[k, n], n_valid of the columns real and the rest zero; rhs from where `from` reads on.
-template <index_t Columns, class Reader, class T>
-SBORA_FORCE_INLINE void pack_panel(const Reader& from, bool depth_along_lines, index_t depth, index_t n_valid,
-                                   T* SBORA_RESTRICT panel) noexcept {
-  using v = vec<T>;
-  if (!depth_along_lines) {
-    for (index_t k = 0; k < depth; ++k) {
-      for (index_t n = 0; n < Columns; n += v::lanes) {
-        const index_t left = n_valid - n;
-        const v value = left >= v::lanes ? from.load(k, n) : (left > 0 ? from.load_n(k, n, left) : v::zero());
-        v::store(panel + k * Columns + n, value);
-      }
-    }
+/// panel[k·columns + n] = rhs[k, n], n_valid of the columns real and the rest zero; rhs from where `from` reads on.
+template <class Source, class T>
+SBORA_NO_INLINE void pack_panel(const reader<Source, T>& from, bool depth_along_lines, index_t depth, index_t n_valid,
+                                T* panel) noexcept {
+  constexpr index_t columns = tile_columns<T>;
+  if (depth_along_lines) {
+    pack_lines(from, n_valid, depth, panel, columns);
     return;
   }
-  for (index_t n = 0; n < Columns; n += v::lanes) {
-    for (index_t k = 0; k < depth; k += v::lanes) {
-      const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
-      const bool whole = here == v::lanes && n + v::lanes <= n_valid;
-      v block[v::lanes];
-      if (whole) {
-        from.load_block(n, k, block);
-      } else {
-        SBORA_UNROLL
-        for (int i = 0; i < v::lanes; ++i) {
-          block[i] = n + i < n_valid ? from.load_n(n + i, k, here) : v::zero();
-        }
-        transpose(block);
-      }
-      T* SBORA_RESTRICT out = panel + k * Columns + n;
-      SBORA_UNROLL
-      for (int i = 0; i < v::lanes; ++i) {
-        if (i < here) v::store(out + i * Columns, block[i]);
-      }
-    }
+  if (n_valid < columns) {
+    for (index_t i = 0; i < depth * columns; ++i) panel[i] = T{0};
   }
+  from.decode(0, 0, depth, n_valid, panel, columns);
 }
 
 /// Where elements of the right operand are read: where it lies, or in a copy that begins with rhs[k0, n0].
@@ -161,7 +163,7 @@ struct right_place {
 template <class Storage, class T, class Packed>
 SBORA_FORCE_INLINE void pack_updated(const product_args<Storage, T, Packed>& a, const right_place<Storage, T>& from,
                                      index_t k, index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
-  pack_panel<tile_columns<T>>(from.at(k, n), from.depth_along_lines, depth, n_valid, panel);
+  pack_panel(from.at(k, n), from.depth_along_lines, depth, n_valid, panel);
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
     if (update.rounded) update_panel<rounding_of<Storage>>(update, k, depth, n, n_valid, panel);
@@ -187,37 +189,37 @@ struct tile_fetch {
   index_t lines;
 };
 
-/// sum[i][n] += Σ_k strip[k, i]·panel[k, n] for Rows rows of one tile; moves strip and panel on.
+/// sum[i][n] += strip[i]·panel[n] of one k for Rows rows of one tile; moves strip and panel on.
 template <class T, int Rows>
-SBORA_FORCE_INLINE void sum_steps(const T* SBORA_RESTRICT& strip, const T* SBORA_RESTRICT& panel, index_t steps,
-                                  tile_sums<T, Rows>& sum) noexcept {
+SBORA_FORCE_INLINE void sum_step(const T* SBORA_RESTRICT& strip, const T* SBORA_RESTRICT& panel,
+                                 tile_sums<T, Rows>& sum) noexcept {
   using v = vec<T>;
-  SBORA_UNROLL_4  // counting costs 4 of 24 instructions a step, which a core shared with another thread feels
-      for (index_t k = 0; k < steps; ++k) {
-    v right[tile_vectors];
+  v right[tile_vectors];
+  SBORA_UNROLL
+  for (int n = 0; n < tile_vectors; ++n) right[n] = v::load(panel + n * v::lanes);
+  SBORA_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    const v left = v::set1(strip[i]);
     SBORA_UNROLL
-    for (int n = 0; n < tile_vectors; ++n) right[n] = v::load(panel + n * v::lanes);
-    SBORA_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      const v left = v::set1(strip[i]);
-      SBORA_UNROLL
-      for (int n = 0; n < tile_vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
-    }
-    fetch_strip(strip);
-    strip += tile_rows;
-    panel += tile_columns<T>;
+    for (int n = 0; n < tile_vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
   }
+  fetch_strip(strip);
+  strip += tile_rows;
+  panel += tile_columns<T>;
 }
 
+/// The same over the depth. Whole slices are unrolled: counting costs 4 of 24 instructions a step, which a core shared
+/// with another thread feels.
 template <class T, int Rows>
 SBORA_FORCE_INLINE void sum_tile(const T* SBORA_RESTRICT strip, const T* SBORA_RESTRICT panel, index_t depth,
                                  const tile_fetch& fetch, tile_sums<T, Rows>& sum) noexcept {
   index_t k = 0;
   for (; k + slice_steps <= depth; k += slice_steps) {
     fetch.next.fetch(fetch.lines);
-    sum_steps<T, Rows>(strip, panel, slice_steps, sum);
+    SBORA_UNROLL_4
+    for (index_t step = 0; step < slice_steps; ++step) sum_step<T, Rows>(strip, panel, sum);
   }
-  sum_steps<T, Rows>(strip, panel, depth - k, sum);
+  for (; k < depth; ++k) sum_step<T, Rows>(strip, panel, sum);
 }
 
 /// What a strip against a panel does to its part of out.
@@ -231,37 +233,65 @@ struct tile_result {
   bool accumulate;
 };
 
-/// out = before + alpha·sum, whole vectors where they fit.
-template <class T, int Rows>
-SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, Rows>& sum) noexcept {
+/// out = before + alpha·sums for at most `rows` rows of sums, `width` from row to row.
+template <class T>
+SBORA_NO_INLINE void store_sums(const tile_result<T>& r, const T* sums, index_t rows, index_t width) noexcept {
   using v = vec<T>;
   const v scale = v::set1(r.alpha);
-  SBORA_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    if (i >= r.rows) break;
-    T* row = r.out + i * r.stride;
-    SBORA_UNROLL
-    for (int n = 0; n < tile_vectors; ++n) {
-      const index_t column = n * v::lanes;
-      const index_t left = r.columns - column;
-      if (left <= 0) break;
-      const index_t here = left < v::lanes ? left : index_t{v::lanes};
-      v before = v::zero();
-      if (r.accumulate) {
-        before = here == v::lanes ? v::load(row + column) : v::load_n(row + column, here);
-      } else if (r.bias != nullptr) {
-        before = v::load_n(r.bias + column, here);
-      }
-      const v result = multiply_add(scale, sum[i][n], before);
-      if (here == v::lanes) v::store(row + column, result);
-      else v::store_n(row + column, result, here);
+  if (rows > r.rows) rows = r.rows;
+  for (index_t i = 0; i < rows; ++i, sums += width) {
+    T* const row = r.out + i * r.stride;
+    index_t n = 0;
+    for (; n + v::lanes <= r.columns; n += v::lanes) {
+      const v before = r.accumulate ? v::load(row + n) : (r.bias != nullptr ? v::load(r.bias + n) : v::zero());
+      v::store(row + n, multiply_add(scale, v::load(sums + n), before));
+    }
+    if (const index_t here = r.columns - n; here > 0) {
+      const v before =
+          r.accumulate ? v::load_n(row + n, here) : (r.bias != nullptr ? v::load_n(r.bias + n, here) : v::zero());
+      v::store_n(row + n, multiply_add(scale, v::load(sums + n), before), here);
     }
   }
 }
 
+template <class T, int Rows>
+SBORA_FORCE_INLINE void clear_tile(tile_sums<T, Rows>& sum) noexcept {
+  SBORA_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    SBORA_UNROLL
+    for (int n = 0; n < tile_vectors; ++n) sum[i][n] = vec<T>::zero();
+  }
+}
+
+template <class T, int Rows>
+SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, Rows>& sum) noexcept {
+  alignas(64) array_of<T, Rows * tile_columns<T>> sums;
+  SBORA_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    SBORA_UNROLL
+    for (int n = 0; n < tile_vectors; ++n) {
+      vec<T>::store(sums + i * tile_columns<T> + n * vec<T>::lanes, sum[i][n]);
+    }
+  }
+  store_sums<T>(r, sums, Rows, tile_columns<T>);
+}
+
+/// A strip of Rows rows against a panel. One for all storages: panels are T.
+template <class T>
+struct tile_product {
+  template <int Rows>
+  static void multiply(const T* strip, const T* panel, index_t depth, const tile_fetch& fetch,
+                       const tile_result<T>& result) noexcept {
+    tile_sums<T, Rows> sum;
+    clear_tile<T, Rows>(sum);
+    sum_tile<T, Rows>(strip, panel, depth, fetch, sum);
+    store_tile<T, Rows>(result, sum);
+  }
+};
+
 /// How a product goes through the depth: k by k. Products of bf16 go by pairs; see pair_panels.inl.
 template <class Storage, class T>
-struct single_steps {
+struct single_steps : tile_product<T> {
   using packed = T;
 
   static constexpr index_t block_depth(bool depth_along_lines) noexcept { return panel_depth(depth_along_lines); }
@@ -270,19 +300,6 @@ struct single_steps {
   static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, const right_place<Storage, T>& from, index_t k,
                                       index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
     pack_updated(a, from, k, depth, n, n_valid, panel);
-  }
-
-  template <int Rows>
-  static void multiply(const T* strip, const T* panel, index_t depth, const tile_fetch& fetch,
-                       const tile_result<T>& result) noexcept {
-    tile_sums<T, Rows> sum;
-    SBORA_UNROLL
-    for (auto& row : sum) {
-      SBORA_UNROLL
-      for (vec<T>& value : row) value = vec<T>::zero();
-    }
-    sum_tile<T, Rows>(strip, panel, depth, fetch, sum);
-    store_tile<T, Rows>(result, sum);
   }
 };
 

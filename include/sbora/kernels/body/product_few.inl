@@ -25,9 +25,8 @@ void pack_few(const pack_args<T, Source>& a) noexcept {
   for (index_t block = a.strip_begin; block < a.strip_end; ++block) {
     const index_t left = a.rows - block * columns;
     const reader<dense_source<Source>, T> from({a.source, a.row_stride}, block * columns, 0);
-    T* const packed = a.packed + a.depth * block * columns;
-    if (left <= vec<T>::lanes) pack_panel<vec<T>::lanes>(from, true, a.depth, left, packed);
-    else pack_panel<columns>(from, true, a.depth, left < columns ? left : columns, packed);
+    pack_lines(from, left, a.depth, a.packed + a.depth * block * columns,
+               left <= vec<T>::lanes ? index_t{vec<T>::lanes} : columns);
   }
 }
 
@@ -36,7 +35,7 @@ template <class Storage, class T>
 SBORA_FORCE_INLINE void copy_lines(const product_args<Storage, T>& a, index_t line, index_t count, index_t k,
                                    index_t depth, T* SBORA_RESTRICT rows) noexcept {
   const reader<source_of<Storage>, T> from(a.rhs, line, k);
-  for (index_t i = 0; i < count; ++i) from.decode(i, 0, depth, rows + i * few_stride);
+  from.decode(0, 0, count, depth, rows, few_stride);
   for (index_t j = count * few_stride; j < few_lines_at_once * few_stride; ++j) rows[j] = T{0};
   for (index_t u = 0; u < a.update_count; ++u) {
     const panel_update<T>& update = a.updates[u];
@@ -68,22 +67,19 @@ struct few_lines {
 template <class T, int Vectors>
 using few_sums = array_of<vec<T>, Vectors>[few_lines_at_once];
 
-/// sum[i][n] += Σ_k rows[i, k]·panel[k, n] for one block of tokens and k in [begin, begin + steps).
+/// sum[i][n] += rows[i, k]·panel[k, n] for one block of tokens and one k.
 template <class T, int Vectors>
-SBORA_FORCE_INLINE void sum_few_steps(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t begin, index_t steps,
-                                      few_sums<T, Vectors>& sum) noexcept {
+SBORA_FORCE_INLINE void sum_few_step(few_lines<T> rows, const T* SBORA_RESTRICT panel, index_t k,
+                                     few_sums<T, Vectors>& sum) noexcept {
   using v = vec<T>;
-  SBORA_UNROLL_4
-  for (index_t k = begin; k < begin + steps; ++k) {
-    array_of<v, Vectors> right;
+  array_of<v, Vectors> right;
+  SBORA_UNROLL
+  for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + (k * Vectors + n) * v::lanes);
+  SBORA_UNROLL
+  for (int i = 0; i < few_lines_at_once; ++i) {
+    const v left = v::set1(rows.data[i * rows.stride + k]);
     SBORA_UNROLL
-    for (int n = 0; n < Vectors; ++n) right[n] = v::load(panel + (k * Vectors + n) * v::lanes);
-    SBORA_UNROLL
-    for (int i = 0; i < few_lines_at_once; ++i) {
-      const v left = v::set1(rows.data[i * rows.stride + k]);
-      SBORA_UNROLL
-      for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
-    }
+    for (int n = 0; n < Vectors; ++n) sum[i][n] = multiply_add(left, right[n], sum[i][n]);
   }
 }
 
@@ -95,23 +91,22 @@ SBORA_FORCE_INLINE void sum_few(few_lines<T> rows, const T* SBORA_RESTRICT panel
   for (; k + slice_steps <= depth; k += slice_steps) {
     rows.fetch(k);
     fetch.next.fetch(fetch.lines);
-    sum_few_steps<T, Vectors>(rows, panel, k, slice_steps, sum);
+    SBORA_UNROLL_4
+    for (index_t step = 0; step < slice_steps; ++step) sum_few_step<T, Vectors>(rows, panel, k + step, sum);
   }
-  sum_few_steps<T, Vectors>(rows, panel, k, depth - k, sum);
+  for (; k < depth; ++k) sum_few_step<T, Vectors>(rows, panel, k, sum);
 }
 
 /// The same from and to `sums`, lines of tile_columns values for each row of the right operand.
 template <class T, int Vectors>
-void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_fetch& fetch, bool first,
-                  T* sums) noexcept {
+SBORA_NO_INLINE void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_fetch& fetch,
+                                  T* sums) noexcept {
   using v = vec<T>;
   few_sums<T, Vectors> sum;
   SBORA_UNROLL
   for (int i = 0; i < few_lines_at_once; ++i) {
     SBORA_UNROLL
-    for (int n = 0; n < Vectors; ++n) {
-      sum[i][n] = first ? v::zero() : v::load(sums + i * tile_columns<T> + n * v::lanes);
-    }
+    for (int n = 0; n < Vectors; ++n) sum[i][n] = v::load(sums + i * tile_columns<T> + n * v::lanes);
   }
   sum_few<T, Vectors>(rows, panel, depth, fetch, sum);
   SBORA_UNROLL
@@ -121,26 +116,18 @@ void multiply_few(few_lines<T> rows, const T* panel, index_t depth, const tile_f
   }
 }
 
-/// Sums of few_columns columns of one block of tokens, as multiply_few leaves them, to out.
-template <class Storage, class T>
-void store_few(const product_args<Storage, T>& a, index_t token, const T* sums) noexcept {
+/// Sums of one block of tokens, as multiply_few leaves them, to its part of out.
+template <class T>
+SBORA_NO_INLINE void store_few(tile_result<T> r, const T* sums) noexcept {
   using v = vec<T>;
-  const v scale = v::set1(a.alpha);
-  const index_t tokens = a.rows - token < tile_columns<T> ? a.rows - token : tile_columns<T>;
-  for (index_t c = a.column_begin; c < a.column_end; c += v::lanes) {
-    const index_t here = a.column_end - c < v::lanes ? a.column_end - c : index_t{v::lanes};
-    const v bias = a.bias != nullptr && !a.accumulate ? v::load_n(a.bias + c, here) : v::zero();
-    for (index_t t = 0; t < tokens; t += v::lanes) {
-      v block[v::lanes];
-      load_transposed(sums + (c - a.column_begin) * tile_columns<T> + t, tile_columns<T>, block);
-      SBORA_UNROLL
-      for (int i = 0; i < v::lanes; ++i) {
-        if (t + i >= tokens) break;
-        T* const out = a.out + (token + t + i) * a.out_stride + c;
-        const v before = a.accumulate ? v::load_n(out, here) : bias;
-        v::store_n(out, multiply_add(scale, block[i], before), here);
-      }
-    }
+  alignas(64) array_of<T, tile_columns<T> * v::lanes> rows;
+  const index_t tokens = r.rows < tile_columns<T> ? r.rows : tile_columns<T>, columns = r.columns;
+  for (index_t c = 0; c < columns; c += v::lanes) {
+    pack_transposed(sums + c * tile_columns<T>, tile_columns<T>, v::lanes, tokens, rows, v::lanes);
+    r.columns = columns - c < v::lanes ? columns - c : index_t{v::lanes};
+    store_sums<T>(r, rows, tokens, v::lanes);
+    r.out += v::lanes;
+    if (r.bias != nullptr) r.bias += v::lanes;
   }
 }
 
@@ -194,14 +181,20 @@ void product_few(const product_args<Storage, T>& a) noexcept {
       const T* const panel = a.packed + a.depth * block * columns;
       T* const sum = sums[block] + (c - a.column_begin) * columns;
       if (a.rows - block * columns <= vec<T>::lanes) {
-        multiply_few<T, 1>(rows, panel + k * vec<T>::lanes, depth, fetch, k == 0, sum);
+        multiply_few<T, 1>(rows, panel + k * vec<T>::lanes, depth, fetch, sum);
       } else {
-        multiply_few<T, tile_vectors>(rows, panel + k * columns, depth, fetch, k == 0, sum);
+        multiply_few<T, tile_vectors>(rows, panel + k * columns, depth, fetch, sum);
       }
       rows.fetched = false;  // now they are near
     }
     k = next_k;
     c = next_c;
   }
-  for (index_t block = 0; block < blocks; ++block) store_few(a, block * columns, sums[block]);
+  for (index_t block = 0; block < blocks; ++block) {
+    const index_t token = block * columns;
+    store_few<T>(
+        {a.out + token * a.out_stride + a.column_begin, a.out_stride, a.rows - token, a.column_end - a.column_begin,
+         a.alpha, a.bias != nullptr ? a.bias + a.column_begin : nullptr, a.accumulate},
+        sums[block]);
+  }
 }

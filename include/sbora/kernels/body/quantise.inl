@@ -44,5 +44,5 @@ index_t quantise_four_bit(const quantise_args& a) noexcept {
 template <class Storage>
 void decode(const decode_args<Storage>& a) noexcept {
   const reader<source_of<Storage>, float> from(a.source, a.line, 0);
-  from.decode(0, a.begin, a.end - a.begin, a.out);
+  from.decode(0, a.begin, 1, a.end - a.begin, a.out, 0);
 }

@@ -18,23 +18,19 @@ class reader;
 /// What readers share.
 template <class Derived, class T>
 struct reader_base {
-  /// As many lines as lanes, from line i and element j on, transposed.
-  template <std::size_t Lanes>
-  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, vec<T> (&block)[Lanes]) const noexcept {
-    SBORA_UNROLL
-    for (std::size_t line = 0; line < Lanes; ++line) {
-      block[line] = static_cast<const Derived*>(this)->load(i + static_cast<index_t>(line), j);
-    }
-    transpose(block);
-  }
-  /// `count` elements of a line to out.
-  SBORA_FORCE_INLINE void decode(index_t i, index_t j, index_t count, T* out) const noexcept {
+  /// `count` elements of each of `lines` lines, from line i and element j on, to out, `stride` from line to line.
+  SBORA_NO_INLINE void decode(index_t i, index_t j, index_t lines, index_t count, T* out,
+                              index_t stride) const noexcept {
     const Derived& from = *static_cast<const Derived*>(this);
-    for (index_t at = 0; at < count; at += vec<T>::lanes) {
-      const index_t left = count - at;
-      if (left >= vec<T>::lanes) vec<T>::store(out + at, from.load(i, j + at));
-      else vec<T>::store_n(out + at, from.load_n(i, j + at, left), left);
-    }
+    for (index_t line = 0; line < lines; ++line) from.decode_line(i + line, j, count, out + line * stride);
+  }
+
+  SBORA_FORCE_INLINE void decode_line(index_t i, index_t j, index_t count, T* out) const noexcept {
+    using v = vec<T>;
+    const Derived& from = *static_cast<const Derived*>(this);
+    index_t at = 0;
+    for (; at + v::lanes <= count; at += v::lanes) v::store(out + at, from.load(i, j + at));
+    if (at < count) v::store_n(out + at, from.load_n(i, j + at, count - at), count - at);
   }
 };
 
@@ -52,11 +48,8 @@ class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<
     return v::load_n(data_ + i * stride_ + j, n);
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
-  /// As reader_base, through load_transposed, which levels have faster forms of.
-  template <std::size_t Lanes>
-  SBORA_FORCE_INLINE void load_block(index_t i, index_t j, v (&block)[Lanes]) const noexcept {
-    load_transposed(data_ + i * stride_ + j, stride_, block);
-  }
+  SBORA_FORCE_INLINE const Storage* data() const noexcept { return data_; }
+  SBORA_FORCE_INLINE index_t stride() const noexcept { return stride_; }
   /// The memory of `lines` lines of `length` elements.
   SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
     constexpr auto size = static_cast<index_t>(sizeof(Storage));
@@ -89,7 +82,7 @@ class reader<four_bit_source, float> : public reader_base<reader<four_bit_source
     return gathered(first_ + i * source_.line_length + j, n);
   }
   /// Block by block, each with one look at its scale. (Zen 5, dy·W of one token: 1.8 times.)
-  SBORA_FORCE_INLINE void decode(index_t i, index_t j, index_t count, float* out) const noexcept {
+  SBORA_FORCE_INLINE void decode_line(index_t i, index_t j, index_t count, float* out) const noexcept {
     const index_t block = index_t{1} << source_.block_shift;
     index_t element = first_ + i * source_.line_length + j;
     while (count > 0) {

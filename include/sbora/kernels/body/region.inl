@@ -46,8 +46,8 @@ SBORA_FORCE_INLINE bool add_run(const Storage* originals, const T* delta, index_
 /// out = source + round(scale·trained) for n elements, in the weight's storage, and with Save the source's
 /// bits to `saved` in the same pass; is all of out finite? out may be source.
 template <bool Save, class Storage, class T>
-SBORA_FORCE_INLINE bool merged_run(const Storage* source, const T* trained, T scale, index_t n, Storage* saved,
-                                   Storage* out) noexcept {
+SBORA_NO_INLINE bool merged_run(const Storage* source, const T* trained, T scale, index_t n, Storage* saved,
+                                Storage* out) noexcept {
   using v = vec<T>;
   const v s = v::set1(scale);
   bool finite = true;

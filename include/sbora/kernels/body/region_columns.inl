@@ -46,8 +46,8 @@ struct save_and_add_element {
 /// Action::apply(element, its original, its place in `other`) for n columns from `begin` on of `Lines`
 /// lines; did all return true? other: [Lines][region_chunk], or null.
 template <class Action, index_t Lines, class Storage, class T, class Other>
-SBORA_FORCE_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
-                                      const Other* other) noexcept {
+SBORA_NO_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
+                                   const Other* other) noexcept {
   bool finite = true;
   Storage* const row = a.weight + line * a.stride;
   Storage* const saved = a.originals + line * a.rank + begin;
@@ -69,23 +69,23 @@ SBORA_FORCE_INLINE bool sweep_columns(const region_args<Storage, T>& a, index_t 
   return finite;
 }
 
-/// round(scale·trained) of `Lines` lines and n columns from `begin` on. out: [Lines][region_chunk].
-template <index_t Lines, class Storage, class T>
-SBORA_FORCE_INLINE void delta_block(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
-                                    T* out) noexcept {
+/// round(scale·trained) of `lines` lines and n columns from `begin` on. out: [lines][region_chunk].
+template <class Storage, class T>
+SBORA_NO_INLINE void delta_block(const region_args<Storage, T>& a, index_t line, index_t lines, index_t begin,
+                                 index_t n, T* out) noexcept {
   T buffer[region_chunk];
-  for (index_t q = 0; q < Lines; ++q) {
+  for (index_t q = 0; q < lines; ++q) {
     const T* from = a.trained + (line + q) * a.trained_line_stride + begin * a.trained_index_stride;
     delta_run(trained_run(from, a.trained_index_stride, n, buffer), a.scale, n, out + q * region_chunk);
   }
 }
 
 /// originals + delta of the same block, in the weight's storage; is all of it finite?
-template <index_t Lines, class Storage, class T>
-SBORA_FORCE_INLINE bool add_block(const region_args<Storage, T>& a, index_t line, index_t begin, index_t n,
-                                  const T* delta, Storage* out) noexcept {
+template <class Storage, class T>
+SBORA_NO_INLINE bool add_block(const region_args<Storage, T>& a, index_t line, index_t lines, index_t begin, index_t n,
+                               const T* delta, Storage* out) noexcept {
   bool finite = true;
-  for (index_t q = 0; q < Lines; ++q) {
+  for (index_t q = 0; q < lines; ++q) {
     finite &= add_run(a.originals + (line + q) * a.rank + begin, delta + q * region_chunk, n, out + q * region_chunk);
   }
   return finite;
@@ -111,8 +111,8 @@ struct merge_block {
                                        index_t n) noexcept {
     array_of<T, Lines * region_chunk> delta;
     array_of<Storage, Lines * region_chunk> merged;
-    delta_block<Lines>(a, line, begin, n, delta);
-    const bool finite = add_block<Lines>(a, line, begin, n, delta, merged);
+    delta_block(a, line, Lines, begin, n, delta);
+    const bool finite = add_block(a, line, Lines, begin, n, delta, merged);
     sweep_columns<write_element, Lines>(a, line, begin, n, merged);
     return finite;
   }
@@ -122,13 +122,13 @@ struct take_block {
   static SBORA_FORCE_INLINE bool apply(const region_args<Storage, T>& a, index_t line, index_t begin,
                                        index_t n) noexcept {
     array_of<T, Lines * region_chunk> delta;
-    delta_block<Lines>(a, line, begin, n, delta);
+    delta_block(a, line, Lines, begin, n, delta);
     if constexpr (std::is_same_v<Storage, T>) {
       return sweep_columns<save_and_add_element, Lines>(a, line, begin, n, delta);
     } else {
       array_of<Storage, Lines * region_chunk> merged;
       sweep_columns<save_element, Lines>(a, line, begin, n, delta);
-      const bool finite = add_block<Lines>(a, line, begin, n, delta, merged);
+      const bool finite = add_block(a, line, Lines, begin, n, delta, merged);
       sweep_columns<write_element, Lines>(a, line, begin, n, merged);
       return finite;
     }
@@ -173,8 +173,8 @@ region_fault check_columns(const region_args<Storage, T>& a) noexcept {
   for (index_t line = a.line_begin; line < a.line_end; ++line) {
     for (index_t begin = 0; begin < a.rank; begin += region_chunk) {
       const index_t n = a.rank - begin < region_chunk ? a.rank - begin : region_chunk;
-      delta_block<1>(a, line, begin, n, delta);
-      if (!add_block<1>(a, line, begin, n, delta, merged)) {
+      delta_block(a, line, 1, begin, n, delta);
+      if (!add_block(a, line, 1, begin, n, delta, merged)) {
         return {line, begin + first_fault<T>(merged, n)};
       }
     }

@@ -25,9 +25,11 @@ void arrange_for_codes(T* rows, index_t count) noexcept {
 /// Elements whose scales are looked at together.
 inline constexpr index_t code_chunk = 4096;
 
-/// Scales of a group: of its blocks, or of the one that it is a part of.
-template <int BlockShift>
-inline constexpr index_t group_scales = BlockShift < 7 ? code_group >> BlockShift : 1;
+/// Scales of a group, 4 at most: of its blocks, or of the one that it is a part of.
+SBORA_FORCE_INLINE index_t group_scales(const four_bit_source& source) noexcept {
+  return source.block_shift < 7 ? code_group >> source.block_shift : 1;
+}
+inline constexpr index_t most_group_scales = 4;
 
 /// Scales of some lines, group_scales of each group, `stride` from line to line.
 struct scale_lines {
@@ -37,14 +39,13 @@ struct scale_lines {
 
 /// The scales of `count` elements of each of `columns` lines, from element e on: the source's own where they lie like
 /// that, else decoded into room.
-template <int BlockShift>
-SBORA_FORCE_INLINE scale_lines scales_from(const four_bit_source& source, index_t e, index_t columns, index_t count,
-                                           float* room) noexcept {
+SBORA_NO_INLINE inline scale_lines scales_from(const four_bit_source& source, index_t e, index_t columns, index_t count,
+                                               float* room) noexcept {
   if (source.absmax_codes == nullptr && source.block_shift <= 7) {
     return {source.absmax + (e >> source.block_shift), source.line_length >> source.block_shift};
   }
   const reader<four_bit_source, float> from(source, 0, 0);
-  constexpr index_t elements = code_group / group_scales<BlockShift>;
+  const index_t elements = code_group / group_scales(source);
   float* next = room;
   for (index_t c = 0; c < columns; ++c, e += source.line_length) {
     for (index_t at = 0; at < count; at += elements) *next++ = from.scale(e + at);
@@ -52,20 +53,21 @@ SBORA_FORCE_INLINE scale_lines scales_from(const four_bit_source& source, index_
   return {room, count / elements};
 }
 
-/// One lane for every eight elements of a group.
-template <int BlockShift>
-SBORA_FORCE_INLINE __m512 spread_scales(const float* scales) noexcept {
-  if constexpr (group_scales<BlockShift> == 1) {
-    return _mm512_set1_ps(*scales);
-  } else {
+/// One lane for every eight elements of a group: which of its scales, and which scales there are.
+struct scale_spread {
+  __m512i place;
+  __mmask8 present;
+
+  explicit SBORA_FORCE_INLINE scale_spread(index_t scales) noexcept {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    double two;  // two floats, of four at most, in one load
-    __builtin_memcpy(&two, scales, sizeof two);
-    __m128 values = _mm_castpd_ps(_mm_set_sd(two));
-    if constexpr (group_scales<BlockShift> == 4) values = _mm_loadu_ps(scales);
-    return _mm512_permutexvar_ps(_mm512_srli_epi32(lane, BlockShift - 3), _mm512_castps128_ps512(values));
+    place = scales == 1 ? _mm512_setzero_si512() : _mm512_srli_epi32(lane, scales == 2 ? 3U : 2U);
+    present = static_cast<__mmask8>((1U << scales) - 1U);
   }
-}
+
+  SBORA_FORCE_INLINE __m512 operator()(const float* scales) const noexcept {
+    return _mm512_permutexvar_ps(place, _mm512_castps128_ps512(_mm_maskz_loadu_ps(present, scales)));
+  }
+};
 
 /// Fetches the scales of `count` elements from e on: a line of them lasts for a thousand elements, too long for the
 /// hardware's prefetchers. (Zen 5, n = 1: 1.2 times.)
@@ -79,9 +81,11 @@ SBORA_FORCE_INLINE void fetch_scales(const four_bit_source& source, index_t e, i
 }
 
 /// A function of its own: inlined nine times into one, GCC 12 runs out of registers (0.8 of the speed).
-template <int BlockShift, int Columns, int Tokens>
+template <int Columns, int Tokens>
 SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t column, index_t token) noexcept {
   const __m512 table = _mm512_loadu_ps(a.rhs.table);
+  const index_t group_step = group_scales(a.rhs);
+  const scale_spread spread(group_step);
   const auto line_bytes = static_cast<index_t>(static_cast<std::size_t>(a.rhs.line_length) / 2);
   // Ten lines, into the L1 cache. (Zen 5: six, with four columns, 0.99 of the speed; three 0.7; into the L2 cache 0.97.)
   const index_t ahead = 10 * line_bytes;
@@ -96,8 +100,8 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
   const std::uint8_t* from = a.rhs.codes + column * line_bytes;
   for (index_t chunk = 0; chunk < a.depth; chunk += code_chunk) {
     const index_t depth = a.depth - chunk < code_chunk ? a.depth - chunk : code_chunk;
-    float room[Columns * (code_chunk / code_group) * group_scales<BlockShift>];
-    const scale_lines scales = scales_from<BlockShift>(a.rhs, column * a.rhs.line_length + chunk, Columns, depth, room);
+    float room[Columns * (code_chunk / code_group) * most_group_scales];
+    const scale_lines scales = scales_from(a.rhs, column * a.rhs.line_length + chunk, Columns, depth, room);
     // Four lines to a pointer, as many as addresses reach without registers of their own. (Eight to one, Zen 5: 0.96.)
     constexpr int parts = Columns > 4 ? Columns / 4 : 1, part = Columns / parts;
     const std::uint8_t *here[parts], *coming[parts];
@@ -135,7 +139,7 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
       }
       SBORA_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        const __m512 scale = spread_scales<BlockShift>(scales_here[c / part] + c % part * scales.stride);
+        const __m512 scale = spread(scales_here[c / part] + c % part * scales.stride);
         SBORA_UNROLL
         for (int t = 0; t < Tokens; ++t) total[c][t] = _mm512_fmadd_ps(sum[c][t], scale, total[c][t]);
       }
@@ -143,7 +147,7 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
       for (int p = 0; p < parts; ++p) {
         here[p] += code_group / 2;
         coming[p] += code_group / 2;
-        scales_here[p] += group_scales<BlockShift>;
+        scales_here[p] += group_step;
         __asm__("" : "+r"(here[p]), "+r"(coming[p]), "+r"(scales_here[p]));  // else GCC makes eight of each again
       }
     }
@@ -159,29 +163,21 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
   }
 }
 
-template <int BlockShift, int Columns>
-SBORA_FORCE_INLINE void codes_tokens(const stream_args<four_bit, float>& a, index_t column) noexcept {
-  index_t token = 0;
-  for (; token + 3 <= a.tokens; token += 3) codes_tile<BlockShift, Columns, 3>(a, column, token);
-  if (a.tokens - token == 2) codes_tile<BlockShift, Columns, 2>(a, column, token);
-  else if (a.tokens - token == 1) codes_tile<BlockShift, Columns, 1>(a, column, token);
-}
-
-/// One token alone takes eight columns at a time: the sums of four wait for themselves. (Zen 5: 35.7 to 37.2 GB/s.)
-template <int BlockShift>
-void stream_codes_by(const stream_args<four_bit, float>& a) noexcept {
-  index_t column = a.column_begin;
-  if (a.tokens == 1) {
-    for (; column + 8 <= a.column_end; column += 8) codes_tile<BlockShift, 8, 1>(a, column, 0);
-  }
-  for (; column + 4 <= a.column_end; column += 4) codes_tokens<BlockShift, 4>(a, column);
-  for (; column < a.column_end; ++column) codes_tokens<BlockShift, 1>(a, column);
-}
-
-/// As stream, of arranged tokens: where the depth runs along lines of a multiple of 128 elements.
+/// As stream, of arranged tokens: where the depth runs along lines of a multiple of 128 elements. One token alone takes
+/// eight columns at a time: the sums of four wait for themselves. (Zen 5: 35.7 to 37.2 GB/s.)
 template <class T>
 void stream_codes(const stream_args<four_bit, T>& a) noexcept {
-  if (a.rhs.block_shift == 5) stream_codes_by<5>(a);
-  else if (a.rhs.block_shift == 6) stream_codes_by<6>(a);
-  else stream_codes_by<7>(a);
+  index_t column = a.column_begin;
+  if (a.tokens == 1) {
+    for (; column + 8 <= a.column_end; column += 8) codes_tile<8, 1>(a, column, 0);
+  }
+  for (; column + 4 <= a.column_end; column += 4) {
+    index_t token = 0;
+    for (; token + 3 <= a.tokens; token += 3) codes_tile<4, 3>(a, column, token);
+    if (a.tokens - token == 2) codes_tile<4, 2>(a, column, token);
+    else if (a.tokens - token == 1) codes_tile<4, 1>(a, column, token);
+  }
+  for (; column < a.column_end; ++column) {
+    for (index_t token = 0; token < a.tokens; ++token) codes_tile<1, 1>(a, column, token);
+  }
 }
