@@ -5,8 +5,11 @@ include(GNUInstallDirs)
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/sbora")
 set(pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 
+# The compiled kernels are of one architecture.
+set(kernels_dir "${CMAKE_INSTALL_LIBDIR}/cmake/sbora")
+
 configure_package_config_file(cmake/sboraConfig.cmake.in sboraConfig.cmake
-  INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
+  INSTALL_DESTINATION "${package_dir}" PATH_VARS kernels_dir NO_SET_AND_CHECK_MACRO)
 # 0.x: a minor release may change the API.
 write_basic_package_version_file(sboraConfigVersion.cmake
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
@@ -21,6 +24,10 @@ install(TARGETS sbora EXPORT sboraTargets FILE_SET HEADERS FILE_SET kernel_bodie
 install(EXPORT sboraTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
 install(TARGETS sbora_io EXPORT sboraIoTargets)
 install(EXPORT sboraIoTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
+if(SBORA_BUILD_KERNELS)
+  install(TARGETS sbora_kernels EXPORT sboraKernelsTargets)
+  install(EXPORT sboraKernelsTargets NAMESPACE sbora:: DESTINATION "${kernels_dir}")
+endif()
 install(FILES "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake"
   DESTINATION "${package_dir}")
 install(FILES "${PROJECT_BINARY_DIR}/sbora.pc" "${PROJECT_BINARY_DIR}/sbora-io.pc" DESTINATION "${pkgconfig_dir}")

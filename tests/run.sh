@@ -50,14 +50,14 @@ need_packages $packages
 
 # What a Debug build is optimised with: -O0 runs and -O2 builds minutes longer. Optimising code that the
 # sanitizers are in takes a minute a file.
-flags='' debug=-O1
+flags='' debug=-O1 kernels=-O2
 case $sanitize in
 '') ;;
 address)
-    flags="-fsanitize=address,undefined -fno-sanitize-recover=all -g1" debug=-O0
+    flags="-fsanitize=address,undefined -fno-sanitize-recover=all -g1" debug=-O0 kernels=-O0
     export LSAN_OPTIONS="suppressions=$root/tests/support/leaks.supp:print_suppressions=0"
     ;;
-thread) flags="-fsanitize=thread -g1" debug=-O0 ;;
+thread) flags="-fsanitize=thread -g1" debug=-O0 kernels=-O0 ;;
 *) die "--sanitize takes address or thread" ;;
 esac
 [ -z "$march" ] || flags="$flags -march=$march"
@@ -81,7 +81,7 @@ failed_step() {
 mkdir -p "$build"
 say "configure in $build ($compiler, $build_type${sanitize:+, $sanitize}${march:+, $march})"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
-    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=$debug -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
+    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=$debug -DSBORA_KERNELS_OPTIONS=$kernels -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
     { cat "$build/configure.log"; failed_step "configuring failed"; }
 
 say "build with $jobs jobs"

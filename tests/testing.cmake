@@ -13,12 +13,10 @@ endfunction()
 if(Catch2_VERSION VERSION_LESS 3)
   set(sbora_catch_options --warn NoTests)
 endif()
-add_library(sbora_test_main OBJECT support/main.cpp support/level_check.cpp support/kernels.cpp)
+add_library(sbora_test_main OBJECT support/main.cpp support/level_check.cpp)
 set_source_files_properties(support/main.cpp PROPERTIES COMPILE_OPTIONS -O0)
 target_include_directories(sbora_test_main PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}")
-target_link_libraries(sbora_test_main PUBLIC sbora::sbora Catch2::Catch2 Threads::Threads)
-# Kernels compiled once, in support/kernels.cpp: 2 instead of 4 seconds for a file that trains a layer.
-target_compile_definitions(sbora_test_main PUBLIC SBORA_SEPARATE_KERNELS)
+target_link_libraries(sbora_test_main PUBLIC sbora::kernels Catch2::Catch2 Threads::Threads)
 
 sbora_add_label(unit)
 

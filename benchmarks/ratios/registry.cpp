@@ -47,8 +47,12 @@ std::span<const ratio> ratios() {
             "bytes of codes and absmax per second of a forward of 1 token over read-only bandwidth", gemv_nf4_of_bw},
       ratio{"step_overhead_fa_nf4", "<= 0.04", "step_overhead_fa over an NF4 weight", step_overhead_fa_nf4},
       ratio{"step_overhead_fb_nf4", "<= 0.04", "the same with FB", step_overhead_fb_nf4},
-      ratio{"compile_cost", "<= 2.0",
+      ratio{"compile_cost", "<= 1.6",
             "time to compile a file that includes <sbora/sbora.hpp> over one with <Eigen/Core>", compile_cost},
+      ratio{"compile_io", "<= 2.5", "the same of <sbora/io.hpp>", compile_io},
+      ratio{"compile_unit", "<= 4", "the same of a unit that trains an FA layer over f32", compile_unit},
+      ratio{"compile_unit_separate", "<= 2.2", "the same with SBORA_SEPARATE_KERNELS", compile_unit_separate},
+      ratio{"compile_kernels", "<= 18", "the same of all kernels in one unit", compile_kernels},
   };
   return table;
 }

@@ -48,6 +48,10 @@ double gemv_nf4_of_bw();
 double step_overhead_fa_nf4();
 double step_overhead_fb_nf4();
 double compile_cost();
+double compile_io();
+double compile_unit();
+double compile_unit_separate();
+double compile_kernels();
 
 /// A line on stderr, indented.
 void note(const std::string& text);

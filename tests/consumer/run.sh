@@ -57,6 +57,21 @@ find_package)
     install_sbora
     build_consumer -DCMAKE_PREFIX_PATH="$scratch/prefix"
     ;;
+kernels)
+    # The library of kernels, asked for and not: found, linked by a program of other flags than its own.
+    "$cmake" -S "$source" -B "$scratch/sbora" -DSBORA_BUILD_KERNELS=ON -DSBORA_KERNELS_OPTIONS=-O0 >/dev/null
+    "$cmake" --build "$scratch/sbora" >/dev/null
+    "$cmake" --install "$scratch/sbora" --prefix "$scratch/first" >/dev/null
+    mv "$scratch/first" "$scratch/prefix"
+    rm -rf "$scratch/sbora"
+    "$cmake" -S "$project" -B "$scratch/build" -DWAY=kernels -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
+    "$cmake" --build "$scratch/build"
+    "$scratch/build/consumer"
+    find "$scratch/prefix" -name 'sboraKernelsTargets*.cmake' -delete
+    if "$cmake" -S "$project" -B "$scratch/build" >"$scratch/log" 2>&1; then echo "found kernels"; exit 1; fi
+    expect "configure sbora with -DSBORA_BUILD_KERNELS=ON" "$scratch/log"
+    ;;
 add_subdirectory | fetch_content)
     build_consumer -DSBORA_SOURCE="$source" -DFETCHCONTENT_FULLY_DISCONNECTED=ON
     ;;
@@ -145,11 +160,11 @@ no_instances)
         echo "linked without kernels"
         exit 1
     fi
-    if grep 'undefined reference to' "$scratch/log" | grep -v include_sbora_kernels_instances_hpp_in_one_unit; then
+    if grep 'undefined reference to' "$scratch/log" | grep -v link_sbora_kernels_or_include_sbora_kernels_instances_hpp_in_one_unit; then
         echo "what is missing above doesn't say where it is"
         exit 1
     fi
-    expect include_sbora_kernels_instances_hpp_in_one_unit "$scratch/log"
+    expect link_sbora_kernels_or_include_sbora_kernels_instances_hpp_in_one_unit "$scratch/log"
     # A unit that has been told too late.
     printf '%s\n' '#include <sbora/sbora.hpp>' '#include <sbora/kernels/instances.hpp>' >"$scratch/late.cpp"
     if "$CXX" -std=c++20 "$@" -fsyntax-only "$scratch/late.cpp" 2>"$scratch/log"; then exit 1; fi

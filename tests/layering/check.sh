@@ -1,5 +1,6 @@
 #!/bin/sh
-# check.sh INCLUDE_SBORA: the folders of the library are layers, and includes point downward only.
+# check.sh INCLUDE_SBORA: the folders of the library are layers, and includes point downward only; instruction-set levels are
+# named in simd/ and kernels/ alone.
 # Prints every violation; exit 1 if there is one.
 set -eu
 cd "$1"
@@ -48,6 +49,26 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         folder = folder_of(file)
         if (folder != "" && !(folder in below)) violation("folder " folder "/ has no place in the layers")
         headers++
+    }
+
+    # By the list of them in simd/isa.hpp, or as a member of the enumeration. Comments may.
+    BEGIN {
+        levels = "avx2 avx512 avx512_bf16 neon"
+        while ((getline line < "simd/isa.hpp") > 0) {
+            if (sub(/^#define SBORA_ISA_LEVELS\(LEVEL\)/, "", line)) {
+                gsub(/LEVEL\(scalar\)|LEVEL\(|\)/, " ", line)
+                levels = line
+            }
+        }
+        gsub(/^ +| +$/, "", levels)
+        gsub(/ +/, "|", levels)
+        level_name = "(^|[^A-Za-z0-9_])(" levels "|isa::[a-z0-9_]+)($|[^A-Za-z0-9_])"
+    }
+    folder !~ /^(simd|kernels)$/ {
+        code = $0
+        sub(/\/\/.*/, "", code)
+        if (code ~ level_name || code ~ /SBORA_(HAS_)?(AVX|NEON)/)
+            violation("names an instruction-set level, which is for simd/ and kernels/")
     }
 
     FNR == 401 { violation("longer than 400 lines") }

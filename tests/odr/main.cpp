@@ -43,10 +43,13 @@ int main() {
   const unit_report one_level = single::report();
   compare(reference, one_level, "single");
 
+  compare(reference, separate::report(), "separate");
+
 #if defined(SBORA_TEST_HAS_V3)
   expect(one_level.isa == "scalar", "single uses " + one_level.isa + " over x86-64");
   if (__builtin_cpu_supports("x86-64-v3")) {
     compare(reference, v3::report(), "v3");
+    compare(reference, separate_v3::report(), "separate_v3");
     const unit_report one_level_v3 = single_v3::report();
     compare(reference, one_level_v3, "single_v3");
     expect(one_level_v3.isa == "avx2", "single_v3 uses " + one_level_v3.isa);

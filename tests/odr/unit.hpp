@@ -20,6 +20,12 @@ unit_report report();
 namespace release {
 unit_report report();
 }
+namespace separate {
+unit_report report();
+}
+namespace separate_v3 {
+unit_report report();
+}
 namespace v3 {
 unit_report report();
 }

@@ -7,7 +7,7 @@
 
 /// What kernels take: plain pointers, sizes and strides (in elements), no ownership, nothing checked.
 /// T is the type that is computed in, float or double; Storage is how a weight is stored.
-namespace sbora::inline SBORA_ABI::detail {
+namespace sbora::SBORA_KERNELS_ABI {
 
 /// out[t, j] = source[t, index[j]] for tokens t in [begin, end).
 template <class T, class Source = T>
@@ -193,6 +193,10 @@ struct decode_args {
   index_t begin, end;
   float* out;
 };
+
+}  // namespace sbora::SBORA_KERNELS_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
 
 /// Depth of one packed panel of a right operand. Constants, so that sums are cut at the same places on every machine,
 /// for any thread count. Where lines run along the depth, a panel comes from the L2 cache, 256 KiB at AVX-512, and out is

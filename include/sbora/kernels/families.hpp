@@ -6,7 +6,7 @@
 #include <sbora/kernels/steps.hpp>
 #include <sbora/simd/isa.hpp>
 
-namespace sbora::inline SBORA_ABI::detail {
+namespace sbora::SBORA_KERNELS_ABI {
 
 // A family is a struct of functions that are compiled together: a unit compiles the families that it uses, at every
 // level, and no others. (A merger that also compiled the products took three times as long.) Each is declared here
@@ -114,6 +114,8 @@ struct conversion_kernels {
 /// Whether a level's kernels are compiled, asked as if it were a family: every level has it.
 struct compiled_level {};
 
+}  // namespace sbora::SBORA_KERNELS_ABI
+
 // Every family with kernels, by the storage that it is for: what a program that compiles them once instantiates.
 #define SBORA_KERNELS_OF_F32(FAMILY) \
   FAMILY(compiled_level)             \
@@ -160,6 +162,7 @@ struct compiled_level {};
   SBORA_KERNELS_OF_INT8(FAMILY)
 
 // Of each level, in a namespace of its name: table<Family>::entries where it has kernels of that family.
+namespace sbora::inline SBORA_ABI::detail {
 #define SBORA_DECLARE_TABLE(level) \
   namespace level {                \
   template <class Family>          \
@@ -167,18 +170,35 @@ struct compiled_level {};
   }
 SBORA_ISA_LEVELS(SBORA_DECLARE_TABLE)
 #undef SBORA_DECLARE_TABLE
+}  // namespace sbora::inline SBORA_ABI::detail
+
+#if defined(SBORA_SEPARATE_KERNELS)
 
 /// Part of the look-up's name, so that a linker that misses it says what to do.
-#if defined(SBORA_SEPARATE_KERNELS)
-#define SBORA_KERNELS_WHERE include_sbora_kernels_instances_hpp_in_one_unit
-#else
-#define SBORA_KERNELS_WHERE in_this_unit
-#endif
+#define SBORA_KERNELS_WHERE link_sbora_kernels_or_include_sbora_kernels_instances_hpp_in_one_unit
 
-inline namespace SBORA_KERNELS_WHERE {
-/// A family at a level, or null where that level or this build has none. Defined where the kernels are: in levels.hpp.
+namespace sbora::SBORA_KERNELS_ABI::inline SBORA_KERNELS_WHERE {
+/// find_kernels, defined where the kernels are: in instantiate.hpp.
+template <class Family>
+const Family* kernels_at(int level) noexcept;
+}  // namespace sbora::SBORA_KERNELS_ABI::inline SBORA_KERNELS_WHERE
+
+namespace sbora::inline SBORA_ABI::detail {
+/// A family at a level, or null where that level or the program's kernels have none.
+template <class Family>
+const Family* find_kernels(isa level) noexcept {
+  return kernels_at<Family>(static_cast<int>(level));
+}
+}  // namespace sbora::inline SBORA_ABI::detail
+
+#else
+
+#define SBORA_KERNELS_WHERE in_this_unit
+
+namespace sbora::inline SBORA_ABI::detail {
+/// A family at a level, or null where that level or this build has none. Defined in levels.hpp.
 template <class Family>
 const Family* find_kernels(isa level) noexcept;
-}  // namespace SBORA_KERNELS_WHERE
-
 }  // namespace sbora::inline SBORA_ABI::detail
+
+#endif

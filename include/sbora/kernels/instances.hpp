@@ -1,23 +1,13 @@
 #pragma once
 
-#if !defined(SBORA_SEPARATE_KERNELS)
-#if defined(SBORA_KERNELS_WHERE)
-#error "sbora: define SBORA_SEPARATE_KERNELS for this unit too, or include <sbora/kernels/instances.hpp> first in it"
-#endif
-#define SBORA_SEPARATE_KERNELS
-#endif
+/// For programs of many units: compile all of them with SBORA_SEPARATE_KERNELS, and the kernels once: link the CMake target
+/// sbora::kernels, or include this header in exactly one unit, or each of those below in one, so that they are compiled side
+/// by side. Storages that a program doesn't use need no kernels, but that of f32.
+/// The unit with the kernels may have other flags than the others: -O2 where they are being debugged, a lesser -march.
 
-#include <sbora/kernels/dispatch.hpp>
-#include <sbora/kernels/levels.hpp>
-
-/// For programs of many units: compile all of them with SBORA_SEPARATE_KERNELS and include this header in exactly
-/// one, which then has the kernels of all. (g++ 12, -O2, a unit that trains a
-/// layer: 2.0 s instead of 5.4; the kernels 20.)
-/// All units need the same flags, as far as they change code: others fail to link.
-namespace sbora::inline SBORA_ABI::detail {
-
-#define SBORA_INSTANCE(...) template const __VA_ARGS__* find_kernels<__VA_ARGS__>(isa) noexcept;
-SBORA_ALL_KERNELS(SBORA_INSTANCE)
-#undef SBORA_INSTANCE
-
-}  // namespace sbora::inline SBORA_ABI::detail
+#include <sbora/kernels/instances_f32.hpp>
+#include <sbora/kernels/instances_f64.hpp>
+#include <sbora/kernels/instances_bf16.hpp>
+#include <sbora/kernels/instances_f16.hpp>
+#include <sbora/kernels/instances_four_bit.hpp>
+#include <sbora/kernels/instances_int8.hpp>

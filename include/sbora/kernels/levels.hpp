@@ -13,13 +13,18 @@ namespace sbora::inline SBORA_ABI::detail {
   if constexpr (requires { name::table<Family>::entries; }) {     \
     if (level == isa::name) return &name::table<Family>::entries; \
   }
-inline namespace SBORA_KERNELS_WHERE {
 template <class Family>
-const Family* find_kernels(isa level) noexcept {
+const Family* compiled_kernels(isa level) noexcept {
   SBORA_ISA_LEVELS(SBORA_FIND_AT)
   return nullptr;
 }
-}  // namespace SBORA_KERNELS_WHERE
 #undef SBORA_FIND_AT
+
+#if !defined(SBORA_SEPARATE_KERNELS)
+template <class Family>
+const Family* find_kernels(isa level) noexcept {
+  return compiled_kernels<Family>(level);
+}
+#endif
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -7,7 +7,7 @@
 
 /// How kernels see a weight that they read: lines of consecutive elements, a line being a row of memory.
 /// kernels/body/readers.inl turns each kind into vectors.
-namespace sbora::inline SBORA_ABI::detail {
+namespace sbora::SBORA_KERNELS_ABI {
 
 /// Element `at` of line `line` is data[line·stride + at].
 template <class Storage>
@@ -77,4 +77,4 @@ using rounding_of = typename rounding_type<Storage>::type;
 /// 1/127 as LLM.int8 has it.
 inline constexpr float int8_unit = 7.874015718698502e-3F;
 
-}  // namespace sbora::inline SBORA_ABI::detail
+}  // namespace sbora::SBORA_KERNELS_ABI

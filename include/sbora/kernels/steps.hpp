@@ -6,7 +6,7 @@
 
 /// What kernels take to do a step of an optimiser. Rates are its numbers, each an optimiser's own: adding one is its
 /// struct here, its name in the list at the end, and its step_rule in body/optimiser.inl.
-namespace sbora::inline SBORA_ABI::detail {
+namespace sbora::SBORA_KERNELS_ABI {
 
 /// A step of an optimiser that treats every element alike, over [begin, end) of flat spans. `states` arrays are read
 /// and written beside the parameters; with `state_is_optional` the first may be null.
@@ -141,4 +141,4 @@ struct adamw_8bit_kernels {
   FAMILY(step_kernels<scaling_rates<T>>)        \
   FAMILY(step_kernels<muon_rates<T>>)
 
-}  // namespace sbora::inline SBORA_ABI::detail
+}  // namespace sbora::SBORA_KERNELS_ABI

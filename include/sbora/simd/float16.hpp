@@ -6,7 +6,7 @@
 #include <sbora/core/compiler.hpp>
 #include <sbora/core/index.hpp>
 
-namespace sbora::inline SBORA_ABI {
+namespace sbora::SBORA_KERNELS_ABI {
 
 /// Storage of a bfloat16 (the top half of a float) and of an IEEE binary16. Bits only: the kernels read
 /// them from and write them to memory that other libraries type as they like, and compute in float.
@@ -17,6 +17,11 @@ struct SBORA_MAY_ALIAS f16 {
   std::uint16_t bits;
 };
 
+}  // namespace sbora::SBORA_KERNELS_ABI
+
+namespace sbora::inline SBORA_ABI {
+using SBORA_KERNELS_ABI::bf16;
+using SBORA_KERNELS_ABI::f16;
 }  // namespace sbora::inline SBORA_ABI
 
 namespace sbora::inline SBORA_ABI::detail {

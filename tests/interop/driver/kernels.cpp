@@ -1,2 +1,0 @@
-// The kernels of all units, compiled once.
-#include <sbora/kernels/instances.hpp>
