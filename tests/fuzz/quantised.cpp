@@ -10,6 +10,7 @@
 
 #include <sbora/merge/export_merged.hpp>
 #include <sbora/quantized.hpp>
+#include <sbora/weights/fp8_view.hpp>
 
 namespace {
 
@@ -102,12 +103,28 @@ void int8(FuzzedDataProvider& input) {
   });
 }
 
+void fp8(FuzzedDataProvider& input) {
+  using enum sbora::fp8_scaling;
+  const auto scaling = input.PickValueInArray({tensor, row, block_128});
+  const index_t d_out = any_size(input, 8), d_in = any_size(input, 160);
+  const index_t across = d_in > 0 && d_in <= 256 ? (d_in + 127) / 128 : 1;
+  const index_t right = scaling == tensor ? 1 : scaling == row ? elements_of(d_out, 1) : across;  // up to 128 rows
+  const auto scales = numbers<float>(input, count_near(input, right));
+  const auto codes = numbers<std::uint8_t>(input, count_near(input, elements_of(d_out, d_in)));
+  const sbora::fp8_view view(codes, scales, d_out, d_in, scaling);
+  check_decoding(view, [&](std::size_t e) {
+    const auto row_of = e / static_cast<std::size_t>(d_in), at = e % static_cast<std::size_t>(d_in);
+    const float value = sbora::detail::e4m3_values[codes[e]];
+    return value * scales[scaling == tensor ? 0 : scaling == row ? row_of : at / 128];
+  });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FuzzedDataProvider input(data, size);
   try {
-    input.ConsumeBool() ? four_bit(input) : int8(input);
+    input.PickValueInArray({&four_bit, &int8, &fp8})(input);
   } catch (const sbora::error&) {
   }
   return 0;

@@ -1,4 +1,4 @@
-// 4-bit and int8 sources at every level: decoding, quantising, and products that read the codes.
+// 4-bit, int8 and fp8 sources at every level: decoding, quantising, and products that read the codes.
 
 #include <array>
 #include <string>
@@ -8,6 +8,7 @@
 
 #include "support/catch.hpp"
 #include "support/compare.hpp"
+#include "support/fp8_codes.hpp"
 #include "support/levels.hpp"
 #include "support/random_values.hpp"
 #include "support/running_error.hpp"
@@ -15,6 +16,7 @@
 using namespace sbora_tests;
 using sbora::isa;
 using sbora::detail::four_bit;
+using sbora::detail::fp8;
 using sbora::detail::int8;
 
 namespace {
@@ -92,6 +94,35 @@ struct quantised_case<int8> {
   }
 };
 
+/// Blocks of 1 to 64 lines and 8 to 256 elements.
+template <>
+struct quantised_case<fp8> {
+  index_t lines, length;
+  int line_shift, at_shift;
+  guarded_buffer<std::uint8_t> codes;
+  guarded_buffer<float> scale;
+
+  quantised_case(index_t lines_, index_t length_, guard side, random_values& random)
+      : lines(lines_),
+        length(length_),
+        line_shift(static_cast<int>(random.below(7))),
+        at_shift(3 + static_cast<int>(random.below(6))),
+        codes(lines * length, side),
+        scale((((lines - 1) >> line_shift) + 1) * scale_stride(), side) {
+    for (index_t i = 0; i < codes.size(); ++i) codes[i] = e4m3_number(random);
+    for (index_t i = 0; i < scale.size(); ++i) scale[i] = random.uniform<float>() + 1.5F;
+  }
+
+  index_t scale_stride() const { return ((length - 1) >> at_shift) + 1; }
+  sbora::detail::fp8_source source() const {
+    return {codes.data(), length,  sbora::detail::e4m3_values.data(), scale.data(), scale_stride(),
+            line_shift,   at_shift};
+  }
+  float value(index_t line, index_t at) const {
+    return e4m3_value(codes[line * length + at]) * scale[(line >> line_shift) * scale_stride() + (at >> at_shift)];
+  }
+};
+
 template <class Storage>
 std::string text(isa level, const quantised_case<Storage>& c) {
   return std::string(sbora::to_string(level)) + ", " + std::to_string(c.lines) + " lines of " +
@@ -110,7 +141,7 @@ std::vector<float> dense(const quantised_case<Storage>& c) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_bit, int8) {
+TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_bit, int8, fp8) {
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
   for (const index_t length : {1, 2, 7, 16, 31, 32, 63, 64, 130, 257}) {
@@ -128,7 +159,7 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
   }
 }
 
-TEMPLATE_TEST_CASE("products of codes have the bits of products of their values", "[kernels]", four_bit, int8) {
+TEMPLATE_TEST_CASE("products of codes have the bits of products of their values", "[kernels]", four_bit, int8, fp8) {
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed + 1);
   const auto& packing = sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level);

@@ -6,6 +6,7 @@
 #include <sbora/weights/quantize.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
 
@@ -176,6 +177,16 @@ results run_int8(const sizes& n, guard side) {
   return all;
 }
 
+template <adapter_kind Kind, class Activation>
+results run_fp8(const sizes& n, sbora::fp8_scaling scaling, guard side) {
+  const fp8_codes owner(n.d_out, n.d_in, scaling, 9);
+  const guarded_buffer<std::uint8_t> codes(owner.view().codes(), side);
+  const guarded_buffer<float> scales(owner.view().scales(), side);
+  results all;
+  run_layer<Kind, Activation>(n, sbora::fp8_view(span_of(codes), span_of(scales), n.d_out, n.d_in, scaling), side, all);
+  return all;
+}
+
 /// run(kind, sizes, side) at every level: within its buffers, and the same on both sides of a page.
 template <class Run>
 void check(Run run) {
@@ -223,4 +234,8 @@ TEMPLATE_TEST_CASE("layers over quantised weights stay within the caller's buffe
   }
   check([&](const sizes& n, guard side) { return run_int8<adapter_kind::fa, TestType>(n, side); });
   check([&](const sizes& n, guard side) { return run_int8<adapter_kind::fb, TestType>(n, side); });
+  for (const sbora::fp8_scaling scaling : all_fp8_scalings) {
+    check([&](const sizes& n, guard side) { return run_fp8<adapter_kind::fa, TestType>(n, scaling, side); });
+    check([&](const sizes& n, guard side) { return run_fp8<adapter_kind::fb, TestType>(n, scaling, side); });
+  }
 }

@@ -6,6 +6,7 @@
 #include <sbora/weights/quantize.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -111,6 +112,10 @@ TEST_CASE("a layer over quantised weights is one over their values") {
     check_weight(size, nf4.view());
     check_weight(size, nested_fp4.view());
     check_weight(size, int8.view());
+    for (const sbora::fp8_scaling scaling : all_fp8_scalings) {
+      const fp8_codes fp8(size.d_out, size.d_in, scaling, 5);
+      check_weight(size, fp8.view());
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <sbora/quantized.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -54,5 +55,10 @@ TEST_CASE("one-hot product, gather and scatter, and adding to the dequantised we
     check_paths<adapter_kind::fa>(size, four_bit({.type = four_bit_type::fp4, .blocksize = 32}));
     check_paths<adapter_kind::fa>(size, int8);
     check_paths<adapter_kind::fb>(size, int8);
+    for (const sbora::fp8_scaling scaling : all_fp8_scalings) {
+      const auto fp8 = [=](const weight& w) { return fp8_codes(w.d_out(), w.d_in(), scaling, 5); };
+      check_paths<adapter_kind::fa>(size, fp8);
+      check_paths<adapter_kind::fb>(size, fp8);
+    }
   }
 }

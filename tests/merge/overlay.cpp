@@ -4,6 +4,7 @@
 #include <sbora/sbora.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
 
@@ -35,12 +36,18 @@ padded_matrix<float> forward(const Layer& layer, index_t tokens,
 
 bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) { return same_bits(a.memory(), b.memory()); }
 
-}  // namespace
-
-TEST_CASE("what is merged beside codes gives the bits of the enabled adapters, and goes without a trace") {
+/// check(weight) of NF4 and of fp8 codes; each has a view().
+template <class Check>
+void of_codes(Check&& check) {
   const layer_problem<adapter_kind::fa, float> p(size);
   const sbora::weight_view<const float> source(p.weight.data(), size.d_out, size.d_in);
-  const sbora::four_bit_weight weight(source, {.nested = true});
+  check(sbora::four_bit_weight(source));
+  check(sbora::four_bit_weight(source, {.nested = true}));
+  check(fp8_codes(size.d_out, size.d_in, sbora::fp8_scaling::row, 3));
+}
+
+template <class Weight>
+void check_overlay(const Weight& weight) {
   const auto first = trained<adapter_kind::fa>({3, 90, 41}, 1);
   const auto second = trained<adapter_kind::fa>({7, 2}, 2);
   const std::array deltas = {first.delta(), second.delta()};
@@ -68,6 +75,42 @@ TEST_CASE("what is merged beside codes gives the bits of the enabled adapters, a
     merged.unmerge_all();
     CHECK(same(forward(layer, tokens), forward(plain, tokens)));
   }
+}
+
+template <class Weight>
+void check_export(const Weight& weight) {
+  padded_matrix<float> values(size.d_out, size.d_in), out(size.d_out, size.d_in, 1);
+  sbora::dequantize(weight.view(), sbora::weight_view<float>(values.data(), size.d_out, size.d_in));
+  const auto adapter = trained<adapter_kind::fa>({3, 90, 41}, 1);
+  const std::array deltas = {adapter.delta()};
+  const sbora::weight_view<float> view(out.data(), size.d_out, size.d_in, out.stride());
+  sbora::export_merged(weight.view(), deltas, view);
+  CHECK(out.padding_intact());
+  sbora::merger<float> merger(sbora::weight_view<float>(values.data(), size.d_out, size.d_in));
+  merger.merge(adapter);
+  for (index_t o = 0; o < size.d_out; ++o) {
+    for (index_t i = 0; i < size.d_in; ++i) {
+      if (out(o, i) != values(o, i)) FAIL("row " << o << ", column " << i);
+    }
+  }
+  padded_matrix<Eigen::bfloat16> narrow(size.d_in, size.d_out);  // the other order
+  sbora::export_merged(
+      weight.view(), deltas,
+      sbora::weight_view<Eigen::bfloat16>(narrow.data(), size.d_out, size.d_in, size.d_out, sbora::storage::in_by_out));
+  for (index_t o = 0; o < size.d_out; ++o) {
+    for (index_t i = 0; i < size.d_in; ++i) {
+      if (narrow(i, o) != static_cast<Eigen::bfloat16>(values(o, i))) FAIL("row " << o << ", column " << i);
+    }
+  }
+  CHECK_ERROR(
+      sbora::shape_error, "the output 96 x 48",
+      sbora::export_merged(weight.view(), deltas, sbora::weight_view<float>(out.data(), size.d_in, size.d_out)));
+}
+
+}  // namespace
+
+TEST_CASE("what is merged beside codes gives the bits of the enabled adapters, and goes without a trace") {
+  of_codes([](const auto& weight) { check_overlay(weight); });
 }
 
 TEST_CASE("training over an overlay is training over the sum") {
@@ -154,34 +197,7 @@ TEST_CASE("an overlay refuses what a merger refuses") {
 }
 
 TEST_CASE("export_merged is the sum, rounded once") {
-  const layer_problem<adapter_kind::fa, float> p(size);
-  const sbora::four_bit_weight weight(sbora::weight_view<const float>(p.weight.data(), size.d_out, size.d_in));
-  padded_matrix<float> values(size.d_out, size.d_in), out(size.d_out, size.d_in, 1);
-  sbora::dequantize(weight.view(), sbora::weight_view<float>(values.data(), size.d_out, size.d_in));
-  const auto adapter = trained<adapter_kind::fa>({3, 90, 41}, 1);
-  const std::array deltas = {adapter.delta()};
-  const sbora::weight_view<float> view(out.data(), size.d_out, size.d_in, out.stride());
-  sbora::export_merged(weight.view(), deltas, view);
-  CHECK(out.padding_intact());
-  sbora::merger<float> merger(sbora::weight_view<float>(values.data(), size.d_out, size.d_in));
-  merger.merge(adapter);
-  for (index_t o = 0; o < size.d_out; ++o) {
-    for (index_t i = 0; i < size.d_in; ++i) {
-      if (out(o, i) != values(o, i)) FAIL("row " << o << ", column " << i);
-    }
-  }
-  padded_matrix<Eigen::bfloat16> narrow(size.d_in, size.d_out);  // the other order
-  sbora::export_merged(
-      weight.view(), deltas,
-      sbora::weight_view<Eigen::bfloat16>(narrow.data(), size.d_out, size.d_in, size.d_out, sbora::storage::in_by_out));
-  for (index_t o = 0; o < size.d_out; ++o) {
-    for (index_t i = 0; i < size.d_in; ++i) {
-      if (narrow(i, o) != static_cast<Eigen::bfloat16>(values(o, i))) FAIL("row " << o << ", column " << i);
-    }
-  }
-  CHECK_ERROR(
-      sbora::shape_error, "the output 96 x 48",
-      sbora::export_merged(weight.view(), deltas, sbora::weight_view<float>(out.data(), size.d_in, size.d_out)));
+  of_codes([](const auto& weight) { check_export(weight); });
 }
 
 TEST_CASE("an overlay for another weight is refused by every call, also where it was empty when it was set") {

@@ -87,8 +87,8 @@ struct pair_kernels {
 
 /// The storages that have them.
 template <class Storage>
-inline constexpr bool has_pairs =
-    std::is_same_v<Storage, bf16> || std::is_same_v<Storage, four_bit> || std::is_same_v<Storage, int8>;
+inline constexpr bool has_pairs = std::is_same_v<Storage, bf16> || std::is_same_v<Storage, four_bit> ||
+                                  std::is_same_v<Storage, int8> || std::is_same_v<Storage, fp8>;
 
 /// To 4-bit codes; returns the first element that isn't finite, or -1.
 template <class T>
@@ -153,13 +153,18 @@ struct compiled_level {};
   FAMILY(product_kernels<int8>)       \
   FAMILY(pair_kernels<int8>)          \
   FAMILY(decode_kernels<int8>)
+#define SBORA_KERNELS_OF_FP8(FAMILY) \
+  FAMILY(product_kernels<fp8>)       \
+  FAMILY(pair_kernels<fp8>)          \
+  FAMILY(decode_kernels<fp8>)
 #define SBORA_ALL_KERNELS(FAMILY)   \
   SBORA_KERNELS_OF_F32(FAMILY)      \
   SBORA_KERNELS_OF_F64(FAMILY)      \
   SBORA_KERNELS_OF_BF16(FAMILY)     \
   SBORA_KERNELS_OF_F16(FAMILY)      \
   SBORA_KERNELS_OF_FOUR_BIT(FAMILY) \
-  SBORA_KERNELS_OF_INT8(FAMILY)
+  SBORA_KERNELS_OF_INT8(FAMILY)     \
+  SBORA_KERNELS_OF_FP8(FAMILY)
 
 // Of each level, in a namespace of its name: table<Family>::entries where it has kernels of that family.
 namespace sbora::inline SBORA_ABI::detail {

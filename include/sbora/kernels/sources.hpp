@@ -39,9 +39,21 @@ struct int8_source {
   const float* absmax;
 };
 
+/// E4M3 codes, and a scale for each 2^line_shift lines × 2^at_shift elements: element `at` of line `line` is
+/// table[data[line·stride + at]]·scale[(line >> line_shift)·scale_stride + (at >> at_shift)], rounded.
+struct fp8_source {
+  const std::uint8_t* data;
+  index_t stride;
+  const float* table;  ///< 256 values
+  const float* scale;
+  index_t scale_stride;
+  int line_shift, at_shift;
+};
+
 /// Names of the quantised storages, where dense ones are named by their element.
 struct four_bit {};
 struct int8 {};
+struct fp8 {};
 
 template <class Storage>
 struct source_type {
@@ -54,6 +66,10 @@ struct source_type<four_bit> {
 template <>
 struct source_type<int8> {
   using type = int8_source;
+};
+template <>
+struct source_type<fp8> {
+  using type = fp8_source;
 };
 template <class Storage>
 using source_of = typename source_type<Storage>::type;
@@ -69,6 +85,10 @@ struct rounding_type<four_bit> {
 };
 template <>
 struct rounding_type<int8> {
+  using type = float;
+};
+template <>
+struct rounding_type<fp8> {
   using type = float;
 };
 template <class Storage>

@@ -1,4 +1,4 @@
-// bitsandbytes checkpoints, loaded in place and written.
+// Quantised checkpoints: bitsandbytes', loaded in place and written, and those of fp8.
 
 #include <cstdio>
 
@@ -53,6 +53,20 @@ void dequantise(arguments words) {
   std::printf("%s\n", listed.dump().c_str());
 }
 
+/// CHECKPOINT FOLDER: the values of every fp8 weight, in FOLDER/NAME, and a JSON object of names to what shares a scale.
+void dequantise_fp8(arguments words) {
+  const auto file = sbora::safetensors_file::open(words[0]);
+  const sbora::fp8_weights weights(file.tensors());
+  nlohmann::json listed = nlohmann::json::object();
+  for (const auto& [name, weight] : weights.all()) {
+    write_dequantised(weight, path(words[1]) / name);
+    constexpr const char* scalings[] = {"tensor", "row", "block"};
+    listed[name] = {{"scaling", scalings[static_cast<int>(weight.scaling())]},
+                    {"in_place", is_inside(weight.codes().data(), file)}};
+  }
+  std::printf("%s\n", listed.dump().c_str());
+}
+
 /// BASE TYPE BLOCKSIZE plain|nested OUT: a checkpoint of f32 weights, its linear layers' quantised.
 void quantise(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
@@ -90,6 +104,7 @@ void quantise(arguments words) {
 
 void add_bitsandbytes_commands(command_table& table) {
   table["dequantise-checkpoint"] = dequantise;
+  table["dequantise-fp8-checkpoint"] = dequantise_fp8;
   table["quantise-checkpoint"] = quantise;
 }
 

@@ -2,15 +2,16 @@
 
 #include <sbora/io/bitsandbytes/bitsandbytes.hpp>
 #include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/checkpoint/fp8_weights.hpp>
 #include <sbora/model/model_adapter.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
-/// The linear layers' weights of a checkpoint by their modules' names, whatever they are stored as: floats, or
-/// bitsandbytes' codes, whose tensors have other shapes and types than the weights.
+/// The linear layers' weights of a checkpoint by their modules' names, whatever they are stored as: floats, fp8
+/// with scales, or bitsandbytes' codes, whose tensors have other shapes and types than the weights.
 ///
-/// Effect      a module is what has a tensor "MODULE.weight" of two dimensions and of F32, F16 or BF16, or of codes.
-///             With fan_in_fan_out, floats lie d_in × d_out (Conv1D); codes never do.
+/// Effect      a module is what has a tensor "MODULE.weight" of two dimensions and of F32, F16 or BF16, or of codes
+///             or fp8 that have scales. With fan_in_fan_out, floats lie d_in × d_out (Conv1D); codes never do.
 /// Lifetime    the checkpoint has to outlive this.
 /// Cost        one pass over the names.
 /// Thread      immutable.
@@ -19,7 +20,7 @@ namespace sbora::inline SBORA_ABI {
 class checkpoint_weights {
  public:
   explicit checkpoint_weights(const checkpoint& model, bool fan_in_fan_out = false)
-      : model_(&model), codes_(model.tensors()), transposed_(fan_in_fan_out) {}
+      : model_(&model), codes_(model.tensors()), fp8_(model.tensors()), transposed_(fan_in_fan_out) {}
 
   /// All of them, shard after shard, in the order of their bytes. Errors: checkpoint_error where all weights but
   /// embeddings are codes that sbora can't read.
@@ -34,12 +35,13 @@ class checkpoint_weights {
   }
 
   /// f(view) of a module's weight: a weight_view<const float>, <const Eigen::half> or <const Eigen::bfloat16>, a
-  /// four_bit_view or an int8_view.
+  /// four_bit_view, an int8_view or an fp8_view.
   template <class Function>
   decltype(auto) visit(std::string_view module, Function&& f) const {
     const std::string name = std::string(module) + std::string(ending);
     if (const four_bit_view* const codes = codes_.find_four_bit(name)) return f(*codes);
     if (const int8_view* const codes = codes_.find_int8(name)) return f(*codes);
+    if (const fp8_view* const codes = fp8_.find(name)) return f(*codes);
     const tensor_view* const tensor = model_->find(name);
     if (tensor == nullptr || !size_of(*tensor)) refuse(name, tensor);
     switch (tensor->type) {
@@ -55,6 +57,7 @@ class checkpoint_weights {
   std::optional<std::pair<index_t, index_t>> size_of(const tensor_view& tensor) const {
     if (const four_bit_view* const codes = codes_.find_four_bit(tensor.name)) return {{codes->d_out(), codes->d_in()}};
     if (const int8_view* const codes = codes_.find_int8(tensor.name)) return {{codes->d_out(), codes->d_in()}};
+    if (const fp8_view* const codes = fp8_.find(tensor.name)) return {{codes->d_out(), codes->d_in()}};
     const bool is_float = tensor.type == dtype::f32 || tensor.type == dtype::f16 || tensor.type == dtype::bf16;
     if (!is_float || tensor.shape.size() != 2) return std::nullopt;
     return {{tensor.shape[transposed_ ? 1 : 0], tensor.shape[transposed_ ? 0 : 1]}};
@@ -84,6 +87,7 @@ class checkpoint_weights {
 
   const checkpoint* model_;
   bitsandbytes_weights codes_;
+  fp8_weights fp8_;
   bool transposed_;
 };
 

@@ -159,3 +159,58 @@ class reader<int8_source, float> : public reader_base<reader<int8_source, float>
   const float* absmax_;
   index_t stride_;
 };
+
+template <>
+class reader<fp8_source, float> : public reader_base<reader<fp8_source, float>, float> {
+ public:
+  using v = vec<float>;
+  static constexpr index_t line_elements = line_cursor::line;
+
+  SBORA_FORCE_INLINE reader(const fp8_source& source, index_t line, index_t at) noexcept
+      : source_(source), line_(line), at_(at) {}
+
+  SBORA_FORCE_INLINE v load(index_t i, index_t j) const noexcept {
+    if (left_in_block(j) < v::lanes) return load_n(i, j, v::lanes);
+    return look_up(source_.table, codes(i, j)) * v::set1(scale(i, j));
+  }
+  /// One by one: at the end of the codes, across blocks.
+  v load_n(index_t i, index_t j, index_t n) const noexcept {
+    float values[v::lanes] = {};
+    const std::uint8_t* const code = codes(i, j);
+    for (index_t k = 0; k < n; ++k) values[k] = source_.table[code[k]] * scale(i, j + k);
+    return v::load(values);
+  }
+  /// Block by block, each with one look at its scale.
+  SBORA_FORCE_INLINE void decode_line(index_t i, index_t j, index_t count, float* out) const noexcept {
+    for (index_t done = 0; done < count;) {
+      const index_t in_block = left_in_block(j + done);
+      const index_t here = in_block < count - done ? in_block : count - done;
+      const v s = v::set1(scale(i, j + done));
+      const std::uint8_t* const code = codes(i, j + done);
+      index_t k = 0;
+      for (; k + v::lanes <= here; k += v::lanes) v::store(out + done + k, look_up(source_.table, code + k) * s);
+      if (k < here) v::store_n(out + done + k, load_n(i, j + done + k, here - k), here - k);
+      done += here;
+    }
+  }
+  SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(codes(i, j)); }
+  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
+    return {codes(0, 0), source_.stride, lines, length};
+  }
+
+ private:
+  SBORA_FORCE_INLINE const std::uint8_t* codes(index_t i, index_t j) const noexcept {
+    return source_.data + (line_ + i) * source_.stride + at_ + j;
+  }
+  SBORA_FORCE_INLINE float scale(index_t i, index_t j) const noexcept {
+    return source_.scale[((line_ + i) >> source_.line_shift) * source_.scale_stride + ((at_ + j) >> source_.at_shift)];
+  }
+  /// Elements of the line from j on that share its scale.
+  SBORA_FORCE_INLINE index_t left_in_block(index_t j) const noexcept {
+    const index_t block = index_t{1} << source_.at_shift;
+    return block - ((at_ + j) & (block - 1));
+  }
+
+  const fp8_source& source_;
+  index_t line_, at_;
+};
