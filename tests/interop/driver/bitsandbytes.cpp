@@ -53,7 +53,8 @@ void dequantise(arguments words) {
   std::printf("%s\n", listed.dump().c_str());
 }
 
-/// CHECKPOINT FOLDER: the values of every fp8 weight, in FOLDER/NAME, and a JSON object of names to what shares a scale.
+/// CHECKPOINT FOLDER: the values of every fp8 weight, in FOLDER/NAME, and a JSON object of names to what shares a
+/// scale.
 void dequantise_fp8(arguments words) {
   const auto file = sbora::safetensors_file::open(words[0]);
   const sbora::fp8_weights weights(file.tensors());
