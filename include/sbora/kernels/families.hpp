@@ -149,22 +149,14 @@ struct compiled_level {};
   FAMILY(code_kernels<float>)             \
   FAMILY(decode_kernels<four_bit>)        \
   FAMILY(quantise_kernels<float>)
+// Of codes of 8 bits, int8 and fp8: one list, so that a storage is no file and no target of its own.
 #define SBORA_KERNELS_OF_INT8(FAMILY) \
   FAMILY(product_kernels<int8>)       \
   FAMILY(pair_kernels<int8>)          \
-  FAMILY(decode_kernels<int8>)
-#define SBORA_KERNELS_OF_FP8(FAMILY) \
-  FAMILY(product_kernels<fp8>)       \
-  FAMILY(pair_kernels<fp8>)          \
+  FAMILY(decode_kernels<int8>)        \
+  FAMILY(product_kernels<fp8>)        \
+  FAMILY(pair_kernels<fp8>)           \
   FAMILY(decode_kernels<fp8>)
-#define SBORA_ALL_KERNELS(FAMILY)   \
-  SBORA_KERNELS_OF_F32(FAMILY)      \
-  SBORA_KERNELS_OF_F64(FAMILY)      \
-  SBORA_KERNELS_OF_BF16(FAMILY)     \
-  SBORA_KERNELS_OF_F16(FAMILY)      \
-  SBORA_KERNELS_OF_FOUR_BIT(FAMILY) \
-  SBORA_KERNELS_OF_INT8(FAMILY)     \
-  SBORA_KERNELS_OF_FP8(FAMILY)
 
 // Of each level, in a namespace of its name: table<Family>::entries where it has kernels of that family.
 namespace sbora::inline SBORA_ABI::detail {
