@@ -1,14 +1,18 @@
 # sbora::kernels: the kernels compiled once, instead of in every unit that uses them. Who links it gets
-# SBORA_SEPARATE_KERNELS. A file for each storage, so that they build side by side and a program takes those that it uses.
+# SBORA_SEPARATE_KERNELS. A file for each storage, so that they build side by side and a program takes what it uses.
 # Built where something links it, or with SBORA_BUILD_KERNELS, which also installs it.
 option(SBORA_BUILD_KERNELS "Build and install the library sbora::kernels" OFF)
 set(SBORA_KERNELS_OPTIONS "-O2" CACHE STRING "How sbora::kernels is compiled, whatever the build type")
 mark_as_advanced(SBORA_KERNELS_OPTIONS)
 
 set(kernel_sources "")
-foreach(storage IN ITEMS f32 f64 bf16 f16 four_bit int8)
-  file(CONFIGURE OUTPUT "kernels/${storage}.cpp" CONTENT "#include <sbora/kernels/instances_${storage}.hpp>\n")
-  list(APPEND kernel_sources "${PROJECT_BINARY_DIR}/kernels/${storage}.cpp")
+file(GLOB instances CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include"
+  "${PROJECT_SOURCE_DIR}/include/sbora/kernels/instances_*.hpp")
+foreach(header IN LISTS instances)
+  cmake_path(GET header STEM name)
+  file(CONFIGURE OUTPUT "kernels/${name}.cpp" CONTENT "#include <${header}>
+")
+  list(APPEND kernel_sources "${PROJECT_BINARY_DIR}/kernels/${name}.cpp")
 endforeach()
 
 add_library(sbora_kernels STATIC ${kernel_sources})

@@ -81,7 +81,8 @@ failed_step() {
 mkdir -p "$build"
 say "configure in $build ($compiler, $build_type${sanitize:+, $sanitize}${march:+, $march})"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
-    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=$debug -DSBORA_KERNELS_OPTIONS=$kernels -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
+    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=$debug -DSBORA_KERNELS_OPTIONS=$kernels \
+    -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
     { cat "$build/configure.log"; failed_step "configuring failed"; }
 
 say "build with $jobs jobs"

@@ -16,7 +16,7 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-[[noreturn]] inline int assertion_failed(const char* message, const char* condition) {
+[[noreturn]] SBORA_COLD inline int assertion_failed(const char* message, const char* condition) {
   throw assertion_error(std::string("sbora: ") + message + " (" + condition + ")");
 }
 

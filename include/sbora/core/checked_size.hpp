@@ -27,7 +27,7 @@ constexpr std::optional<index_t> size_product(std::initializer_list<index_t> siz
 }
 
 /// The same where there has to be one. Errors: shape_error with `what` and the sizes.
-inline index_t require_product(const char* what, std::span<const index_t> sizes) {
+SBORA_COLD inline index_t require_product(const char* what, std::span<const index_t> sizes) {
   if (const std::optional<index_t> product = size_product(sizes)) return *product;
   std::string text;
   for (const index_t size : sizes) text += (text.empty() ? "" : " x ") + std::to_string(size);

@@ -5,12 +5,15 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define SBORA_FORCE_INLINE inline __attribute__((always_inline))
 #define SBORA_NO_INLINE __attribute__((noinline))
+/// Of what is done once a program or never, as making messages: made small, which takes less time to compile.
+#define SBORA_COLD __attribute__((noinline, cold))
 #define SBORA_RESTRICT __restrict__
 /// 16-bit storage types are read through pointers to Eigen's or another library's own types.
 #define SBORA_MAY_ALIAS __attribute__((may_alias))
 #else
 #define SBORA_FORCE_INLINE __forceinline
 #define SBORA_NO_INLINE __declspec(noinline)
+#define SBORA_COLD __declspec(noinline)
 #define SBORA_RESTRICT __restrict
 #define SBORA_MAY_ALIAS
 #endif

@@ -4,13 +4,14 @@
 #include <stdexcept>
 #include <string>
 
+#include <sbora/core/compiler.hpp>
 #include <sbora/core/index.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
 /// A message as people can read it, whatever names from files are in it: at most 20 lines, of which the last one
 /// counts the rest, at most 1000 bytes a line, and no control characters, which a terminal would obey.
-inline std::string readable(const std::string& message) {
+SBORA_COLD inline std::string readable(const std::string& message) {
   constexpr std::size_t most_lines = 20, most_bytes = 1000;
   std::string text;
   std::size_t line = 0, in_line = 0, cut = 0;
@@ -119,7 +120,7 @@ std::string named(const char* name, Value value) {
   return std::string(name) + " = " + std::to_string(value);
 }
 
-inline std::string shape_text(index_t rows, index_t cols) {
+SBORA_COLD inline std::string shape_text(index_t rows, index_t cols) {
   return std::to_string(rows) + " x " + std::to_string(cols);
 }
 

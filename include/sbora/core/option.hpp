@@ -25,7 +25,7 @@ enum class option_range {
 };
 
 /// As short as it says the number: "0.1", "1.0", "1e-50", "inf".
-inline std::string number_text(double value) {
+SBORA_COLD inline std::string number_text(double value) {
   char text[32];
   std::string shortest(text, std::to_chars(text, text + sizeof text, value).ptr);
   return shortest.find_first_not_of("-0123456789") == std::string::npos ? shortest + ".0" : shortest;
@@ -63,7 +63,8 @@ inline const char* range_text(option_range range) noexcept {
 }
 
 /// Throws config_error unless `value` is in the range, and in what a `type` can say of it.
-inline void check_option(const char* who, const char* name, option_range range, double value, const option_type& type) {
+SBORA_COLD inline void check_option(const char* who, const char* name, option_range range, double value,
+                                    const option_type& type) {
   const auto fail = [&](const std::string& why) {
     throw config_error(std::string(who) + ": " + name + range_text(range) + ", got " + number_text(value) + why);
   };

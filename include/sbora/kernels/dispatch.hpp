@@ -34,7 +34,7 @@ inline isa best_isa() noexcept {
 /// The level in use plus one; 0 before the first use.
 inline std::atomic<int> active_level{0};
 
-inline isa choose_level(isa level) {
+SBORA_COLD inline isa choose_level(isa level) {
   if (!is_supported(level)) {
     throw config_error(std::string("sbora: instruction set ") + to_string(level) +
                        " was asked for, the best of this machine and build is " + to_string(best_isa()));

@@ -17,13 +17,13 @@ struct named_extent {
   named_extent(const char* name_, activation_view<T> a)
       : name(name_), data(a.data), tokens(a.tokens), features(a.features), stride(a.stride) {}
 
-  std::string text() const {
+  SBORA_COLD std::string text() const {
     return std::string(name) + " has " + std::to_string(tokens) + " tokens of " + std::to_string(features) +
            " features";
   }
 };
 
-SBORA_NO_INLINE inline std::string wrong_features(const named_extent& a, const char* size, index_t expected) {
+SBORA_COLD inline std::string wrong_features(const named_extent& a, const char* size, index_t expected) {
   std::string text = a.text() + ", " + size + " is " + std::to_string(expected);
   if (a.tokens == expected) {
     text +=
@@ -33,16 +33,16 @@ SBORA_NO_INLINE inline std::string wrong_features(const named_extent& a, const c
   return text;
 }
 
-SBORA_NO_INLINE inline std::string wrong_tokens(const named_extent& a, const named_extent& b) {
+SBORA_COLD inline std::string wrong_tokens(const named_extent& a, const named_extent& b) {
   return a.text() + ", " + b.text() + ": different numbers of tokens";
 }
 
-SBORA_NO_INLINE inline std::string wrong_delta(index_t delta_out, index_t delta_in, index_t d_out, index_t d_in) {
+SBORA_COLD inline std::string wrong_delta(index_t delta_out, index_t delta_in, index_t d_out, index_t d_in) {
   return "the adapter was made for a weight of another shape: " + shape_text(delta_out, delta_in) + ", the weight is " +
          shape_text(d_out, d_in);
 }
 
-SBORA_NO_INLINE inline std::string wrong_saved(const char* what, index_t saved, index_t now) {
+SBORA_COLD inline std::string wrong_saved(const char* what, index_t saved, index_t now) {
   return std::string(what) + ": " + std::to_string(saved) + ", now " + std::to_string(now);
 }
 

@@ -8,7 +8,7 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-inline void check_rank(const char* who, index_t dim, index_t rank) {
+SBORA_COLD inline void check_rank(const char* who, index_t dim, index_t rank) {
   if (dim < 1) {
     throw region_error(std::string(who) + ": dim must be at least 1, got " + std::to_string(dim));
   }

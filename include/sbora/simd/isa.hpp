@@ -32,7 +32,7 @@ constexpr const char* to_string(isa level) noexcept {
 }
 
 /// The level of that name. Errors: config_error that lists the names.
-inline isa isa_from_string(std::string_view name) {
+SBORA_COLD inline isa isa_from_string(std::string_view name) {
   std::string names;
   for (const isa level : all_levels) {
     if (name == to_string(level)) return level;
