@@ -17,8 +17,7 @@ constexpr std::array<float, Count> floats_of_bits(const std::array<std::uint32_t
   return values;
 }
 
-/// value[code], for x in [-1, 1] the code that stands nearest to it is code[i], i being the number of
-/// boundaries below x (an x on one goes down).
+/// Decoding: value[code]. Encoding x in [-1, 1]: code[number of boundaries below x]; a tie takes the lower.
 struct four_bit_codebook {
   std::array<float, 16> value;
   std::array<float, 15> boundary;
