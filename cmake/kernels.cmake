@@ -10,8 +10,7 @@ file(GLOB instances CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/include"
   "${PROJECT_SOURCE_DIR}/include/sbora/kernels/instances_*.hpp")
 foreach(header IN LISTS instances)
   cmake_path(GET header STEM name)
-  file(CONFIGURE OUTPUT "kernels/${name}.cpp" CONTENT "#include <${header}>
-")
+  file(CONFIGURE OUTPUT "kernels/${name}.cpp" CONTENT "#include <${header}>\n")
   list(APPEND kernel_sources "${PROJECT_BINARY_DIR}/kernels/${name}.cpp")
 endforeach()
 
