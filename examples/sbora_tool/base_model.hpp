@@ -28,19 +28,7 @@ inline bool is_adapter(const fs::path& path) {
 class base_model {
  public:
   /// An empty path: none.
-  explicit base_model(const fs::path& path) {
-    if (path.empty()) return;
-    checkpoint_.emplace(sbora::checkpoint::open(path));
-    for (const sbora::tensor_view& tensor : checkpoint_->tensors()) {
-      for (const char* const ending : {".qweight", ".weight_packed"}) {
-        if (!tensor.name.ends_with(ending)) continue;
-        const std::string weight = tensor.name.substr(0, tensor.name.rfind('.')) + ".weight";
-        const std::string codes = sbora::detail::quantised_as(*checkpoint_, weight);
-        throw input_error(path.string() + ": '" + tensor.name + "' is " + codes +
-                          ", which sbora doesn't read; give the model that was quantised");
-      }
-    }
-  }
+  explicit base_model(const fs::path& path);
 
   explicit operator bool() const { return checkpoint_.has_value(); }
   const sbora::checkpoint& checkpoint() const { return *checkpoint_; }
@@ -52,14 +40,7 @@ class base_model {
   }
 
   /// Whether config.json beside it says that the head is the embedding.
-  bool is_tied() const {
-    const fs::path file = checkpoint_->index().empty() ? checkpoint_->shards().front() : checkpoint_->index();
-    const fs::path config = file.parent_path() / "config.json";
-    std::error_code ignored;
-    if (!fs::exists(config, ignored)) return false;
-    const auto said = sbora::detail::parse_json(sbora::detail::read_text(config), config);
-    return said.is_object() && said.contains("tie_word_embeddings") && said["tie_word_embeddings"] == true;
-  }
+  bool is_tied() const;
 
   /// Of the region that an adapter touches, at every module that `wanted` says.
   template <class Wanted>

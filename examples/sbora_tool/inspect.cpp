@@ -91,7 +91,8 @@ void inspect_adapter(const inspect_options& set) {
     lines(error.cause().empty() ? "can't be loaded" : "", error.problems(), set.list, 3);
     if (!set.list) return;
     std::printf("\n");
-    print_tensors(sbora::open_adapter_tensors(set.path).tensors());
+    const auto tensors = sbora::open_adapter_tensors(set.path);
+    print_tensors(tensors.tensors());
   }
 }
 

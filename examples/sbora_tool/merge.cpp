@@ -1,5 +1,7 @@
 #include <cstdio>
 
+#include <sbora/io/file_access.hpp>
+
 #include "base_model.hpp"
 #include "commands.hpp"
 #include "common/progress.hpp"

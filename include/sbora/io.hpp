@@ -3,7 +3,7 @@
 /// Files: safetensors, checkpoints, and adapters for a whole model. Needs nlohmann_json; in CMake link sbora::io.
 /// sbora.hpp doesn't include this.
 
-#include <sbora/io/adapter/adapter_config_text.hpp>
+#include <sbora/io/adapter/adapter_files.hpp>
 #include <sbora/io/adapter/base_fingerprint.hpp>
 #include <sbora/io/adapter/peft_lora.hpp>
 #include <sbora/io/adapter/sbora_checkpoint.hpp>

@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/ in Release as a user who
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
-# only. eigen_only, no_json, language and no_instances try what a machine or a user may lack. FLAG: how the compiler
+# only. eigen_only, no_json, language, no_instances and no_io_instances try
+# what a machine or a user may lack; no_json_in_io, what a user needn't pay for. FLAG: how the compiler
 # finds the headers of sbora and Eigen.
 set -eu
 way=$1 source=$2 scratch=$3 cmake=$4
@@ -86,7 +87,8 @@ pkg_config)
     "$scratch/consumer"
     pkg-config --print-errors --exists "sbora-io >= 0.1"
     # shellcheck disable=SC2046
-    $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora-io) "$project/io.cpp" -o "$scratch/consumer_io" \
+    $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora-io) "$project/io.cpp" \
+        "$scratch/prefix/share/sbora/sbora_io.cpp" -o "$scratch/consumer_io" \
         $(pkg-config --libs sbora-io)
     "$scratch/consumer_io"
     ;;
@@ -153,6 +155,32 @@ language)
     rejected 'sbora needs C++20: compile with -std=c++20' "$@" -std=c++17
     rejected 'sbora needs exceptions, by which it reports all errors: compile without -fno-exceptions' \
         "$@" -std=c++20 -fno-exceptions
+    ;;
+no_io_instances)
+    printf '%s\n' '#include <sbora/io.hpp>' 'int main() {' \
+        '  const auto model = sbora::checkpoint::open("m");' \
+        '  auto loaded = sbora::load_adapter("a", sbora::checkpoint_weights(model).modules());' \
+        '  sbora::save_sbora(loaded.adapter, "b");' '  sbora::merge_in_place("m", {});' '}' >"$scratch/main.cpp"
+    "$CXX" -std=c++20 -O1 -DNDEBUG "$@" -c "$scratch/main.cpp" -o "$scratch/main.o"
+    if "$CXX" "$scratch/main.o" -o "$scratch/program" 2>"$scratch/log"; then
+        echo "linked without io's functions"
+        exit 1
+    fi
+    if grep 'undefined reference to' "$scratch/log" | grep -v include_sbora_io_instances_hpp_in_one_unit; then
+        echo "what is missing above doesn't say where it is"
+        exit 1
+    fi
+    expect include_sbora_io_instances_hpp_in_one_unit "$scratch/log"
+    ;;
+no_json_in_io)
+    # What a user's unit of files pays for: declarations.
+    echo '#include <sbora/io.hpp>' >"$scratch/unit.cpp"
+    "$CXX" -std=c++20 "$@" -M "$scratch/unit.cpp" | tr -s ' \\' '\n' >"$scratch/headers"
+    expect 'sbora/io.hpp' "$scratch/headers"
+    if grep -E 'nlohmann|/(regex|iostream)$|\.inl$' "$scratch/headers" | grep -v sbora/kernels; then
+        echo "<sbora/io.hpp> includes what only its instances need"
+        exit 1
+    fi
     ;;
 no_instances)
     "$CXX" -std=c++20 -O1 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"

@@ -3,7 +3,8 @@
 
 #include <cstdlib>
 
-#include <sbora/io/adapter/adapter_config_text.hpp>
+#include <sbora/io/instances.hpp>
+#include <sbora/io/adapter/adapter_files.hpp>
 #include <sbora/model/target_rules.hpp>
 
 namespace {

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include <sbora/io/instances.hpp>
 #include <sbora/io.hpp>
 
 #include "folder_mutations.hpp"

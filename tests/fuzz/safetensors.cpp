@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include <sbora/io/instances.hpp>
 #include <sbora/io/safetensors/safetensors_file.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 

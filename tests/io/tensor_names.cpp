@@ -247,7 +247,8 @@ TEST_CASE("a checkpoint's tensors have the model's names, and merging finds them
   tensors[1].name = "_orig_mod.a.weight";
   tensors[0].name = "a.weight";
   write_safetensors(folder / "both.safetensors", tensors, {});
-  CHECK(sbora::checkpoint::open(folder / "both.safetensors").find("_orig_mod.a.weight") != nullptr);
+  const auto both = sbora::checkpoint::open(folder / "both.safetensors");
+  CHECK(both.find("_orig_mod.a.weight") != nullptr);
 }
 
 TEST_CASE("an adapter of a head that is the embedding says so") {

@@ -87,6 +87,10 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         if (file == "sbora.hpp" && target ~ /^(io|executors)\//)
             violation(target " is an include of its own, not part of sbora.hpp")
         if (folder == "" || target == "version.hpp") next
+        # What is compiled once: instances.hpp has the definitions of all of its folder, other headers have none.
+        if (file ~ /\/instances\.hpp$/ && target ~ /\.inl$/) next
+        if (file ~ /^(io|model)\/.*\.hpp$/ && file !~ /\/instances\.hpp$/ && target ~ /\.inl$/)
+            violation("a header must not include the definitions in " target)
         room = folder_of(target)
         if (room != folder && index(" " below[folder] " ", " " room " ") == 0)
             violation(folder "/ must not include " target)

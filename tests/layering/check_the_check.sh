@@ -31,6 +31,7 @@ breaks 'names an instruction-set level' weights/a.hpp '#if defined(SBORA_HAS_AVX
 breaks 'no Eigen in kernels/' kernels/body/a.inl '#include <Eigen/Core>'
 breaks 'no Eigen in core/' core/a.hpp '#include <Eigen/Core>'
 breaks 'not part of sbora.hpp' sbora.hpp '#include <sbora/io/file.hpp>'
+breaks 'a header must not include the definitions' io/a.hpp '#include <sbora/io/tensor_index.inl>'
 breaks 'umbrella' layers/a.hpp '#include <sbora/sbora.hpp>'
 breaks 'a crossover between products' layers/a.hpp 'if (tokens <= stream_dot_rows) return;'
 breaks 'no place in the layers' extras/a.hpp ''

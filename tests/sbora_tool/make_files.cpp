@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include <sbora/io.hpp>
+#include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/quantized.hpp>
 
 namespace {

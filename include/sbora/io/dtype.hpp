@@ -119,4 +119,18 @@ inline constexpr dtype dtype_of = [] {
   return detail::dtype_for<Scalar>::value;
 }();
 
+/// f(Scalar{}) for the types of dense weights, F32, F16 and BF16, and what it returns; nothing for any other type.
+template <class Function>
+auto visit_dense_dtype(dtype type, Function&& f) -> std::optional<decltype(f(float{}))> {
+  switch (type) {
+    case dtype::f32: return f(float{});
+    case dtype::f16: return f(Eigen::half{});
+    case dtype::bf16: return f(Eigen::bfloat16{});
+    default: return std::nullopt;
+  }
+}
+constexpr bool is_dense_dtype(dtype type) noexcept {
+  return type == dtype::f32 || type == dtype::f16 || type == dtype::bf16;
+}
+
 }  // namespace sbora::inline SBORA_ABI

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <sbora/core/errors.hpp>
+#include <sbora/model/checkpoint_error.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -28,7 +29,7 @@ class file_error : public error {
 
 /// What a file breaks. The first ones are the reference implementation's own, in the order in which it looks
 /// for them.
-enum class safetensors_fault {
+enum class format_fault {
   header_too_small,
   header_too_large,
   invalid_header_length,
@@ -47,7 +48,7 @@ enum class safetensors_fault {
   other_file                   ///< something else in a file's place, such as a Git LFS pointer
 };
 
-constexpr const char* to_string(safetensors_fault kind) noexcept {
+constexpr const char* to_string(format_fault kind) noexcept {
   constexpr const char* names[] = {"header too small",
                                    "header too large",
                                    "invalid header length",
@@ -70,17 +71,17 @@ constexpr const char* to_string(safetensors_fault kind) noexcept {
 /// Bytes that are not what the format asks for. path() is empty where they came from memory.
 class format_error : public error {
  public:
-  format_error(safetensors_fault kind, std::filesystem::path path, const std::string& what)
+  format_error(format_fault kind, std::filesystem::path path, const std::string& what)
       : error("sbora: " + (path.empty() ? std::string() : path.string() + ": ") + to_string(kind) + ": " + what +
-              (!path.empty() && kind <= safetensors_fault::duplicate_name ? "; download or save the file again" : "")),
+              (!path.empty() && kind <= format_fault::duplicate_name ? "; download or save the file again" : "")),
         path_(std::move(path)),
         kind_(kind) {}
   const std::filesystem::path& path() const noexcept { return path_; }
-  safetensors_fault kind() const noexcept { return kind_; }
+  format_fault kind() const noexcept { return kind_; }
 
  private:
   std::filesystem::path path_;
-  safetensors_fault kind_;
+  format_fault kind_;
 };
 
 }  // namespace sbora::inline SBORA_ABI

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <sbora/io/mapped_file.hpp>
+#include <sbora/io/open_files.hpp>
 
 #ifdef __linux__
 #include <sys/xattr.h>

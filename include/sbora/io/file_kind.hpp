@@ -26,7 +26,7 @@ inline std::string what_else_it_is(std::string_view bytes) {
 /// Errors: format_error for another kind of file.
 inline void refuse_other_file(std::string_view bytes, const std::filesystem::path& path) {
   const std::string what = what_else_it_is(bytes);
-  if (!what.empty()) throw format_error(safetensors_fault::other_file, path, what);
+  if (!what.empty()) throw format_error(format_fault::other_file, path, what);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

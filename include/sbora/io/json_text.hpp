@@ -83,7 +83,7 @@ class json_builder {
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw format_error(safetensors_fault::invalid_json, path_, what);
+    throw format_error(format_fault::invalid_json, path_, what);
   }
 
   // What the parser calls. True: go on.

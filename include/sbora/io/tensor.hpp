@@ -59,14 +59,14 @@ struct tensor_view {
   std::span<const Scalar> values() const {
     require_type<Scalar>();
     if (!is_aligned<Scalar>()) {
-      throw format_error(safetensors_fault::unaligned_data, {},
+      throw format_error(format_fault::unaligned_data, {},
                          "tensor '" + name + "' does not lie at a multiple of " + std::to_string(alignof(Scalar)) +
                              " bytes in memory; copy() reads it");
     }
     if constexpr (std::is_same_v<Scalar, bool>) {
       for (const std::byte byte : data) {
         if (byte > std::byte{1}) {
-          throw format_error(safetensors_fault::wrong_type, {},
+          throw format_error(format_fault::wrong_type, {},
                              "tensor '" + name + "' is BOOL and has bytes other than 0 and 1");
         }
       }
@@ -111,7 +111,7 @@ struct tensor_view {
   template <class Scalar>
   void require_type() const {
     if (type == dtype_of<Scalar>) return;
-    throw format_error(safetensors_fault::wrong_type, {},
+    throw format_error(format_fault::wrong_type, {},
                        "tensor '" + name + "' is " + to_string(type) + ", expected " + to_string(dtype_of<Scalar>));
   }
 

@@ -4,6 +4,7 @@
 
 #include <sbora/core/lasting_span.hpp>
 #include <sbora/layers/delta.hpp>
+#include <sbora/weights/frozen_weight.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -27,6 +28,8 @@ namespace sbora::inline SBORA_ABI {
 /// Errors      shape_error at construction; workspace_error before anything is written.
 template <class Weight>
 class linear {
+  static_assert(frozen_weight<Weight>, "sbora::linear: the weight has to be a frozen_weight, such as a weight_view");
+
  public:
   using weight_type = Weight;
   using scalar = typename Weight::compute_scalar;

@@ -10,10 +10,6 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// Whether a file that holds more or other things than can be honoured is refused, with everything that is
-/// wrong listed, or read as far as it goes, with everything that was left out listed.
-enum class strictness { strict, lenient };
-
 /// Modules by name as PEFT chooses them: a list of suffixes, or one regular expression over the whole name.
 struct module_filter {
   std::vector<std::string> names = {};
@@ -48,7 +44,7 @@ struct sbora_record {
 };
 
 /// An adapter_config.json: PEFT's LoraConfig and the official SBoRA code's SBoRAConfig, under their names, as
-/// far as they say what an adapter computes. adapter_config_json.hpp reads and writes it.
+/// far as they say what an adapter computes. io/adapter/adapter_files.hpp reads and writes it.
 ///
 /// Effect      A value. An adapter of module m has rank rank_pattern's first match or r, alpha alpha_pattern's
 ///             first match or lora_alpha, and scale alpha/rank, or alpha/√rank with use_rslora.
@@ -73,13 +69,6 @@ struct adapter_config {
   std::optional<sbora_record> sbora = {};  ///< in sbora's own files
 
   bool operator==(const adapter_config&) const = default;
-};
-
-/// A config, and what of its file was left out: keys that nobody knows, as PEFT ignores them, and, read
-/// leniently, what sbora can't honour.
-struct read_config {
-  adapter_config config;
-  std::vector<std::string> skipped;
 };
 
 constexpr const char* to_string(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "FA" : "FB"; }

@@ -48,8 +48,9 @@ class adapter_set {
   const std::vector<model_module>& modules() const noexcept { return modules_; }
 
   /// A new adapter, as make_adapter.
+  template <class Choose = region_choice>
   model_adapter<T>& add(const std::string& name, adapter_config config, std::uint64_t seed,
-                        const region_choice& choose = uniform_region) {
+                        const Choose& choose = uniform_region) {
     check_free(name);
     return insert(name, make_adapter<T>(std::move(config), modules_, seed, choose));
   }

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include <sbora/model/model_adapter.hpp>
+#include <sbora/model/name_lists.hpp>
 #include <sbora/model/target_rules.hpp>
 #include <sbora/version.hpp>
 

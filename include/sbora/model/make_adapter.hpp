@@ -1,9 +1,8 @@
 #pragma once
 
-#include <functional>
 #include <span>
-#include <unordered_set>
 
+#include <sbora/core/compiled_once.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/model/problem_list.hpp>
 #include <sbora/model/target_rules.hpp>
@@ -12,8 +11,8 @@
 namespace sbora::inline SBORA_ABI {
 
 /// Chooses a module's region of `rank` indices of [0, dim); dim is d_in for FA, d_out for FB. `seed` is
-/// module_seed(seed of the adapter, module, 0).
-using region_choice = std::function<region(const model_module& module, index_t dim, index_t rank, std::uint64_t seed)>;
+/// module_seed(seed of the adapter, module, 0). This, or any function object that is called like it.
+using region_choice = region (*)(const model_module& module, index_t dim, index_t rank, std::uint64_t seed);
 
 /// sample_region: uniform.
 inline region uniform_region(const model_module&, index_t dim, index_t rank, std::uint64_t seed) {
@@ -25,17 +24,8 @@ inline region uniform_region(const model_module&, index_t dim, index_t rank, std
 namespace sbora::inline SBORA_ABI::detail {
 
 /// Names of target_modules that no module has: asked for and silently left out otherwise.
-inline std::vector<std::string> unmatched_targets(const adapter_config& config, std::span<const model_module> modules) {
-  std::unordered_set<std::string_view> suffixes;
-  for (const model_module& module : modules) {
-    for_name_suffixes(module.name, [&](std::string_view suffix) { suffixes.insert(suffix); });
-  }
-  std::vector<std::string> unmatched;
-  for (const std::string& key : config.target_modules.names) {
-    if (!suffixes.contains(key)) unmatched.push_back(key);
-  }
-  return unmatched;
-}
+SBORA_IN_MODEL_INSTANCES std::vector<std::string> unmatched_targets(const adapter_config& config,
+                                                                    std::span<const model_module> modules);
 
 }  // namespace sbora::inline SBORA_ABI::detail
 
@@ -43,23 +33,8 @@ namespace sbora::inline SBORA_ABI {
 
 /// How many parameters make_adapter's adapter trains, without making it. Errors: config_error: no kind,
 /// and those of target_rules; shape_error for more than can be counted.
-inline index_t trainable_parameters(const adapter_config& config, std::span<const model_module> modules) {
-  if (!config.kind) throw config_error("sbora::trainable_parameters: the config doesn't say FA or FB (kind)");
-  const target_rules rules(config);
-  index_t count = 0;
-  for (const model_module& module : modules) {
-    if (!rules.matches(module.name)) continue;
-    const index_t rank = rules.rank_of(module.name);
-    const std::optional<index_t> own =
-        detail::size_product({rank, config.kind == adapter_kind::fa ? module.d_out : module.d_in});
-    if (!own || __builtin_add_overflow(count, *own, &count)) {
-      throw shape_error("sbora::trainable_parameters: module '" + module.name + "' of " +
-                        detail::shape_text(module.d_out, module.d_in) + " and rank " + std::to_string(rank) +
-                        ": more than can be counted");
-    }
-  }
-  return count;
-}
+SBORA_IN_MODEL_INSTANCES index_t trainable_parameters(const adapter_config& config,
+                                                      std::span<const model_module> modules);
 
 /// A new adapter over the modules that the config's rules choose, with regions drawn from one seed.
 ///
@@ -69,9 +44,9 @@ inline index_t trainable_parameters(const adapter_config& config, std::span<cons
 /// Numerics    the same regions everywhere, whatever other modules there are: see module_seed.
 /// Errors      config_error: no kind, no module chosen, a target_modules name that no module has, a rank above a
 ///             module's dimension, and those of target_rules; all names at once. What `choose` throws.
-template <class T = float>
+template <class T = float, class Choose = region_choice>
 model_adapter<T> make_adapter(adapter_config config, std::span<const model_module> modules, std::uint64_t seed,
-                              const region_choice& choose = uniform_region) {
+                              const Choose& choose = uniform_region) {
   constexpr const char* who = "sbora::make_adapter: ";
   if (!config.kind) throw config_error(std::string(who) + "the config doesn't say FA or FB (kind)");
   const target_rules rules(config);

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include <sbora/kernels/dispatch.hpp>
-#include <sbora/weights/weight_view.hpp>
+#include <sbora/weights/frozen_weight.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -16,7 +16,7 @@ template <class Weight>
 inline constexpr bool is_read_by_rows = std::is_same_v<typename Weight::compute_scalar, float>;
 
 /// The elements of a weight of any kind as floats, whatever its storage.
-template <class Weight>
+template <frozen_weight Weight>
 class row_reader {
   static_assert(
       is_read_by_rows<Weight>,

@@ -1,6 +1,6 @@
 // adapter_config.json as PEFT, the official SBoRA code and sbora write it: what is read, refused, left out.
 
-#include <sbora/io/adapter/adapter_config_text.hpp>
+#include <sbora/io/adapter/adapter_files.hpp>
 
 #include "support/message.hpp"
 

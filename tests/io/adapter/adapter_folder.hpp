@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <sbora/io/adapter/sbora_checkpoint.hpp>
+#include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
+#include <sbora/model/make_adapter.hpp>
 
 #include "io/temporary_directory.hpp"
 #include "support/matrices.hpp"

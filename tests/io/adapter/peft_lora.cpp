@@ -3,6 +3,8 @@
 #include "io/adapter/adapter_folder.hpp"
 
 #include <sbora/io/adapter/peft_lora.hpp>
+#include <sbora/model/describe_adapter.hpp>
+#include <sbora/model/make_adapter.hpp>
 #include <sbora/layers/linear.hpp>
 
 #include <limits>

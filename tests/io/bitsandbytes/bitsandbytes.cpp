@@ -1,6 +1,7 @@
 // Checkpoints of bitsandbytes: read in place, written as it writes them, and everything that is wrong at once.
 
 #include <sbora/io/bitsandbytes/bitsandbytes.hpp>
+#include <sbora/io/bitsandbytes/quant_state.hpp>
 #include <sbora/io/bitsandbytes/bitsandbytes_writer.hpp>
 #include <sbora/io/checkpoint/checkpoint.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
@@ -74,7 +75,9 @@ struct example {
     at(name).data = copy;
     at(name).shape = {static_cast<index_t>(text.size())};
   }
-  std::string text(std::string_view name) { return std::string(sbora::detail::text_of(at(name).data)); }
+  std::string text(std::string_view name) {
+    return std::string(reinterpret_cast<const char*>(at(name).data.data()), at(name).data.size());
+  }
   /// The state with a part of its text replaced.
   void edit(std::string_view name, std::string_view old, std::string_view now) {
     std::string json = text(name);

@@ -1,5 +1,7 @@
 // Checkpoints in one file, over shards, and in directories; everything wrong at once.
 
+#include <sys/stat.h>
+
 #include <sbora/io/checkpoint/checkpoint.hpp>
 
 #include "io/safetensors_text.hpp"
@@ -69,11 +71,13 @@ TEST_CASE("shards by their index, and what points into them stays when the check
   CHECK(model.index() == directory / "model.safetensors.index.json");
   CHECK(model.tensors().size() == 3);
   CHECK(model.tensors()[0].name == "b");
-  CHECK(checkpoint::open(directory / "model.safetensors.index.json").files().size() == 2);
+  const auto by_index = checkpoint::open(directory / "model.safetensors.index.json");
+  CHECK(by_index.files().size() == 2);
   CHECK_ERROR(sbora::format_error, "index.json: missing tensor: no tensor 'd'", model.at("d"));
 
   write_tensors(directory / "model.safetensors", {"whole"});  // what transformers takes first
-  CHECK(checkpoint::open(directory.path()).find("whole") != nullptr);
+  const auto whole = checkpoint::open(directory.path());
+  CHECK(whole.find("whole") != nullptr);
 }
 
 TEST_CASE("everything that is wrong with a sharded checkpoint, at once") {

@@ -1,6 +1,7 @@
 // A module's size and weight, whatever a checkpoint stores it as; and what merging into codes says.
 
 #include <sbora/io/checkpoint/checkpoint_weights.hpp>
+#include <sbora/layers/any_linear.hpp>
 
 #include <sbora/io/adapter/base_fingerprint.hpp>
 #include <sbora/io/bitsandbytes/bitsandbytes_writer.hpp>
@@ -96,6 +97,28 @@ TEST_CASE("a module's weight is there in its own form") {
   CHECK_ERROR(sbora::checkpoint_error,
               "tensor 'm.norm.weight' is F32 [540], expected F32, F16 or BF16 of two dimensions",
               weights.visit("m.norm", print));
+}
+
+TEST_CASE("from a file to a layer in four calls, whatever the weight is kept as") {
+  const temporary_directory folder;
+  const every_form forms(folder / "model.safetensors");
+  const checkpoint model = checkpoint::open(folder.path());
+  const checkpoint_weights weights(model);
+  const auto x = random_vector<float>(3 * d_in, 9);
+  const Eigen::Map<const Eigen::MatrixXf> in(x.data(), d_in, 3);
+  const auto forward = [&](const auto& weight) {
+    Eigen::MatrixXf y(d_out, 3);
+    sbora::workspace memory;
+    sbora::linear layer{weight};
+    layer.forward(in, y, memory);
+    return y;
+  };
+  CHECK(forward(weights.weight("m.dense")) == forward(forms.view()));
+  CHECK(forward(weights.weight("m.nf4")) == forward(forms.nf4.view()));
+  CHECK(forward(weights.weight("m.fp4")) == forward(forms.fp4.view()));
+  CHECK(forward(weights.weight("m.int8")) == forward(forms.int8.view()));
+  CHECK(weights.weight("m.nf4").is_quantised());
+  CHECK_ERROR(sbora::checkpoint_error, "no tensor 'm.none.weight'", weights.weight("m.none"));
 }
 
 TEST_CASE("codes that sbora doesn't read are named") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/merge/export_merged.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/merge/merger.hpp>
 #include <sbora/io/merge/merge_in_place.hpp>
 #include <sbora/regions/sample.hpp>

@@ -10,7 +10,7 @@
 
 using namespace sbora_tests;
 using sbora::dtype;
-using sbora::safetensors_fault;
+using sbora::format_fault;
 using sbora::safetensors_file;
 using sbora::tensor_view;
 
@@ -129,7 +129,7 @@ TEST_CASE("what can't be a file is refused, and the file is as it was") {
   const auto path = directory / "x.safetensors";
   write_file(path, "old");
   const std::vector<float> two = {1, 2};
-  const auto refused = [&](safetensors_fault kind, const std::string& why, const std::vector<tensor_view>& tensors,
+  const auto refused = [&](format_fault kind, const std::string& why, const std::vector<tensor_view>& tensors,
                            const std::map<std::string, std::string>& metadata = {}) {
     INFO(why);
     try {
@@ -145,18 +145,18 @@ TEST_CASE("what can't be a file is refused, and the file is as it was") {
     CHECK(names_in(directory.path()).size() == 1);
   };
   const auto big = std::numeric_limits<sbora::index_t>::max();
-  refused(safetensors_fault::tensor_invalid_info, "tensor 'a' has 8 bytes, expected 12 for F32 [3]",
+  refused(format_fault::tensor_invalid_info, "tensor 'a' has 8 bytes, expected 12 for F32 [3]",
           {tensor_of("a", two, {3})});
-  refused(safetensors_fault::tensor_invalid_info, "a dimension is negative", {tensor_of("a", two, {-2})});
-  refused(safetensors_fault::validation_overflow, "too large", {tensor_of("a", two, {big, 2})});
-  refused(safetensors_fault::misaligned_slice, "12 bits", {{"a", dtype::f4, {3}, {}}});
-  refused(safetensors_fault::duplicate_name, "'a'",
+  refused(format_fault::tensor_invalid_info, "a dimension is negative", {tensor_of("a", two, {-2})});
+  refused(format_fault::validation_overflow, "too large", {tensor_of("a", two, {big, 2})});
+  refused(format_fault::misaligned_slice, "12 bits", {{"a", dtype::f4, {3}, {}}});
+  refused(format_fault::duplicate_name, "'a'",
           {tensor_of("a", two, {2}), tensor_of("b", two, {2}), tensor_of("a", two, {2})});
-  refused(safetensors_fault::duplicate_name, "'__metadata__'", {tensor_of("__metadata__", two, {2})});
-  refused(safetensors_fault::invalid_header, "not UTF-8", {tensor_of("\xff", two, {2})});
-  refused(safetensors_fault::invalid_header, "not UTF-8", {}, {{"k", "\xc3"}});
-  refused(safetensors_fault::invalid_header, "not UTF-8", {}, {{"\xc3", "v"}});
-  refused(safetensors_fault::header_too_large, "100000032 bytes, expected up to 100000000", {},
+  refused(format_fault::duplicate_name, "'__metadata__'", {tensor_of("__metadata__", two, {2})});
+  refused(format_fault::invalid_header, "not UTF-8", {tensor_of("\xff", two, {2})});
+  refused(format_fault::invalid_header, "not UTF-8", {}, {{"k", "\xc3"}});
+  refused(format_fault::invalid_header, "not UTF-8", {}, {{"\xc3", "v"}});
+  refused(format_fault::header_too_large, "100000032 bytes, expected up to 100000000", {},
           {{"k", std::string(100'000'000, 'x')}});
   std::vector<tensor_view> huge;
   for (const char* const name : {"a", "b", "c", "d", "e", "f", "g", "h", "i"})

@@ -246,29 +246,3 @@ class adapter_config_reader {
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail
-
-namespace sbora::inline SBORA_ABI {
-
-/// The text of an adapter_config.json.
-///
-/// Effect      Strict: what would change the adapter and can't be honoured (DoRA, biases, modules_to_save, layer
-///             replication, aLoRA …) is refused. Lenient: it is left out and listed. Unknown keys are left out and
-///             listed in either mode, as PEFT ignores them, so that files of later versions stay readable; keys of
-///             PEFT's that change nothing (auto_mapping, peft_version …) are left out silently.
-/// Numerics    numbers come back to the last bit.
-/// Errors      format_error where it isn't JSON, is too deep, or has a key twice. checkpoint_error with every
-///             problem: values of the wrong type or out of range, and in strict mode what isn't supported.
-/// Source      PEFT's LoraConfig; SBoRAConfig of the official code.
-inline read_config parse_adapter_config(std::string_view text, strictness mode = strictness::strict,
-                                        const std::filesystem::path& path = {}) {
-  const detail::ordered_json document = detail::parse_json(text, path);
-  if (!document.is_object()) {
-    throw format_error(safetensors_fault::invalid_json, path, "an adapter config is a JSON object");
-  }
-  detail::problem_list problems(mode == strictness::lenient);
-  adapter_config config = detail::adapter_config_reader(document, problems).read();
-  problems.throw_if_any(path.empty() ? "adapter config" : path.string());
-  return {std::move(config), std::move(problems.skipped())};
-}
-
-}  // namespace sbora::inline SBORA_ABI

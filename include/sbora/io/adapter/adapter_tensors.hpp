@@ -6,8 +6,10 @@
 #include <string_view>
 
 #include <sbora/model/model_adapter.hpp>
+#include <sbora/model/name_lists.hpp>
 #include <sbora/model/problem_list.hpp>
 #include <sbora/model/target_rules.hpp>
+#include <sbora/io/limits.hpp>
 #include <sbora/io/tensor.hpp>
 #include <sbora/io/tensor_names.hpp>
 
@@ -173,19 +175,13 @@ bool copy_exactly(const tensor_view& tensor, std::span<T> into) {
     return true;
   };
   if (tensor.data.size() * 8 != into.size() * static_cast<std::size_t>(bits_of(tensor.type))) return false;
-  switch (tensor.type) {
-    case dtype::f32: return convert(float{});
-    case dtype::f16: return convert(Eigen::half{});
-    case dtype::bf16: return convert(Eigen::bfloat16{});
-    case dtype::f64: return std::is_same_v<T, double> && convert(T{});
-    default: return false;
-  }
+  if (tensor.type == dtype::f64) return std::is_same_v<T, double> && convert(T{});
+  return visit_dense_dtype(tensor.type, convert).value_or(false);
 }
 
 template <class T>
 bool is_exact_type(dtype type) {
-  return type == dtype::f32 || type == dtype::f16 || type == dtype::bf16 ||
-         (type == dtype::f64 && std::is_same_v<T, double>);
+  return is_dense_dtype(type) || (type == dtype::f64 && std::is_same_v<T, double>);
 }
 
 /// A region's indices as I64 or I32; nothing for other types.

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <sbora/core/compiled_once.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/model/problem_list.hpp>
-#include <sbora/weights/row_reader.hpp>
+#include <sbora/weights/any_weight.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -16,37 +17,11 @@ namespace sbora::inline SBORA_ABI {
 ///             their order: for FA w(0, idx[0]), w(0, idx[1]) …, for FB all of row idx[0], then idx[1] …. A bfloat16
 ///             checkpoint and its exact float copy have the same.
 /// Errors      shape_error where the region isn't of this weight.
-template <class Weight>
-std::uint64_t base_fingerprint(const Weight& weight, adapter_kind kind, const region& target) {
-  const bool fa = kind == adapter_kind::fa;
-  if (target.dim() != (fa ? weight.d_in() : weight.d_out())) {
-    throw shape_error("sbora::base_fingerprint: the region is of [0, " + std::to_string(target.dim()) +
-                      "), the weight is " + detail::shape_text(weight.d_out(), weight.d_in()));
-  }
-  const detail::row_reader<Weight> reader(weight);
-  std::uint64_t hash = detail::fnv1a({});
-  const auto add = [&](const std::vector<float>& values) {
-    hash = detail::fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}, hash);
-  };
-  std::vector<float> line(static_cast<std::size_t>(fa ? target.rank() : weight.d_in()));
-  if (fa) {
-    for (index_t row = 0; row < weight.d_out(); ++row) {
-      float* into = line.data();
-      for (const index_t column : target.indices()) reader.read(row, column, column + 1, into++);
-      add(line);
-    }
-  } else {
-    for (const index_t row : target.indices()) {
-      reader.read(row, 0, weight.d_in(), line.data());
-      add(line);
-    }
-  }
-  return hash;
-}
+SBORA_IN_IO_INSTANCES std::uint64_t base_fingerprint(const any_weight& weight, adapter_kind kind, const region& target);
 
 /// Of a module's part of an adapter.
-template <class Weight, class T>
-std::uint64_t base_fingerprint(const Weight& weight, const model_adapter<T>& adapter, std::string_view module) {
+template <class T>
+std::uint64_t base_fingerprint(const any_weight& weight, const model_adapter<T>& adapter, std::string_view module) {
   return adapter.visit(module,
                        [&](const auto& part) { return base_fingerprint(weight, adapter.kind(), part.target()); });
 }

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <filesystem>
+
 #include <sbora/io/adapter/adapter_files.hpp>
-#include <sbora/model/describe_adapter.hpp>
-#include <sbora/io/adapter/sbora_tensors.hpp>
+#include <sbora/model/model_adapter.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -12,24 +13,6 @@ struct loaded_adapter {
   model_adapter<T> adapter;
   std::vector<std::string> skipped;  ///< unknown keys of the config, and whatever a lenient read left out
 };
-
-}  // namespace sbora::inline SBORA_ABI
-
-namespace sbora::inline SBORA_ABI::detail {
-
-template <class Reader, class T>
-loaded_adapter<T> read_adapter(adapter_files files, std::span<const model_module> modules, strictness mode) {
-  problem_list problems(mode == strictness::lenient);
-  problems.skipped() = std::move(files.config.skipped);
-  std::optional<model_adapter<T>> adapter =
-      Reader(files.tensors.tensors(), std::move(files.config.config), modules, problems).read();
-  problems.throw_if_any("the adapter in " + files.folder.string() + " can't be loaded");
-  return {std::move(*adapter), std::move(problems.skipped())};
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
-
-namespace sbora::inline SBORA_ABI {
 
 /// Two layouts of the same two files, adapter_config.json and adapter_model.safetensors, for adapters as SBoRA's
 /// authors keep them: of module m, FA is `base_model.model.m.lora_A` (I64 [r], the region) and
@@ -51,33 +34,9 @@ enum class sbora_layout { native, official };
 /// Errors      file_error, format_error; checkpoint_error with every problem.
 /// Source      the official SBoRA and QSBoRA code.
 template <class T = float>
-loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const model_module> modules = {},
-                             strictness mode = strictness::strict) {
-  return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(detail::open_adapter(path, mode), modules, mode);
-}
-
-}  // namespace sbora::inline SBORA_ABI
-
-namespace sbora::inline SBORA_ABI::detail {
-
-template <class T>
-adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout) {
-  const bool native = layout == sbora_layout::native;
-  adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
-  config.peft_type = "SBORA";
-  config.kind = adapter.kind();
-  config.inference_mode = true;
-  config.sbora.reset();
-  if (native) {
-    config.sbora = record_of(adapter);
-    config.sbora->save = fnv1a(adapter_config_text(config));
-  }
-  return config;
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
-
-namespace sbora::inline SBORA_ABI {
+SBORA_IN_IO_INSTANCES loaded_adapter<T> load_sbora(const std::filesystem::path& path,
+                                                   std::span<const model_module> modules = {},
+                                                   strictness mode = strictness::strict);
 
 /// Writes an adapter's folder, made if it isn't there.
 ///
@@ -86,14 +45,7 @@ namespace sbora::inline SBORA_ABI {
 /// Cost        a copy of the indices; the trained halves are written from where they are.
 /// Errors      file_error; config_error for what the official layout can't say, or where a name isn't UTF-8.
 template <class T>
-void save_sbora(const model_adapter<T>& adapter, const std::filesystem::path& folder,
-                sbora_layout layout = sbora_layout::native) {
-  const adapter_config config = detail::sbora_config(adapter, layout);
-  const detail::tensor_pool tensors = detail::sbora_tensors(adapter);
-  std::map<std::string_view, std::span<const std::byte>> data;
-  for (const tensor_view& tensor : tensors.tensors()) data.emplace(tensor.name, tensor.data);
-  detail::write_adapter(folder, adapter_config_text(config), tensors.tensors(), layout == sbora_layout::native,
-                        [&](std::string_view name, auto&& put) { put(data.at(name)); });
-}
+SBORA_IN_IO_INSTANCES void save_sbora(const model_adapter<T>& adapter, const std::filesystem::path& folder,
+                                      sbora_layout layout = sbora_layout::native);
 
 }  // namespace sbora::inline SBORA_ABI

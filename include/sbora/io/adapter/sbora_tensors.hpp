@@ -2,6 +2,7 @@
 
 #include <sbora/io/adapter/adapter_tensors.hpp>
 #include <sbora/model/make_adapter.hpp>
+#include <sbora/model/name_lists.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

@@ -1,10 +1,6 @@
 #pragma once
 
-#include <set>
-
 #include <sbora/io/safetensors/safetensors_file.hpp>
-#include <sbora/io/tensor_names.hpp>
-#include <sbora/model/problem_list.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -23,171 +19,45 @@ namespace sbora::inline SBORA_ABI {
 /// Source      the sharded checkpoints of transformers.
 class checkpoint {
  public:
-  static checkpoint open(const std::filesystem::path& path) {
-    checkpoint opened;
-    const std::filesystem::path file = file_of(path);
-    if (file.filename().string().ends_with(".index.json")) {
-      opened.open_index(file);
-    } else {
-      opened.files_.push_back(safetensors_file::open(file));
-    }
-    opened.list_tensors();
-    return opened;
-  }
+  SBORA_IN_IO_INSTANCES static checkpoint open(const std::filesystem::path& path);
 
   checkpoint(checkpoint&&) = default;
   checkpoint& operator=(checkpoint&&) = default;
 
   /// Shard after shard, in the order of their bytes.
-  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const& noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const&& = delete;  // would dangle: name the object
 
   /// By the model's name, or else by that in the file. Null where there is none of that name.
-  const tensor_view* find(std::string_view name) const noexcept {
-    const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
-                                     [&](std::size_t i, std::string_view key) { return tensors_[i].name < key; });
-    if (at != by_name_.end() && tensors_[*at].name == name) return &tensors_[*at];
-    const auto found = std::find(stored_names_.begin(), stored_names_.end(), name);
-    return found != stored_names_.end() ? &tensors_[static_cast<std::size_t>(found - stored_names_.begin())] : nullptr;
-  }
-
-  const tensor_view& at(std::string_view name) const {
-    if (const tensor_view* const found = find(name)) return *found;
-    throw format_error(safetensors_fault::missing_tensor, index_.empty() ? files_.front().path() : index_,
-                       "no tensor '" + std::string(name) + "'");
-  }
+  SBORA_IN_IO_INSTANCES const tensor_view* find(std::string_view name) const& noexcept;
+  const tensor_view* find(std::string_view name) const&& = delete;  // would dangle: name the object
+  SBORA_IN_IO_INSTANCES const tensor_view& at(std::string_view name) const&;
+  const tensor_view& at(std::string_view name) const&& = delete;  // would dangle: name the object
 
   /// The name in its file of one of tensors().
-  const std::string& stored_name(const tensor_view& tensor) const noexcept {
-    const auto i = static_cast<std::size_t>(&tensor - tensors_.data());
-    return stored_names_.empty() ? tensor.name : stored_names_[i];
-  }
+  SBORA_IN_IO_INSTANCES const std::string& stored_name(const tensor_view& tensor) const& noexcept;
+  const std::string& stored_name(const tensor_view& tensor) const&& = delete;  // would dangle: name the object
 
   /// Ascending; one where there is no index.
-  std::vector<std::filesystem::path> shards() const {
-    std::vector<std::filesystem::path> paths;
-    for (const safetensors_file& file : files_) paths.push_back(file.path());
-    return paths;
-  }
+  SBORA_IN_IO_INSTANCES std::vector<std::filesystem::path> shards() const;
 
-  std::span<const safetensors_file> files() const noexcept { return files_; }
+  std::span<const safetensors_file> files() const& noexcept { return files_; }
+  std::span<const safetensors_file> files() const&& = delete;  // would dangle: name the object
 
   /// Empty where there is none.
-  const std::filesystem::path& index() const noexcept { return index_; }
+  const std::filesystem::path& index() const& noexcept { return index_path_; }
+  const std::filesystem::path& index() const&& = delete;  // would dangle: name the object
 
  private:
-  using weight_map = std::map<std::string, std::string>;  // from tensor to shard
-
   checkpoint() = default;
+  void open_index(const std::filesystem::path& path);
+  void unwrap_names();
 
-  static std::filesystem::path file_of(const std::filesystem::path& path) {
-    std::error_code ignored;  // opening says what is wrong
-    if (!std::filesystem::is_directory(path, ignored)) return path;
-    for (const char* const name : {"model.safetensors", "model.safetensors.index.json"}) {
-      if (std::filesystem::exists(path / name, ignored)) return path / name;
-    }
-    const auto has = [&](const char* name) { return std::filesystem::exists(path / name, ignored); };
-    std::string what = "this directory has neither model.safetensors nor model.safetensors.index.json";
-    if (has("adapter_config.json")) what += "; it is an adapter, give the model's";
-    if (has("pytorch_model.bin") || has("pytorch_model.bin.index.json")) {
-      what += "; its pytorch_model.bin is a pickle, which sbora doesn't read: save the model with safetensors";
-    }
-    throw file_error("opening", path, ENOENT, what);
-  }
-
-  static weight_map read_index(const std::filesystem::path& path) {
-    const mapped_file mapping(path);
-    const std::span<const std::byte> bytes = mapping.bytes();
-    detail::refuse_other_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
-    const detail::ordered_json index =
-        detail::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, detail::largest_header);
-    const auto refuse = [&](const std::string& what) {
-      throw format_error(safetensors_fault::invalid_json, path, what);
-    };
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-      refuse("expected an object with an object weight_map");
-    }
-    weight_map map;
-    for (const auto& [tensor, shard] : index["weight_map"].items()) {
-      if (!shard.is_string()) refuse("weight_map: '" + tensor + "' has to be the name of a file");
-      map.emplace(tensor, shard.get<std::string>());
-    }
-    return map;
-  }
-
-  /// Below the index's directory, whatever the index says: it may come from anywhere.
-  static bool stays_below(const std::filesystem::path& shard) {
-    return !shard.empty() && shard.is_relative() &&
-           std::find(shard.begin(), shard.end(), std::filesystem::path("..")) == shard.end();
-  }
-
-  void open_index(const std::filesystem::path& path) {
-    index_ = path;
-    const weight_map map = read_index(path);
-    std::map<std::string, const safetensors_file*> shards;  // null where it can't be opened
-    for (const auto& [tensor, shard] : map) shards.emplace(shard, nullptr);
-    files_.reserve(shards.size());
-    std::vector<std::string> problems;
-    for (auto& [shard, file] : shards) {
-      if (!stays_below(shard)) {
-        problems.push_back("shard '" + shard + "' isn't below the directory of the index");
-        continue;
-      }
-      try {
-        files_.push_back(safetensors_file::open(path.parent_path() / shard));
-        file = &files_.back();
-      } catch (const error& problem) {
-        problems.push_back(problem.what());
-      }
-    }
-    for (const auto& [tensor, shard] : map) {
-      const safetensors_file* const file = shards.at(shard);
-      if (file != nullptr && file->find(tensor) == nullptr) {
-        problems.push_back("tensor '" + tensor + "' isn't in '" + shard + "', where the index has it");
-      }
-    }
-    for (const auto& [shard, file] : shards) {
-      if (file == nullptr) continue;
-      for (const tensor_view& tensor : file->tensors()) {
-        const auto indexed = map.find(tensor.name);
-        if (indexed == map.end()) {
-          problems.push_back("tensor '" + tensor.name + "' is in '" + shard + "' and not in the index");
-        } else if (indexed->second != shard) {
-          problems.push_back("tensor '" + tensor.name + "' is in '" + shard + "', the index has it in '" +
-                             indexed->second + "'");
-        }
-      }
-    }
-    if (problems.empty()) return;
-    throw checkpoint_error(path.string() + ": the index and its shards don't fit; download or save all of them again",
-                           std::move(problems));
-  }
-
-  void list_tensors() {
-    for (const safetensors_file& file : files_) {
-      tensors_.insert(tensors_.end(), file.tensors().begin(), file.tensors().end());
-    }
-    unwrap_names();
-    by_name_.resize(tensors_.size());
-    std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
-    std::sort(by_name_.begin(), by_name_.end(),
-              [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
-  }
-
-  /// Where that leaves every tensor a name of its own.
-  void unwrap_names() {
-    std::vector<std::string> stored;
-    for (const tensor_view& tensor : tensors_) stored.push_back(tensor.name);
-    const std::vector<std::string> names = detail::without_wrappers(stored);
-    if (names == stored || std::set<std::string_view>(names.begin(), names.end()).size() != names.size()) return;
-    for (std::size_t i = 0; i < names.size(); ++i) tensors_[i].name = names[i];
-    stored_names_ = std::move(stored);
-  }
-
-  std::filesystem::path index_;
+  std::filesystem::path index_path_;
   std::vector<safetensors_file> files_;
   std::vector<tensor_view> tensors_;
   std::vector<std::string> stored_names_;  // of tensors_, where they differ
-  std::vector<std::size_t> by_name_;
+  detail::tensor_index index_;
 };
 
 }  // namespace sbora::inline SBORA_ABI

@@ -2,7 +2,10 @@
 
 #include <sys/file.h>
 
-#include <sbora/io/merge/merge_checkpoint.hpp>
+#include <sbora/io/file_access.hpp>
+#include <sbora/io/merge/tensor_merge.hpp>
+#include <sbora/io/safetensors/safetensors_file.hpp>
+#include <sbora/io/safetensors/safetensors_writer.hpp>
 
 /// What merging into a file overwrites, kept beside it as a safetensors file: of tensor NAME the rows that are
 /// touched as a whole (NAME.rows, NAME.row_originals) and the columns (NAME.columns, NAME.column_originals).
@@ -171,9 +174,8 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
       const std::string name = part.name.substr(0, part.name.size() - suffix.size());
       const tensor_view* const tensor = file.find(name);
       const tensor_view* const touched = kept.find(name + (rows ? ".rows" : ".columns"));
-      const bool merges = part.type == dtype::f32 || part.type == dtype::bf16 || part.type == dtype::f16;
       if (tensor == nullptr || touched == nullptr || touched->type != dtype::i64 || tensor->type != part.type ||
-          !merges || tensor->shape.size() != 2) {
+          !is_dense_dtype(part.type) || tensor->shape.size() != 2) {
         problems.add("'" + part.name + "' isn't of a tensor of the file");
         continue;
       }

@@ -1,28 +1,13 @@
 #pragma once
 
 #include <cmath>
-#include <map>
 
 #include <sbora/core/finite.hpp>
 #include <sbora/model/problem_list.hpp>
 #include <sbora/io/bitsandbytes/quantised_names.hpp>
+#include <sbora/io/merge/weight_change.hpp>
 #include <sbora/io/tensor.hpp>
-#include <sbora/adapters/weight_delta.hpp>
 #include <sbora/simd/opaque.hpp>
-
-namespace sbora::inline SBORA_ABI {
-
-/// What is to be merged into one tensor of a file. in_by_out for the transposed weights of Conv1D and
-/// fan_in_fan_out. Lifetime: the deltas point into their adapters.
-struct weight_change {
-  delta_list<float> deltas;
-  storage order = storage::out_by_in;
-};
-
-/// By the tensor's name in the file.
-using weight_changes = std::map<std::string, weight_change>;
-
-}  // namespace sbora::inline SBORA_ABI
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -36,7 +21,7 @@ class tensor_merge {
   /// Empty, or why it can't be done.
   static std::string problem(const tensor_view& tensor, const weight_change& change) {
     const std::string who = "tensor '" + tensor.name + "' ";
-    if (tensor.type != dtype::f32 && tensor.type != dtype::bf16 && tensor.type != dtype::f16) {
+    if (!is_dense_dtype(tensor.type)) {
       return who + "is " + to_string(tensor.type) + ", expected F32, BF16 or F16";
     }
     for (const weight_delta<float>& delta : change.deltas) {
@@ -87,11 +72,10 @@ class tensor_merge {
   void apply(index_t begin, index_t end, std::byte* bytes) {
     for (index_t row = begin; row < end; ++row, bytes += row_bytes()) {
       void* const elements = bytes;
-      switch (tensor_.type) {
-        case dtype::f32: apply_row(row, static_cast<float*>(elements)); break;
-        case dtype::bf16: apply_row(row, static_cast<Eigen::bfloat16*>(elements)); break;
-        default: apply_row(row, static_cast<Eigen::half*>(elements)); break;
-      }
+      visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
+        apply_row(row, static_cast<Scalar*>(elements));
+        return true;
+      });
     }
   }
 

@@ -46,7 +46,7 @@ class header_parser {
 
   void parse(std::string_view text) {
     if (const std::string found = no_json(text); !found.empty()) refuse(found);
-    nlohmann::json::sax_parse(text.begin(), text.end(), this);
+    ordered_json::sax_parse(text.begin(), text.end(), this);
   }
 
   // What the parser calls. True: go on.
@@ -59,7 +59,7 @@ class header_parser {
   bool boolean(bool) { return value("a boolean"); }
   bool number_integer(std::int64_t) { return value("a negative number"); }
   bool number_float(double, const std::string&) { return value("a number that is no integer"); }
-  bool binary(std::vector<std::uint8_t>&) { return value("binary"); }
+  bool binary(ordered_json::binary_t&) { return value("binary"); }
 
   bool number_unsigned(std::uint64_t number) {
     if (state_ == state::shape_item) {
@@ -200,11 +200,11 @@ class header_parser {
   };
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw format_error(safetensors_fault::invalid_header_deserialization, path_, shortened(what, 400));
+    throw format_error(format_fault::invalid_header_deserialization, path_, shortened(what, 400));
   }
 
   format_error twice(const std::string& name) const {
-    return {safetensors_fault::duplicate_name, path_, "'" + shortened(name) + "'"};
+    return {format_fault::duplicate_name, path_, "'" + shortened(name) + "'"};
   }
 
   std::string of_tensor() const { return "tensor '" + shortened(tensors.back().name) + "'"; }

@@ -1,91 +1,15 @@
 #pragma once
 
-#include <algorithm>
 #include <map>
+#include <string>
+#include <vector>
 
 #include <sbora/io/atomic_file.hpp>
-#include <sbora/io/safetensors/safetensors_header.hpp>
+#include <sbora/io/tensor.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// A file before its tensors' bytes: what is written first, and in which order the tensors follow.
-struct file_layout {
-  std::string header;  ///< length and JSON
-  std::vector<const tensor_view*> order;
-  std::vector<std::uint64_t> sizes;  ///< in that order
-  std::uint64_t data = 0;            ///< their sum
-};
-
-/// Bytes of a tensor by its shape and dtype.
-inline std::uint64_t size_of(const tensor_view& tensor, const std::filesystem::path& path) {
-  const auto refuse = [&](safetensors_fault kind, const std::string& what) {
-    throw format_error(kind, path, "tensor '" + tensor.name + "' of shape " + shape_text(tensor.shape) + ": " + what);
-  };
-  if (std::any_of(tensor.shape.begin(), tensor.shape.end(), [](index_t size) { return size < 0; })) {
-    refuse(safetensors_fault::tensor_invalid_info, "a dimension is negative");
-  }
-  const std::optional<std::uint64_t> fits = bits_of_shape(tensor.shape, tensor.type);
-  if (!fits) refuse(safetensors_fault::validation_overflow, "too large");
-  const std::uint64_t bits = *fits;
-  if (bits % 8 != 0) {
-    refuse(safetensors_fault::misaligned_slice, std::to_string(bits) + " bits, expected whole bytes");
-  }
-  return bits / 8;
-}
-
-inline std::string json_string(const std::string& text, const std::filesystem::path& path) {
-  if (first_non_utf8(text) != text.npos) {
-    throw format_error(safetensors_fault::invalid_header, path, "a name or a metadata text is not UTF-8");
-  }
-  return nlohmann::json(text).dump();
-}
-
-inline file_layout lay_out(std::span<const tensor_view> tensors, const std::map<std::string, std::string>& metadata,
-                           const std::filesystem::path& path) {
-  file_layout layout;
-  for (const tensor_view& tensor : tensors) layout.order.push_back(&tensor);
-  std::sort(layout.order.begin(), layout.order.end(), [](const tensor_view* a, const tensor_view* b) {
-    return a->type != b->type ? a->type > b->type : a->name < b->name;
-  });
-  std::vector<std::string_view> names;
-  for (const tensor_view& tensor : tensors) names.push_back(tensor.name);
-  names.push_back("__metadata__");
-  std::sort(names.begin(), names.end());
-  if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
-    throw format_error(safetensors_fault::duplicate_name, path, "'" + std::string(*twice) + "'");
-  }
-
-  std::string json = "{";
-  if (!metadata.empty()) {
-    json += R"("__metadata__":{)";
-    for (const auto& [key, text] : metadata) json += json_string(key, path) + ":" + json_string(text, path) + ",";
-    json.back() = '}';
-    json += ',';
-  }
-  for (const tensor_view* const tensor : layout.order) {
-    layout.sizes.push_back(size_of(*tensor, path));
-    const std::uint64_t begin = layout.data;
-    if (__builtin_add_overflow(layout.data, layout.sizes.back(), &layout.data)) {
-      throw format_error(safetensors_fault::validation_overflow, path, "all tensors together are too large");
-    }
-    json += json_string(tensor->name, path) + R"(:{"dtype":")" + to_string(tensor->type) + R"(","shape":[)";
-    for (const index_t size : tensor->shape) json += std::to_string(size) + ",";
-    if (!tensor->shape.empty()) json.pop_back();
-    json += R"(],"data_offsets":[)" + std::to_string(begin) + "," + std::to_string(layout.data) + "]},";
-  }
-  if (json.size() > 1) json.pop_back();
-  json += '}';
-  json.resize((json.size() + 7) / 8 * 8, ' ');
-  if (json.size() > largest_header) {
-    throw format_error(safetensors_fault::header_too_large, path,
-                       named("header", json.size()) + " bytes, expected up to 100000000");
-  }
-  const std::uint64_t length = json.size();
-  layout.header.resize(sizeof length);
-  std::memcpy(layout.header.data(), &length, sizeof length);
-  layout.header += json;
-  return layout;
-}
+struct file_layout;
 
 }  // namespace sbora::inline SBORA_ABI::detail
 
@@ -97,10 +21,8 @@ namespace sbora::inline SBORA_ABI {
 /// Effect      the bytes of the `safetensors` package: tensors by descending dtype, then name; metadata by key.
 /// Errors      format_error naming the tensor: a name twice, or that is "__metadata__" or no UTF-8; a shape with a
 ///             negative dimension, too large, or of no whole bytes; more than 100 MB.
-inline std::string safetensors_header(std::span<const tensor_view> tensors,
-                                      const std::map<std::string, std::string>& metadata = {}) {
-  return detail::lay_out(tensors, metadata, {}).header;
-}
+SBORA_IN_IO_INSTANCES std::string safetensors_header(std::span<const tensor_view> tensors,
+                                                     const std::map<std::string, std::string>& metadata = {});
 
 /// Writes a file whose tensors come in pieces, so that they needn't be in memory together.
 ///
@@ -113,61 +35,26 @@ inline std::string safetensors_header(std::span<const tensor_view> tensors,
 ///             commit before all bytes are there. The file is as it was.
 class safetensors_stream_writer {
  public:
-  safetensors_stream_writer(const std::filesystem::path& path, std::span<const tensor_view> tensors,
-                            const std::map<std::string, std::string>& metadata = {},
-                            const std::filesystem::path& like = {})
-      : safetensors_stream_writer(path, detail::lay_out(tensors, metadata, path), like) {}
+  SBORA_IN_IO_INSTANCES safetensors_stream_writer(const std::filesystem::path& path,
+                                                  std::span<const tensor_view> tensors,
+                                                  const std::map<std::string, std::string>& metadata = {},
+                                                  const std::filesystem::path& like = {});
 
   /// In the order in which their bytes are to come; without data.
-  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const& noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const&& = delete;  // would dangle: name the object
 
-  void write(std::string_view name, std::span<const std::byte> piece) {
-    if (piece.empty()) return;
-    skip_complete();
-    if (next_ == tensors_.size() || tensors_[next_].name != name || piece.size() > left_[next_]) {
-      const std::string expected = next_ == tensors_.size()
-                                       ? "none"
-                                       : "up to " + std::to_string(left_[next_]) + " of '" + tensors_[next_].name + "'";
-      throw format_error(safetensors_fault::invalid_offset, file_.path(),
-                         std::to_string(piece.size()) + " bytes of '" + std::string(name) + "', expected " + expected);
-    }
-    file_.write(piece);
-    left_[next_] -= piece.size();
-  }
+  SBORA_IN_IO_INSTANCES void write(std::string_view name, std::span<const std::byte> piece);
 
   /// See atomic_file.
-  void prepare() {
-    require_complete();
-    file_.prepare();
-  }
-
-  void commit() {
-    require_complete();
-    file_.commit();
-  }
+  SBORA_IN_IO_INSTANCES void prepare();
+  SBORA_IN_IO_INSTANCES void commit();
 
  private:
-  void require_complete() {
-    skip_complete();
-    if (next_ < tensors_.size()) {
-      throw format_error(safetensors_fault::metadata_incomplete_buffer, file_.path(),
-                         std::to_string(left_[next_]) + " bytes of '" + tensors_[next_].name + "' were not written");
-    }
-  }
-
   safetensors_stream_writer(const std::filesystem::path& path, detail::file_layout layout,
-                            const std::filesystem::path& like)
-      : file_(path, like), left_(std::move(layout.sizes)) {
-    for (const tensor_view* const tensor : layout.order) {
-      tensors_.push_back({tensor->name, tensor->type, tensor->shape, {}});
-    }
-    file_.reserve(layout.header.size() + layout.data);
-    file_.write(layout.header);
-  }
-
-  void skip_complete() noexcept {
-    while (next_ < tensors_.size() && left_[next_] == 0) ++next_;
-  }
+                            const std::filesystem::path& like);
+  void require_complete();
+  void skip_complete() noexcept;
 
   atomic_file file_;
   std::vector<tensor_view> tensors_;
@@ -180,20 +67,7 @@ class safetensors_stream_writer {
 /// Effect      the bytes that the `safetensors` package writes for these tensors and this metadata.
 /// Errors      file_error; format_error of safetensors_header, and of data that hasn't the size of its shape. All
 ///             before a byte of the file has changed.
-inline void write_safetensors(const std::filesystem::path& path, std::span<const tensor_view> tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
-  std::map<std::string_view, const tensor_view*> by_name;
-  for (const tensor_view& tensor : tensors) {
-    by_name[tensor.name] = &tensor;
-    if (tensor.data.size() == detail::size_of(tensor, path)) continue;
-    throw format_error(safetensors_fault::tensor_invalid_info, path,
-                       "tensor '" + tensor.name + "' has " + std::to_string(tensor.data.size()) + " bytes, expected " +
-                           std::to_string(detail::size_of(tensor, path)) + " for " + to_string(tensor.type) + " " +
-                           detail::shape_text(tensor.shape));
-  }
-  safetensors_stream_writer file(path, tensors, metadata);
-  for (const tensor_view& tensor : file.tensors()) file.write(tensor.name, by_name.at(tensor.name)->data);
-  file.commit();
-}
+SBORA_IN_IO_INSTANCES void write_safetensors(const std::filesystem::path& path, std::span<const tensor_view> tensors,
+                                             const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <sbora/io/adapter/adapter_config_json.hpp>
+#include <sbora/io/adapter/adapter_config_text.hpp>
+#include <sbora/io/adapter/adapter_folder.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+SBORA_INSTANCE_OF read_config parse_adapter_config(std::string_view text, strictness mode,
+                                                   const std::filesystem::path& path) {
+  const detail::ordered_json document = detail::parse_json(text, path);
+  if (!document.is_object()) {
+    throw format_error(format_fault::invalid_json, path, "an adapter config is a JSON object");
+  }
+  detail::problem_list problems(mode == strictness::lenient);
+  adapter_config config = detail::adapter_config_reader(document, problems).read();
+  problems.throw_if_any(path.empty() ? "adapter config" : path.string());
+  return {std::move(config), std::move(problems.skipped())};
+}
+
+SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) {
+  using detail::ordered_json;
+  std::vector<std::pair<std::string, ordered_json>> fields = {
+      {"base_model_name_or_path", detail::optional_json(config.base_model_name_or_path)},
+      {"bias", "none"},
+      {"fan_in_fan_out", config.fan_in_fan_out},
+      {"inference_mode", config.inference_mode},
+      {"lora_alpha", detail::number_json(config.lora_alpha)},
+      {"lora_dropout", config.lora_dropout},
+      {"modules_to_save", nullptr},
+      {"peft_type", config.peft_type},
+      {"r", config.r},
+      {"target_modules", detail::filter_json(config.target_modules)},
+      {"task_type", detail::optional_json(config.task_type)}};
+  const auto add = [&](const char* key, ordered_json value) { fields.emplace_back(key, std::move(value)); };
+  if (config.peft_type == "SBORA") {
+    add("enable_lora", nullptr);
+    add("merge_weights", false);
+  }
+  if (config.kind) add("adapter_name", *config.kind == adapter_kind::fa ? "sbora_fa" : "sbora_fb");
+  if (config.use_rslora) add("use_rslora", true);
+  if (config.revision) add("revision", *config.revision);
+  if (!config.exclude_modules.empty()) add("exclude_modules", detail::filter_json(config.exclude_modules));
+  // An empty list means all layers; a pattern isn't read without one.
+  if (!config.layers_to_transform.empty() || !config.layers_pattern.empty()) {
+    add("layers_to_transform", config.layers_to_transform);
+  }
+  if (!config.layers_pattern.empty()) add("layers_pattern", config.layers_pattern);
+  if (!config.rank_pattern.empty()) add("rank_pattern", detail::pattern_json(config.rank_pattern));
+  if (!config.alpha_pattern.empty()) add("alpha_pattern", detail::pattern_json(config.alpha_pattern));
+  if (config.sbora) add("sbora", detail::record_json(*config.sbora));
+  std::sort(fields.begin(), fields.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  ordered_json object = ordered_json::object();
+  for (auto& [key, value] : fields) object[key] = std::move(value);
+  try {
+    return object.dump(2) + "\n";
+  } catch (const ordered_json::exception& error) {
+    throw config_error(std::string("sbora: adapter_config.json: ") + error.what());
+  }
+}
+
+SBORA_INSTANCE_OF read_config load_adapter_config(const std::filesystem::path& path, strictness mode) {
+  return detail::open_adapter(path, mode).config;
+}
+
+SBORA_INSTANCE_OF safetensors_file open_adapter_tensors(const std::filesystem::path& path) {
+  return detail::open_tensors(detail::adapter_folder(path));
+}
+
+}  // namespace sbora::inline SBORA_ABI

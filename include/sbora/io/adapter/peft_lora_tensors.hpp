@@ -1,0 +1,77 @@
+#pragma once
+
+#include <map>
+
+#include <sbora/io/adapter/adapter_tensors.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// The tensors of a LoRA: both halves of every module. The one-hot halves are made piece by piece as they are written,
+/// since one can be larger than all that is in memory.
+template <class T>
+class peft_lora_tensors {
+ public:
+  /// Lifetime: refers to the adapter. Errors: config_error where the one-hot halves are too large.
+  explicit peft_lora_tensors(const model_adapter<T>& adapter) {
+    const bool fa = adapter.kind() == adapter_kind::fa;
+    index_t left = largest_one_hot_bytes;
+    adapter.for_each([&](const std::string& module, const auto& part) {
+      const index_t rank = part.rank(), length = part.target().dim();
+      const std::optional<index_t> bytes = size_product({rank, length, sizeof(T)});
+      if (!bytes || (left -= *bytes) < 0) {
+        throw config_error("sbora::save_peft_lora: a LoRA's one-hot halves up to module '" + module + "' (rank " +
+                           std::to_string(rank) + " of " + std::to_string(length) + ") take more than " +
+                           std::to_string(largest_one_hot_bytes) + " bytes; save_sbora keeps indices instead");
+      }
+      add(adapter_key(module, fa ? ".lora_A.weight" : ".lora_B.weight"),
+          fa ? std::vector{rank, length} : std::vector{length, rank}, {&part.target(), {}, fa});
+      add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {part.matrix().rows(), part.matrix().cols()},
+          {nullptr, part.parameters(), fa});
+    });
+  }
+
+  /// Without data.
+  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+
+  /// A tensor's bytes, in pieces, to put.
+  template <class Put>
+  void write(std::string_view name, Put&& put) const {
+    const half& of = halves_.find(name)->second;
+    of.target == nullptr ? put(std::as_bytes(of.trained)) : write_one_hot(*of.target, of.fa, put);
+  }
+
+ private:
+  struct half {
+    const region* target;  ///< of the one-hot one
+    std::span<const T> trained;
+    bool fa;
+  };
+
+  void add(std::string name, std::vector<index_t> shape, half of) {
+    halves_.emplace(name, of);
+    tensors_.push_back({std::move(name), dtype_of<T>, std::move(shape), {}});
+  }
+
+  template <class Put>
+  static void write_one_hot(const region& target, bool fa, Put&& put) {
+    const index_t rank = target.rank(), length = target.dim(), size = rank * length;
+    std::vector<index_t> ones;  // where the 1s are, ascending: rank × length, or length × rank
+    for (index_t i = 0; i < rank; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ones.push_back(fa ? i * length + target.indices()[at] : target.sorted()[at] * rank + target.order()[at]);
+    }
+    std::vector<T> piece(static_cast<std::size_t>(std::min<index_t>(size, index_t{1} << 18)));
+    auto next = ones.begin();
+    for (index_t begin = 0; begin < size; begin += static_cast<index_t>(piece.size())) {
+      std::fill(piece.begin(), piece.end(), T{0});
+      const index_t end = std::min(size, begin + static_cast<index_t>(piece.size()));
+      for (; next != ones.end() && *next < end; ++next) piece[static_cast<std::size_t>(*next - begin)] = T{1};
+      put(std::as_bytes(std::span(piece).first(static_cast<std::size_t>(end - begin))));
+    }
+  }
+
+  std::vector<tensor_view> tensors_;
+  std::map<std::string, half, std::less<>> halves_;
+};
+
+}  // namespace sbora::inline SBORA_ABI::detail

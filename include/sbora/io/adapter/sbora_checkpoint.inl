@@ -1,0 +1,62 @@
+#pragma once
+
+#include <sbora/io/adapter/adapter_folder.hpp>
+#include <sbora/io/adapter/sbora_checkpoint.hpp>
+#include <sbora/io/adapter/sbora_tensors.hpp>
+#include <sbora/model/describe_adapter.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+template <class Reader, class T>
+loaded_adapter<T> read_adapter(adapter_files files, std::span<const model_module> modules, strictness mode) {
+  problem_list problems(mode == strictness::lenient);
+  problems.skipped() = std::move(files.config.skipped);
+  std::optional<model_adapter<T>> adapter =
+      Reader(files.tensors.tensors(), std::move(files.config.config), modules, problems).read();
+  problems.throw_if_any("the adapter in " + files.folder.string() + " can't be loaded");
+  return {std::move(*adapter), std::move(problems.skipped())};
+}
+
+template <class T>
+adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout) {
+  const bool native = layout == sbora_layout::native;
+  adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
+  config.peft_type = "SBORA";
+  config.kind = adapter.kind();
+  config.inference_mode = true;
+  config.sbora.reset();
+  if (native) {
+    config.sbora = record_of(adapter);
+    config.sbora->save = fnv1a(adapter_config_text(config));
+  }
+  return config;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+template <class T>
+loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const model_module> modules,
+                             strictness mode) {
+  return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(detail::open_adapter(path, mode), modules, mode);
+}
+
+template <class T>
+void save_sbora(const model_adapter<T>& adapter, const std::filesystem::path& folder, sbora_layout layout) {
+  const adapter_config config = detail::sbora_config(adapter, layout);
+  const detail::tensor_pool tensors = detail::sbora_tensors(adapter);
+  std::map<std::string_view, std::span<const std::byte>> data;
+  for (const tensor_view& tensor : tensors.tensors()) data.emplace(tensor.name, tensor.data);
+  detail::write_adapter(folder, adapter_config_text(config), tensors.tensors(), layout == sbora_layout::native,
+                        [&](std::string_view name, auto&& put) { put(data.at(name)); });
+}
+
+template loaded_adapter<float> load_sbora<float>(const std::filesystem::path&, std::span<const model_module>,
+                                                 strictness);
+template loaded_adapter<double> load_sbora<double>(const std::filesystem::path&, std::span<const model_module>,
+                                                   strictness);
+template void save_sbora<float>(const model_adapter<float>&, const std::filesystem::path&, sbora_layout);
+template void save_sbora<double>(const model_adapter<double>&, const std::filesystem::path&, sbora_layout);
+
+}  // namespace sbora::inline SBORA_ABI

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sbora/io/bitsandbytes/quantised_names.hpp>
+#include <sbora/io/checkpoint/checkpoint_weights.hpp>
+#include <sbora/model/problem_list.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+SBORA_INSTANCE_OF std::vector<model_module> checkpoint_weights::modules() const {
+  std::vector<model_module> found;
+  for (const tensor_view& tensor : model_->tensors()) {
+    if (!tensor.name.ends_with(ending) || tensor.name.size() == ending.size()) continue;
+    const std::string module = tensor.name.substr(0, tensor.name.size() - ending.size());
+    if (const auto size = size_of(tensor)) found.push_back({module, size->first, size->second});
+  }
+  return found;
+}
+
+SBORA_INSTANCE_OF std::optional<std::pair<index_t, index_t>> checkpoint_weights::size_of(
+    const tensor_view& tensor) const {
+  if (const four_bit_view* const codes = codes_.find_four_bit(tensor.name)) return {{codes->d_out(), codes->d_in()}};
+  if (const int8_view* const codes = codes_.find_int8(tensor.name)) return {{codes->d_out(), codes->d_in()}};
+  if (const fp8_view* const codes = fp8_.find(tensor.name)) return {{codes->d_out(), codes->d_in()}};
+  if (!is_dense_dtype(tensor.type) || tensor.shape.size() != 2) return std::nullopt;
+  return {{tensor.shape[transposed_ ? 1 : 0], tensor.shape[transposed_ ? 0 : 1]}};
+}
+
+SBORA_INSTANCE_OF void checkpoint_weights::refuse(const std::string& name, const tensor_view* tensor) const {
+  const std::string codes = detail::quantised_as(*model_, name);
+  std::string what = "no tensor '" + name + "'";
+  if (!codes.empty()) {
+    what = "'" + name + "' is there as " + codes + ", which sbora doesn't read; give the model that was quantised";
+  } else if (tensor != nullptr) {
+    what = "tensor '" + name + "' is " + to_string(tensor->type) + " " + detail::shape_text(tensor->shape) +
+           ", expected F32, F16 or BF16 of two dimensions";
+  }
+  throw checkpoint_error("the base model's weights", {what});
+}
+
+SBORA_INSTANCE_OF any_weight checkpoint_weights::weight(std::string_view module) const {
+  const std::string name = std::string(module) + std::string(ending);
+  if (const four_bit_view* const codes = codes_.find_four_bit(name)) return *codes;
+  if (const int8_view* const codes = codes_.find_int8(name)) return *codes;
+  if (const fp8_view* const codes = fp8_.find(name)) return *codes;
+  const tensor_view* const tensor = model_->find(name);
+  const auto size = tensor != nullptr ? size_of(*tensor) : std::nullopt;
+  if (!size) refuse(name, tensor);
+  const auto dense = [&]<class Scalar>(Scalar) -> any_weight {
+    std::shared_ptr<const std::vector<Scalar>> copy;
+    if (!tensor->is_aligned<Scalar>()) copy = std::make_shared<const std::vector<Scalar>>(tensor->copy<Scalar>());
+    return {weight_view<const Scalar>(copy ? copy->data() : tensor->values<Scalar>().data(), size->first, size->second,
+                                      0, transposed_ ? storage::in_by_out : storage::out_by_in),
+            copy};
+  };
+  return *visit_dense_dtype(tensor->type, dense);
+}
+
+}  // namespace sbora::inline SBORA_ABI

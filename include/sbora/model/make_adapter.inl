@@ -1,0 +1,46 @@
+#pragma once
+
+#include <unordered_set>
+
+#include <sbora/model/make_adapter.hpp>
+#include <sbora/model/name_lists.hpp>
+#include <sbora/model/target_rules.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+SBORA_INSTANCE_OF std::vector<std::string> unmatched_targets(const adapter_config& config,
+                                                             std::span<const model_module> modules) {
+  std::unordered_set<std::string_view> suffixes;
+  for (const model_module& module : modules) {
+    for_name_suffixes(module.name, [&](std::string_view suffix) { suffixes.insert(suffix); });
+  }
+  std::vector<std::string> unmatched;
+  for (const std::string& key : config.target_modules.names) {
+    if (!suffixes.contains(key)) unmatched.push_back(key);
+  }
+  return unmatched;
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
+SBORA_INSTANCE_OF index_t trainable_parameters(const adapter_config& config, std::span<const model_module> modules) {
+  if (!config.kind) throw config_error("sbora::trainable_parameters: the config doesn't say FA or FB (kind)");
+  const target_rules rules(config);
+  index_t count = 0;
+  for (const model_module& module : modules) {
+    if (!rules.matches(module.name)) continue;
+    const index_t rank = rules.rank_of(module.name);
+    const std::optional<index_t> own =
+        detail::size_product({rank, config.kind == adapter_kind::fa ? module.d_out : module.d_in});
+    if (!own || __builtin_add_overflow(count, *own, &count)) {
+      throw shape_error("sbora::trainable_parameters: module '" + module.name + "' of " +
+                        detail::shape_text(module.d_out, module.d_in) + " and rank " + std::to_string(rank) +
+                        ": more than can be counted");
+    }
+  }
+  return count;
+}
+
+}  // namespace sbora::inline SBORA_ABI
