@@ -43,7 +43,7 @@ class any_weight {
   storage order() const noexcept {
     return visit([](const auto& view) { return view.order(); });
   }
-  /// Whether it is codes of 4 or 8 bits.
+  /// Whether it is codes of 4 or 8 bits, or fp8.
   bool is_quantised() const noexcept { return view_.index() > 2; }
 
  private:
