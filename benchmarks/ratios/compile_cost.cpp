@@ -1,6 +1,6 @@
-/// What including sbora costs whoever compiles: processor time (user plus system) of `$CXX -O2 -std=c++20 -c` on a unit, over
-/// that on the one line #include <Eigen/Core>. On an idle machine that is the time one waits; on a busy one it doesn't count
-/// the neighbours. $CXX: by default the compiler that CMake found.
+/// What including sbora costs whoever compiles: processor time (user plus system) of `$CXX -O2 -std=c++20 -c` on a
+/// unit, over that on the one line #include <Eigen/Core>. On an idle machine that is the time one waits; on a busy one
+/// it doesn't count the neighbours. $CXX: by default the compiler that CMake found.
 
 #include <cstdlib>
 #include <filesystem>

@@ -17,7 +17,7 @@ clang="-Wcast-align -Wctad-maybe-unsupported -Wcomma -Wshadow-all -Wunreachable-
 
 rm -rf "$scratch"
 mkdir -p "$scratch"
-for page in "$source/README.md" "$source"/docs/*.md; do
+for page in "$source/README.md" "$source"/include/sbora/*.md; do
     awk -v "to=$scratch/$(basename "$page" .md)_" -f "$source/tests/readme/extract.awk" "$page"
 done
 (cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp | sort | sed 's/.*/#include <&>/') \

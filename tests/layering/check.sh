@@ -1,6 +1,6 @@
 #!/bin/sh
-# check.sh INCLUDE_SBORA: the folders of the library are layers, and includes point downward only; instruction-set levels are
-# named in simd/ and kernels/ alone.
+# check.sh INCLUDE_SBORA: the folders of the library are layers, and includes point downward only; instruction-set
+# levels are named in simd/ and kernels/ alone.
 # Prints every violation; exit 1 if there is one.
 set -eu
 cd "$1"

@@ -140,8 +140,8 @@
 #define SBORA_ABI \
   SBORA_ABI_NAME(SBORA_VERSION_MAJOR, SBORA_VERSION_MINOR, SBORA_ABI_INSTRUCTIONS, SBORA_ABI_MODES, SBORA_ABI_CHECKS)
 
-/// Kernels and those who call them share plain data and no code, in a namespace that says the version alone: a program may
-/// link kernels that were compiled with other flags than its own (kernels/instances.hpp).
+/// Kernels and those who call them share plain data and no code, in a namespace that says the version alone: a program
+/// may link kernels that were compiled with other flags than its own (kernels/instances.hpp).
 #define SBORA_KERNELS_ABI_NAME_(major, minor) kernels_v##major##_##minor
 #define SBORA_KERNELS_ABI_NAME(major, minor) SBORA_KERNELS_ABI_NAME_(major, minor)
 #define SBORA_KERNELS_ABI SBORA_KERNELS_ABI_NAME(SBORA_VERSION_MAJOR, SBORA_VERSION_MINOR)

@@ -15,8 +15,8 @@ namespace sbora::detail::avx512 {
 // 24 of 32 registers are sums, 2 hold the panel; broadcasts are memory operands.
 inline constexpr int tile_rows = 12;
 inline constexpr int tile_vectors = 2;
-// Strips that each panel of a group is multiplied with before the next one. One: a strip across the depth stays in the L1
-// cache while panels, too large to stay beside it, come from the L2 cache. (Zen 4: 97 GFLOP/s; 92 with 16.)
+// Strips that each panel of a group is multiplied with before the next one. One: a strip across the depth stays in the
+// L1 cache while panels, too large to stay beside it, come from the L2 cache. (Zen 4: 97 GFLOP/s; 92 with 16.)
 inline constexpr index_t group_strips = 1;
 // How far ahead of the multiplications a strip is fetched: 1000 cycles. (Zen 5, 512 tokens, of the peak: 0.90 forward,
 // 0.82 backward; 0.87 and 0.77 without.)

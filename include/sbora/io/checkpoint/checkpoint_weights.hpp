@@ -16,8 +16,8 @@ namespace sbora::inline SBORA_ABI {
 /// Lifetime    the checkpoint has to outlive this.
 /// Cost        one pass over the names.
 /// Thread      immutable.
-/// Errors      checkpoint_error where states of quantised weights are broken, and, of weight() and visit(), where the checkpoint has
-///             no such module: with what it has in its place.
+/// Errors      checkpoint_error where states of quantised weights are broken, and, of weight() and visit(), where the
+///             checkpoint has no such module: with what it has in its place.
 class checkpoint_weights {
  public:
   explicit checkpoint_weights(const checkpoint& model, bool fan_in_fan_out = false)

@@ -6,9 +6,9 @@
 // depend on how rows and columns were cut into tasks.
 
 /// out[k·width + i] = element k of line i, `depth` elements of each of `count` lines, and zeros for lines from there to
-/// width. Vectors may be longer than a k of out: what they write beyond it is written again by the next, and the last k of
-/// all is cut. Blocks at the edges are padded in a copy, so that there is one transposition. (Zen 5, 512 x 4096: 0.5 ms, 1.4
-/// one by one.)
+/// width. Vectors may be longer than a k of out: what they write beyond it is written again by the next, and the last k
+/// of all is cut. Blocks at the edges are padded in a copy, so that there is one transposition. (Zen 5, 512 x 4096: 0.5
+/// ms, 1.4 one by one.)
 template <class T>
 SBORA_NO_INLINE void pack_transposed(const T* lines, index_t stride, index_t count, index_t depth,
                                      T* SBORA_RESTRICT out, index_t width) noexcept {
@@ -306,9 +306,9 @@ struct single_steps : tile_product<T> {
 /// Most panels that are packed together, where there is room: a strip comes near once for all of them.
 inline constexpr index_t most_panels = 2;
 
-/// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more, as
-/// few tokens want, arrive too late. (Zen 5, 4096 x 4096, f32: three with 128 tokens, as fast as fetching alone; six with
-/// 64, 17.2 ms instead of 13.2.)
+/// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more,
+/// as few tokens want, arrive too late. (Zen 5, 4096 x 4096, f32: three with 128 tokens, as fast as fetching alone; six
+/// with 64, 17.2 ms instead of 13.2.)
 template <class Storage>
 inline constexpr bool copies_lines = std::is_same_v<source_of<Storage>, dense_source<Storage>>;
 inline constexpr index_t most_copied = 3;
@@ -321,8 +321,8 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
   const index_t group_columns = columns * (one_panel ? 1 : most_panels);
   // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
   constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
-  // One panel of the depth along lines; or several that are less deep, and behind them the lines that are copied. 256 KiB
-  // at AVX-512.
+  // One panel of the depth along lines; or several that are less deep, and behind them the lines that are copied. 256
+  // KiB at AVX-512.
   using packed = typename Steps::packed;
   constexpr index_t along = Steps::count(Steps::block_depth(true)) * columns;
   constexpr index_t across = Steps::count(Steps::block_depth(false)) * columns;

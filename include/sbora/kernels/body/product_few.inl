@@ -2,17 +2,17 @@
 //
 // Products of up to few_tokens tokens with a right operand whose depth runs along its lines. Transposing it into
 // panels takes as long as the multiplications of 64 tokens, so the roles change: tokens are the vectors, packed
-// once, and the lines' elements are broadcast, where they need it from a copy in the L1 cache, in which they become floats
-// and updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of the
-// multiply-add peak: 0.67 for 16 tokens and 0.91 for 64; 0.42 and 0.75 with panels. Copying between the
+// once, and the lines' elements are broadcast, where they need it from a copy in the L1 cache, in which they become
+// floats and updates are added. One element's sum runs over k in ascending order without a cut. (Zen 5, 4096 x 4096, of
+// the multiply-add peak: 0.67 for 16 tokens and 0.91 for 64; 0.42 and 0.75 with panels. Copying between the
 // multiplications instead of before them loses 0.06 and 0.02.)
 
 /// Elements of a line copied at a time, and of the copy's lines: rows a power of two apart would share cache sets.
 /// (256: 0.49 for 16 tokens.)
 inline constexpr index_t few_depth = 512, few_stride = few_depth + 16;
 
-/// Lines multiplied at a time, and how far ahead those that are read where they lie are fetched: of lines a power of two
-/// apart twelve fill all ways of the sets that they share in the L1 cache. (Zen 5, 16 tokens: 175 GFLOP/s; 141 with
+/// Lines multiplied at a time, and how far ahead those that are read where they lie are fetched: of lines a power of
+/// two apart twelve fill all ways of the sets that they share in the L1 cache. (Zen 5, 16 tokens: 175 GFLOP/s; 141 with
 /// twelve and the next piece of all of them fetched.)
 inline constexpr int few_lines_at_once = tile_rows < 8 ? tile_rows : 8;
 inline constexpr index_t few_ahead_bytes = 1024;
@@ -138,9 +138,9 @@ SBORA_FORCE_INLINE bool in_place(const product_args<Storage, T>& a, index_t coun
   return std::is_same_v<Storage, T> && a.update_count == 0 && count == few_lines_at_once;
 }
 
-/// Size of the packed tokens up to which lines are gone through as a whole, as hardware prefetchers foresee; larger ones
-/// would come from beyond the L2 cache for every tile, so all lines share a piece of them first. (Zen 5, 16 tokens:
-/// 1.05 times.)
+/// Size of the packed tokens up to which lines are gone through as a whole, as hardware prefetchers foresee; larger
+/// ones would come from beyond the L2 cache for every tile, so all lines share a piece of them first. (Zen 5, 16
+/// tokens: 1.05 times.)
 inline constexpr index_t few_packed_bytes = 512 * 1024;
 
 /// As product, of rows <= few_tokens packed by pack_few and at most few_columns columns of depth along lines.

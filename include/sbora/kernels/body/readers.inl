@@ -1,8 +1,8 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 //
 // reader(source, line, at) reads vectors of a source's elements from there on: load(i, j) those of line
-// line + i that begin with element at + j, load_n only the first n of them and zeros above; fetch(i, j) brings their cache
-// line, of line_elements, near, and may be past the end.
+// line + i that begin with element at + j, load_n only the first n of them and zeros above; fetch(i, j) brings their
+// cache line, of line_elements, near, and may be past the end.
 
 /// lanes × lanes elements, lines at a stride, transposed.
 template <class Storage, class T, std::size_t Lanes>

@@ -7,9 +7,9 @@
 inline constexpr index_t stream_ahead_lines = 128;
 
 /// out[0, column] (+)= Σ_k left[0, k]·rhs[k, column] for the only token: lines one after the other, as they lie in
-/// memory. Four vectors of sums, since one would wait for itself. What has to be converted is fetched some way ahead: its
-/// operations fill the schedulers before enough lines are on their way. (Zen 5, of the bandwidth of a pass that only
-/// reads: f32 0.93, fetched 0.88; bf16 0.98, not fetched 0.90; four columns at a time 0.82 and 0.70.)
+/// memory. Four vectors of sums, since one would wait for itself. What has to be converted is fetched some way ahead:
+/// its operations fill the schedulers before enough lines are on their way. (Zen 5, of the bandwidth of a pass that
+/// only reads: f32 0.93, fetched 0.88; bf16 0.98, not fetched 0.90; four columns at a time 0.82 and 0.70.)
 template <class Storage, class T>
 SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t column) noexcept {
   using v = vec<T>;
@@ -50,8 +50,8 @@ SBORA_FORCE_INLINE void dot_line(const stream_args<Storage, T>& a, index_t colum
 inline constexpr index_t dot_tokens = 8;
 inline constexpr int dot_columns = 4;
 
-/// Some lines and some tokens against each other: sums[c][t], vectors, (+)= Σ_k left[t, k]·lines[c, k] for whole vectors of
-/// k. `sums` has `tokens` vectors for each line.
+/// Some lines and some tokens against each other: sums[c][t], vectors, (+)= Σ_k left[t, k]·lines[c, k] for whole
+/// vectors of k. `sums` has `tokens` vectors for each line.
 template <class Reader, class T>
 struct dot_block {
   const Reader& lines;
@@ -131,8 +131,8 @@ SBORA_NO_INLINE void finish_dots(const stream_args<Storage, T>& a, index_t colum
   }
 }
 
-/// Where rhs runs along the depth: dot products, of several tokens four columns at a time. They come from memory for the
-/// first tokens and from the L2 cache for the others. (Shorter pieces, for the L1 cache, are slower: the
+/// Where rhs runs along the depth: dot products, of several tokens four columns at a time. They come from memory for
+/// the first tokens and from the L2 cache for the others. (Shorter pieces, for the L1 cache, are slower: the
 /// hardware's prefetchers start anew with each.) Codes become floats in such pieces, once for all tokens.
 template <class Storage, class T>
 void stream_dot(const stream_args<Storage, T>& a) noexcept {
@@ -172,8 +172,8 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
 /// Rows of rhs and tokens that are done together.
 inline constexpr int axpy_depth = 8, axpy_most_tokens = 4;
 
-/// Some rows of rhs and some columns, from where `rhs` reads on, what they are added to, and what is fetched meanwhile: so
-/// many lines and elements further, if any.
+/// Some rows of rhs and some columns, from where `rhs` reads on, what they are added to, and what is fetched meanwhile:
+/// so many lines and elements further, if any.
 template <class Reader, class T>
 struct axpy_rows {
   const Reader& rhs;
@@ -309,10 +309,11 @@ SBORA_FORCE_INLINE bool is_one_run(const stream_args<Storage, T>& a) noexcept {
   }
 }
 
-/// Where rhs runs along the columns: some rows of it at a time are added up into out, in the order of the depth. The next
-/// rows are fetched: the hardware's prefetchers start anew with each. One row at a time, where all of them are one run,
-/// is what memory likes best, until adding to out takes longer. (Zen 5, 4096 x 4096, reading 40 GB/s: f32 41 GB/s for one
-/// token, 27 by eight rows; bf16 38, 30 by eight rows, 25 and 33 for two tokens; by eight rows for eight tokens 19 in both.)
+/// Where rhs runs along the columns: some rows of it at a time are added up into out, in the order of the depth. The
+/// next rows are fetched: the hardware's prefetchers start anew with each. One row at a time, where all of them are one
+/// run, is what memory likes best, until adding to out takes longer. (Zen 5, 4096 x 4096, reading 40 GB/s: f32 41 GB/s
+/// for one token, 27 by eight rows; bf16 38, 30 by eight rows, 25 and 33 for two tokens; by eight rows for eight tokens
+/// 19 in both.)
 template <class Storage, class T>
 void stream_axpy(const stream_args<Storage, T>& a) noexcept {
   clear_out(a);

@@ -87,7 +87,8 @@ SBORA_NO_INLINE void codes_tile(const stream_args<four_bit, float>& a, index_t c
   const index_t group_step = group_scales(a.rhs);
   const scale_spread spread(group_step);
   const auto line_bytes = static_cast<index_t>(static_cast<std::size_t>(a.rhs.line_length) / 2);
-  // Ten lines, into the L1 cache. (Zen 5: six, with four columns, 0.99 of the speed; three 0.7; into the L2 cache 0.97.)
+  // Ten lines, into the L1 cache. (Zen 5: six, with four columns, 0.99 of the speed; three 0.7; into the L2 cache
+  // 0.97.)
   const index_t ahead = 10 * line_bytes;
   fetch_scales(a.rhs, (column + Columns) * a.rhs.line_length, Columns * a.rhs.line_length);
   __m512 total[Columns][Tokens];
