@@ -175,7 +175,7 @@ no_io_instances)
 no_json_in_io)
     # What a user's unit of files pays for: declarations.
     echo '#include <sbora/io.hpp>' >"$scratch/unit.cpp"
-    "$CXX" -std=c++20 "$@" -M "$scratch/unit.cpp" | tr -s ' \\\\' '\n' >"$scratch/headers"
+    "$CXX" -std=c++20 "$@" -M "$scratch/unit.cpp" | tr -s ' \134' '\n' >"$scratch/headers"
     expect 'sbora/io.hpp' "$scratch/headers"
     if grep -E 'nlohmann|/(regex|iostream)$|\.inl$' "$scratch/headers" | grep -v sbora/kernels; then
         echo "<sbora/io.hpp> includes what only its instances need"
