@@ -300,7 +300,8 @@ TEST_CASE("a head beside a tied embedding is used where it differs, and rotary f
     sbora::write_safetensors(directory / "model.safetensors", tensors);
   };
   const auto embedding = [&] {
-    return sbora::safetensors_file::open(directory / "model.safetensors").at("model.embed_tokens.weight").copy<float>();
+    const auto file = sbora::safetensors_file::open(directory / "model.safetensors");
+    return file.at("model.embed_tokens.weight").copy<float>();
   };
   std::vector<float> head = embedding();
 
