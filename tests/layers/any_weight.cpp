@@ -45,7 +45,7 @@ void check(const auto& view, const layer_case& size) {
 }  // namespace
 
 TEST_CASE("a layer over any weight has the bits of one over its view") {
-  const layer_case size = {.d_out = 20, .d_in = 32, .rank = 4, .tokens = 9};
+  const layer_case size = {.d_out = 20, .d_in = 32, .rank = 4, .tokens = 9, .bias = true};
   const auto dense = [&]<class Scalar>(Scalar) {
     const auto values = random_vector<Scalar>(size.d_out * size.d_in, 5);
     check(sbora::weight_view<const Scalar>(values.data(), size.d_out, size.d_in), size);
