@@ -14,7 +14,7 @@ extern "C" int UNIT() {
   using namespace sbora;
   namespace level = detail::scalar;
   using conversions = detail::conversion_kernels<float>;
-  using optimisers = detail::step_kernels<detail::adamw_rates<float>>;
+  using optimisers = detail::step_kernels<detail::sgd_rates<float>>;
   constexpr index_t n = 100;
   float values[n], gathered[n] = {};
   bf16 stored[n];
@@ -31,7 +31,11 @@ extern "C" int UNIT() {
   dense->gather({values, n, index, n, gathered, n, 0, 1});
   dense->scatter_add({gathered, n, nullptr, n, 2.0F, values, n, 0, 1});
   const optimisers* volatile const optimiser = &level::table<optimisers>::entries;
-  optimiser->sgd({values, gathered, nullptr, 1.0F, 0.0F, 0.0F, 1.0F, 0.0F, false, 0, n});
+  optimiser->step({.parameter = values,
+                   .gradient = gathered,
+                   .rates = {1.0F, 0.0F, 0.0F, 1.0F, 0.0F, false},
+                   .begin = 0,
+                   .end = n});
   float sum = 0;
   for (const float value : values) sum += value;
   return static_cast<int>(sum);

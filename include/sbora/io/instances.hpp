@@ -12,6 +12,7 @@
 #include <sbora/io/bitsandbytes/bitsandbytes_writer.inl>
 #include <sbora/io/checkpoint/checkpoint.inl>
 #include <sbora/io/checkpoint/checkpoint_weights.inl>
+#include <sbora/io/checkpoint/fp8_weights.inl>
 #include <sbora/io/mapped_file.inl>
 #include <sbora/io/merge/merge_checkpoint.inl>
 #include <sbora/io/merge/merge_in_place.inl>

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <algorithm>
+
+#include <sbora/io/checkpoint/fp8_weights.hpp>
+#include <sbora/model/problem_list.hpp>
+
+namespace sbora::inline SBORA_ABI {
+
+SBORA_INSTANCE_OF fp8_weights::fp8_weights(std::span<const tensor_view> tensors) {
+  std::vector<const tensor_view*> by_name;
+  for (const tensor_view& tensor : tensors) {
+    if (tensor.name.ends_with(scale) || tensor.name.ends_with(scale_inverse)) by_name.push_back(&tensor);
+  }
+  std::ranges::sort(by_name, {}, &tensor_view::name);
+  const auto find_scales = [&](const std::string& name) -> const tensor_view* {
+    const auto at = std::ranges::lower_bound(by_name, name, {}, &tensor_view::name);
+    return at != by_name.end() && (*at)->name == name ? *at : nullptr;
+  };
+  detail::problem_list problems;
+  for (const tensor_view& tensor : tensors) {
+    if (tensor.type != dtype::f8_e4m3 || tensor.shape.size() != 2 || !tensor.name.ends_with("weight")) continue;
+    const tensor_view* const plain = find_scales(tensor.name + "_scale");
+    const tensor_view* const inverse = find_scales(tensor.name + "_scale_inv");
+    if (plain != nullptr && inverse != nullptr) problems.add(tensor.name + ": has a _scale and a _scale_inv");
+    else if (plain != nullptr || inverse != nullptr) read(tensor, plain != nullptr ? *plain : *inverse, problems);
+  }
+  std::ranges::sort(weights_, {}, &std::pair<std::string, fp8_view>::first);
+  problems.throw_if_any("the checkpoint's fp8 weights can't be read");
+}
+
+SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const noexcept {
+  const auto at = std::ranges::lower_bound(weights_, name, {}, &std::pair<std::string, fp8_view>::first);
+  return at != weights_.end() && at->first == name ? &at->second : nullptr;
+}
+
+SBORA_INSTANCE_OF void fp8_weights::read(const tensor_view& codes, const tensor_view& scales,
+                                         detail::problem_list& problems) {
+  const index_t d_out = codes.shape[0], d_in = codes.shape[1];
+  if (d_out < 1 || d_in < 1) {
+    problems.add(codes.name + ": " + detail::shape_text(codes.shape) + " has no elements");
+    return;
+  }
+  const std::vector<index_t> blocks = {detail::ceil_div(d_out, 128), detail::ceil_div(d_in, 128)};
+  fp8_scaling scaling;
+  if (std::ranges::all_of(scales.shape, [](index_t size) { return size == 1; })) {
+    scaling = fp8_scaling::tensor;
+  } else if (scales.shape == std::vector{d_out} || scales.shape == std::vector<index_t>{d_out, 1}) {
+    scaling = fp8_scaling::row;
+  } else if (scales.shape == blocks) {
+    scaling = fp8_scaling::block_128;
+  } else {
+    problems.add(scales.name + ": " + detail::shape_text(scales.shape) + ", expected one scale, " +
+                 detail::shape_text(std::vector<index_t>{d_out, 1}) + " or, of blocks of 128 x 128, " +
+                 detail::shape_text(blocks));
+    return;
+  }
+  if (scales.type != dtype::f32 && scales.type != dtype::bf16) {
+    problems.add(scales.name + ": " + to_string(scales.type) + ", expected F32 or BF16");
+    return;
+  }
+  try {
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(codes.data.data()), codes.data.size());
+    weights_.emplace_back(codes.name, fp8_view(bytes, floats_of(scales), d_out, d_in, scaling));
+  } catch (const error& wrong) {
+    problems.add(codes.name + ": " + wrong.what());
+  }
+}
+
+SBORA_INSTANCE_OF std::span<const float> fp8_weights::floats_of(const tensor_view& scales) {
+  if (scales.type == dtype::f32 && scales.is_aligned<float>()) return scales.values<float>();
+  std::vector<float> floats;
+  if (scales.type == dtype::f32) floats = scales.copy<float>();
+  else
+    for (const Eigen::bfloat16 value : scales.copy<Eigen::bfloat16>()) floats.push_back(static_cast<float>(value));
+  return *copies_.emplace_back(std::make_shared<const std::vector<float>>(std::move(floats)));
+}
+
+}  // namespace sbora::inline SBORA_ABI
