@@ -319,7 +319,7 @@ TEMPLATE_TEST_CASE("muon's passes are their formulas within their roundings", "[
       const optimiser_case<T> c(size, side, random);
       for (const auto& [begin, end] : ranges_of(size)) {
         INFO(sbora::to_string(level) << ", [" << begin << ", " << end << ") of " << size << ", seed " << seed);
-        const auto check = [&](const auto& args, auto&& expected) {
+        const auto check = [&, begin = begin, end = end](const auto& args, auto&& expected) {  // clang 14 needs names
           c.reset();
           run(level, args);
           within_bounds results;
