@@ -41,7 +41,7 @@ struct muon_options {
 /// Cost        of a matrix of n numbers whose lesser side is r: 10·(2·n·r + r³) multiply-adds, that is r/2 as many as a
 ///             token's product has with it; no allocation in step() after the first.
 /// Numerics    in T, norms in double; independent of the executor. PyTorch iterates in bf16 for any type, so its
-///             directions differ in the third digit (tests/optimisers/muon.cpp).
+///             directions differ in the second digit (tests/optimisers/torch_trajectories.hpp).
 /// Thread      one step at a time for each object.
 /// Errors      config_error, shape_error, before anything is written.
 /// Source      https://kellerjordan.github.io/posts/muon/; torch.optim.Muon.
