@@ -249,6 +249,7 @@ class linear {
   static void finish(activation_view<scalar> sum, activation_view<Out> out, any_executor pool) {
     if constexpr (!std::is_same_v<Out, scalar>) detail::narrow(sum, out, pool);
   }
+
   std::span<const delta_type> overlay() const {
     return overlay_ != nullptr ? std::span<const delta_type>(*overlay_) : std::span<const delta_type>();
   }
