@@ -44,4 +44,10 @@ breaks 'common/ must not include text/' common/a.hpp '#include "text/tokenizer.h
 breaks 'include "ROOM/..."' llama/data/a.cpp '#include "dataset.hpp"'
 breaks 'no place in the layers' llama/extras/a.hpp ''
 
+check=check_lifetimes.sh
+accessors() { printf 'class set {\n public:\n  %s\n};' "$1"; }
+breaks 'set::all' model/a.hpp "$(accessors 'std::span<const T> all() const noexcept { return all_; }')"
+breaks 'set::at' model/a.hpp "$(accessors 'const T& at(int i) const& { return all_[i]; }')"
+breaks 'set::find' model/a.hpp "$(accessors 'SBORA_IN_IO_INSTANCES T* find(std::string_view name);')"
+
 exit $status

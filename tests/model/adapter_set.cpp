@@ -312,3 +312,30 @@ TEST_CASE("layers compute with the deltas of the enabled adapters") {
   { const sbora::scoped_base_model guard(set); }
   CHECK_FALSE(set.enabled());
 }
+
+template <class Set>
+concept set_refers_to_itself = requires(Set&& set) { static_cast<Set&&>(set).at("a"); } || requires(Set&& set) {
+  static_cast<Set&&>(set).deltas("m");
+} || requires(Set&& set, model_adapter<float> a) { static_cast<Set&&>(set).add("a", a); };
+
+template <class Adapter>
+concept adapter_refers_to_itself = requires(Adapter&& a) { static_cast<Adapter&&>(a).parameters(); } ||
+                                   requires(Adapter&& a) { static_cast<Adapter&&>(a).gradient(); } ||
+                                   requires(Adapter&& a) { static_cast<Adapter&&>(a).fa("m"); } ||
+                                   requires(Adapter&& a) { static_cast<Adapter&&>(a).fb("m"); } ||
+                                   requires(Adapter&& a) { static_cast<Adapter&&>(a).delta("m"); };
+
+TEST_CASE("nothing that refers to a set or a model's adapter can be had of a temporary") {
+  STATIC_REQUIRE_FALSE(set_refers_to_itself<adapter_set<float>&&>);
+  STATIC_REQUIRE_FALSE(set_refers_to_itself<const adapter_set<float>&&>);
+  STATIC_REQUIRE(set_refers_to_itself<const adapter_set<float>&>);
+  STATIC_REQUIRE_FALSE(adapter_refers_to_itself<model_adapter<float>&&>);
+  STATIC_REQUIRE_FALSE(adapter_refers_to_itself<const model_adapter<float>&&>);
+  STATIC_REQUIRE(adapter_refers_to_itself<const model_adapter<float>&>);
+  const std::vector<model_module> modules = adapter_set<float>({{"m", 4, 6}}).modules();
+  CHECK(modules.at(0).d_in == 6);
+  const auto made = [&] { return make_adapter(config_of(adapter_kind::fa, {"m"}, 2), modules, 1); };
+  CHECK(made().modules() == std::vector<std::string>{"m"});
+  const adapter_config& config = made().config();  // lives as long as its name
+  CHECK(config.r == 2);
+}

@@ -40,7 +40,7 @@ class fa_saved {
   }
 
   /// Makes room for tokens × rank; the layer's part.
-  T* prepare(index_t tokens, index_t rank, std::uint64_t dropout_step) {
+  T* prepare(index_t tokens, index_t rank, std::uint64_t dropout_step) & {
     const auto needed = static_cast<std::size_t>(tokens * rank);
     if (needed > memory_.value.size()) {
       if (external_) {

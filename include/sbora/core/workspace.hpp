@@ -50,7 +50,7 @@ class workspace {
   }
 
   /// First byte, on a cache line. For the library's own use, through workspace_frame.
-  std::byte* data() noexcept { return memory_.value.data() + alignment_slack(); }
+  std::byte* data() & noexcept { return memory_.value.data() + alignment_slack(); }
 
  private:
   std::size_t alignment_slack() const noexcept {

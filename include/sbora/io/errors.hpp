@@ -19,8 +19,9 @@ class file_error : public error {
               (more.empty() ? std::generic_category().message(code) : more)),
         path_(std::move(path)),
         code_(code) {}
-  const std::filesystem::path& path() const noexcept { return path_; }
-  int code() const noexcept { return code_; }  ///< as errno
+  const std::filesystem::path& path() const& noexcept { return path_; }
+  const std::filesystem::path& path() const&& = delete;  // would dangle: name the object
+  int code() const noexcept { return code_; }            ///< as errno
 
  private:
   std::filesystem::path path_;
@@ -76,7 +77,8 @@ class format_error : public error {
               (!path.empty() && kind <= format_fault::duplicate_name ? "; download or save the file again" : "")),
         path_(std::move(path)),
         kind_(kind) {}
-  const std::filesystem::path& path() const noexcept { return path_; }
+  const std::filesystem::path& path() const& noexcept { return path_; }
+  const std::filesystem::path& path() const&& = delete;  // would dangle: name the object
   format_fault kind() const noexcept { return kind_; }
 
  private:

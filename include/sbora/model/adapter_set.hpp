@@ -45,19 +45,20 @@ class adapter_set {
     }
   }
 
-  const std::vector<model_module>& modules() const noexcept { return modules_; }
+  const std::vector<model_module>& modules() const& noexcept { return modules_; }
+  std::vector<model_module> modules() && noexcept { return std::move(modules_); }
 
   /// A new adapter, as make_adapter.
   template <class Choose = region_choice>
   model_adapter<T>& add(const std::string& name, adapter_config config, std::uint64_t seed,
-                        const Choose& choose = uniform_region) {
+                        const Choose& choose = uniform_region) & {
     check_free(name);
     return insert(name, make_adapter<T>(std::move(config), modules_, seed, choose));
   }
 
   /// One that was made or loaded. Errors: checkpoint_error with every module that the model lacks or has in another
   /// shape.
-  model_adapter<T>& add(const std::string& name, model_adapter<T> adapter) {
+  model_adapter<T>& add(const std::string& name, model_adapter<T> adapter) & {
     check_free(name);
     detail::problem_list problems;
     adapter.for_each([&](const std::string& module, const auto& part) {
@@ -85,8 +86,9 @@ class adapter_set {
 
   index_t size() const noexcept { return static_cast<index_t>(entries_.size()); }
   bool has(const std::string& name) const noexcept { return position(name) < entries_.size(); }
-  model_adapter<T>& at(const std::string& name) { return *entries_[require(name)].adapter; }
-  const model_adapter<T>& at(const std::string& name) const { return *entries_[require(name)].adapter; }
+  model_adapter<T>& at(const std::string& name) & { return *entries_[require(name)].adapter; }
+  const model_adapter<T>& at(const std::string& name) const& { return *entries_[require(name)].adapter; }
+  const model_adapter<T>& at(const std::string& name) const&& = delete;  // would dangle: name the set
 
   /// These are active, all others aren't. Empty: none.
   void set_active(std::span<const std::string> names) {
@@ -122,7 +124,7 @@ class adapter_set {
 
   /// What a layer of this module computes with: the deltas of all enabled adapters that have it, in the order of
   /// status(). Errors: config_error where the model has no such module.
-  delta_list<T> deltas(std::string_view module) const {
+  delta_list<T> deltas(std::string_view module) const& {
     if (positions_.find(std::string(module)) == positions_.end()) {
       throw config_error(who + "the model has no module '" + std::string(module) + "'");
     }
@@ -132,6 +134,7 @@ class adapter_set {
     }
     return list;
   }
+  delta_list<T> deltas(std::string_view module) const&& = delete;  // would dangle: name the set
 
  private:
   static inline const std::string who = "sbora::adapter_set: ";

@@ -14,9 +14,11 @@ class checkpoint_error : public error {
   /// `cause`: what all problems come from and what helps, where that is known; what() then says it in their place.
   SBORA_IN_MODEL_INSTANCES checkpoint_error(const std::string& what, std::vector<std::string> problems,
                                             const std::string& cause = {});
-  const std::vector<std::string>& problems() const noexcept { return problems_; }
+  const std::vector<std::string>& problems() const& noexcept { return problems_; }
+  const std::vector<std::string>& problems() const&& = delete;  // would dangle: name the object
   /// Empty where there is no one cause.
-  const std::string& cause() const noexcept { return cause_; }
+  const std::string& cause() const& noexcept { return cause_; }
+  const std::string& cause() const&& = delete;  // would dangle: name the object
 
  private:
   std::vector<std::string> problems_;

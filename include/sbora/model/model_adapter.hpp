@@ -118,18 +118,22 @@ class model_adapter {
   }
 
   adapter_kind kind() const noexcept { return kind_; }
-  const adapter_config& config() const noexcept { return config_; }
+  const adapter_config& config() const& noexcept { return config_; }
+  adapter_config config() && noexcept { return std::move(config_); }
 
   index_t size() const noexcept { return static_cast<index_t>(modules_.size()); }
-  const std::vector<std::string>& modules() const noexcept { return modules_; }
+  const std::vector<std::string>& modules() const& noexcept { return modules_; }
+  std::vector<std::string> modules() && noexcept { return std::move(modules_); }
   bool has(std::string_view module) const { return positions_.find(std::string(module)) != positions_.end(); }
 
   /// Trainable parameters, exactly; indices don't count.
   index_t parameter_count() const noexcept { return static_cast<index_t>(parameters_.value.size()); }
-  std::span<T> parameters() noexcept { return parameters_.value; }
-  std::span<const T> parameters() const noexcept { return parameters_.value; }
-  std::span<T> gradient() noexcept { return gradient_.value; }
-  std::span<const T> gradient() const noexcept { return gradient_.value; }
+  std::span<T> parameters() & noexcept { return parameters_.value; }
+  std::span<const T> parameters() const& noexcept { return parameters_.value; }
+  std::span<const T> parameters() const&& = delete;  // would dangle: name the adapter
+  std::span<T> gradient() & noexcept { return gradient_.value; }
+  std::span<const T> gradient() const& noexcept { return gradient_.value; }
+  std::span<const T> gradient() const&& = delete;  // would dangle: name the adapter
   void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
   /// The trained halves in parameters(), as optimisers of matrices take them.
@@ -145,10 +149,12 @@ class model_adapter {
   }
 
   /// A module's adapter, for layers and mergers.
-  fa_adapter<T>& fa(std::string_view module) { return part<adapter_kind::fa>(*this, module); }
-  fb_adapter<T>& fb(std::string_view module) { return part<adapter_kind::fb>(*this, module); }
-  const fa_adapter<T>& fa(std::string_view module) const { return part<adapter_kind::fa>(*this, module); }
-  const fb_adapter<T>& fb(std::string_view module) const { return part<adapter_kind::fb>(*this, module); }
+  fa_adapter<T>& fa(std::string_view module) & { return part<adapter_kind::fa>(*this, module); }
+  fb_adapter<T>& fb(std::string_view module) & { return part<adapter_kind::fb>(*this, module); }
+  const fa_adapter<T>& fa(std::string_view module) const& { return part<adapter_kind::fa>(*this, module); }
+  const fb_adapter<T>& fb(std::string_view module) const& { return part<adapter_kind::fb>(*this, module); }
+  const fa_adapter<T>& fa(std::string_view module) const&& = delete;  // would dangle: name the adapter
+  const fb_adapter<T>& fb(std::string_view module) const&& = delete;  // would dangle: name the adapter
 
   /// f(const std::string& module, adapter) for every part in order; adapter is an fa_adapter<T>& or fb_adapter<T>&.
   template <class Function>
@@ -175,9 +181,10 @@ class model_adapter {
     return std::visit([&](const auto& adapters) -> decltype(auto) { return f(adapters[position]); }, adapters_);
   }
 
-  weight_delta<T> delta(std::string_view module) const {
+  weight_delta<T> delta(std::string_view module) const& {
     return visit(module, [](const auto& adapter) { return adapter.delta(); });
   }
+  weight_delta<T> delta(std::string_view module) const&& = delete;  // would dangle: name the adapter
 
   void set_enabled(bool enabled) noexcept {
     for_each([&](const std::string&, auto& adapter) { adapter.set_enabled(enabled); });

@@ -31,7 +31,7 @@ class problem_list {
   }
   bool empty() const noexcept { return problems_.empty(); }
   std::size_t size() const noexcept { return problems_.size(); }
-  std::vector<std::string>& skipped() noexcept { return skipped_; }
+  std::vector<std::string>& skipped() & noexcept { return skipped_; }
 
   /// Errors: checkpoint_error with all of them, if any.
   void throw_if_any(const std::string& what) const {

@@ -124,3 +124,15 @@ TEST_CASE("fp8 scales that don't fit are refused with all that is wrong") {
   CHECK_ERROR(checkpoint_error, "a.weight: [9223372036854775807, 0] has no elements",
               sbora::fp8_weights{empty.tensors});
 }
+
+template <class Weights>
+concept refers_to_itself = requires(Weights&& w) { static_cast<Weights&&>(w).find("a.weight"); } ||
+                           requires(Weights&& w) { static_cast<Weights&&>(w).all(); };
+
+TEST_CASE("a view of fp8 weights can't be had of a temporary, nor weights of a temporary checkpoint") {
+  STATIC_REQUIRE_FALSE(refers_to_itself<sbora::fp8_weights&&>);
+  STATIC_REQUIRE_FALSE(refers_to_itself<const sbora::fp8_weights&&>);
+  STATIC_REQUIRE(refers_to_itself<const sbora::fp8_weights&>);
+  STATIC_REQUIRE(std::is_constructible_v<sbora::checkpoint_weights, const sbora::checkpoint&>);
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<sbora::checkpoint_weights, sbora::checkpoint>);
+}

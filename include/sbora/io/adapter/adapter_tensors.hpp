@@ -209,7 +209,8 @@ class tensor_pool {
     kept_.push_back(std::move(kept));
   }
 
-  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const& noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const&& = delete;  // would dangle: name the object
 
  private:
   std::vector<tensor_view> tensors_;

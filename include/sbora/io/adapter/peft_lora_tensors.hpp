@@ -31,7 +31,8 @@ class peft_lora_tensors {
   }
 
   /// Without data.
-  std::span<const tensor_view> tensors() const noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const& noexcept { return tensors_; }
+  std::span<const tensor_view> tensors() const&& = delete;  // would dangle: name the object
 
   /// A tensor's bytes, in pieces, to put.
   template <class Put>

@@ -22,6 +22,7 @@ class checkpoint_weights {
  public:
   explicit checkpoint_weights(const checkpoint& model, bool fan_in_fan_out = false)
       : model_(&model), codes_(model.tensors()), fp8_(model.tensors()), transposed_(fan_in_fan_out) {}
+  explicit checkpoint_weights(const checkpoint&&, bool = false) = delete;  // would dangle: name the checkpoint
 
   /// All of them, shard after shard, in the order of their bytes. Errors: checkpoint_error where all weights but
   /// embeddings are codes that sbora can't read.

@@ -32,9 +32,11 @@ class fp8_weights {
   SBORA_IN_IO_INSTANCES explicit fp8_weights(std::span<const tensor_view> tensors);
 
   /// Of a weight's name; null where it isn't one of fp8.
-  SBORA_IN_IO_INSTANCES const fp8_view* find(std::string_view name) const noexcept;
+  SBORA_IN_IO_INSTANCES const fp8_view* find(std::string_view name) const& noexcept;
+  const fp8_view* find(std::string_view name) const&& = delete;  // would dangle: name the object
   /// Names and views, in the order of the names.
   std::span<const std::pair<std::string, fp8_view>> all() const& noexcept { return weights_; }
+  std::span<const std::pair<std::string, fp8_view>> all() const&& = delete;  // would dangle: name the object
 
  private:
   static constexpr std::string_view scale = "weight_scale", scale_inverse = "weight_scale_inv";

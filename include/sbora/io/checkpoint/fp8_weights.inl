@@ -29,7 +29,7 @@ SBORA_INSTANCE_OF fp8_weights::fp8_weights(std::span<const tensor_view> tensors)
   problems.throw_if_any("the checkpoint's fp8 weights can't be read");
 }
 
-SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const noexcept {
+SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const& noexcept {
   const auto at = std::ranges::lower_bound(weights_, name, {}, &std::pair<std::string, fp8_view>::first);
   return at != weights_.end() && at->first == name ? &at->second : nullptr;
 }

@@ -57,12 +57,15 @@ class tensor_merge {
     if (!parts_.empty()) values_.resize(static_cast<std::size_t>(tensor.shape[1]));
   }
 
-  const tensor_view& tensor() const noexcept { return tensor_; }
+  const tensor_view& tensor() const& noexcept { return tensor_; }
+  const tensor_view& tensor() const&& = delete;  // would dangle: name the object
   bool empty() const noexcept { return parts_.empty(); }
   /// Touched as a whole, ascending.
-  const std::vector<index_t>& rows() const noexcept { return rows_; }
+  const std::vector<index_t>& rows() const& noexcept { return rows_; }
+  const std::vector<index_t>& rows() const&& = delete;  // would dangle: name the object
   /// Touched in all rows, ascending.
-  const std::vector<index_t>& columns() const noexcept { return columns_; }
+  const std::vector<index_t>& columns() const& noexcept { return columns_; }
+  const std::vector<index_t>& columns() const&& = delete;  // would dangle: name the object
 
   std::size_t row_bytes() const noexcept {
     return static_cast<std::size_t>(tensor_.shape[1]) * static_cast<std::size_t>(bits_of(tensor_.type)) / 8;
