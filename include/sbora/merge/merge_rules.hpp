@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/merge/not_finite.hpp>
 #include <sbora/regions/set_operations.hpp>
 
 /// What may be merged beside what: the same for a merger and an overlay. Entries have members kind, target
@@ -44,12 +45,15 @@ typename std::vector<Entry>::iterator require_merged(const char* who, std::vecto
   return found;
 }
 
-/// Throws shape_error where the adapter is for another weight.
-template <adapter_kind Kind, class T>
-void check_merge_shape(const char* who, const basic_adapter<Kind, T>& adapter, index_t d_out, index_t d_in) {
-  if (adapter.d_out() == d_out && adapter.d_in() == d_in) return;
-  throw shape_error(std::string(who) + ": the adapter is for a weight of " +
-                    shape_text(adapter.d_out(), adapter.d_in()) + ", the weight is " + shape_text(d_out, d_in));
+/// Throws shape_error where an adapter of d_out × d_in is for another weight.
+inline void check_merge_shape(const char* who, index_t d_out, index_t d_in, index_t weight_d_out, index_t weight_d_in) {
+  if (d_out == weight_d_out && d_in == weight_d_in) return;
+  throw shape_error(std::string(who) + ": the adapter is for a weight of " + shape_text(d_out, d_in) +
+                    ", the weight is " + shape_text(weight_d_out, weight_d_in));
+}
+template <class Adapter>
+void check_merge_shape(const char* who, const Adapter& adapter, index_t d_out, index_t d_in) {
+  check_merge_shape(who, adapter.d_out(), adapter.d_in(), d_out, d_in);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -268,10 +268,8 @@ class merger {
       if (fault.line < 0) continue;
       const index_t index = e.target.indices()[static_cast<std::size_t>(fault.position)];
       const detail::region_geometry geometry = geometry_of(e.kind, e.target);
-      const index_t row = geometry.weight_row(fault.line, index), col = geometry.weight_col(fault.line, index);
-      throw not_finite_error("sbora::merger: merging would leave row " + std::to_string(row) + ", column " +
-                                 std::to_string(col) + " of the weight not finite",
-                             row, col);
+      detail::throw_merge_not_finite(name, geometry.weight_row(fault.line, index),
+                                     geometry.weight_col(fault.line, index));
     }
   }
 

@@ -102,10 +102,7 @@ class overlay {
       const index_t line = geometry.rows_along_region ? at / width : at % width;
       const index_t position = geometry.rows_along_region ? at % width : at / width;
       const index_t index = delta.target->indices()[static_cast<std::size_t>(position)];
-      const index_t row = geometry.weight_row(line, index), col = geometry.weight_col(line, index);
-      throw not_finite_error(std::string(name) + ": merging would leave row " + std::to_string(row) + ", column " +
-                                 std::to_string(col) + " of the weight not finite",
-                             row, col);
+      detail::throw_merge_not_finite(name, geometry.weight_row(line, index), geometry.weight_col(line, index));
     }
   }
 

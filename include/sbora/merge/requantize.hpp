@@ -1,11 +1,9 @@
 #pragma once
 
 #include <cmath>
-#include <vector>
 
-#include <sbora/merge/export_merged.hpp>
+#include <sbora/merge/merged_row.hpp>
 #include <sbora/merge/merge_rules.hpp>
-#include <sbora/core/finite.hpp>
 #include <sbora/weights/quantize.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -19,90 +17,101 @@ struct requantize_report {
   double mean_error = 0;
 };
 
-}  // namespace sbora::inline SBORA_ABI
-
-namespace sbora::inline SBORA_ABI::detail {
-
-/// The blocks that hold an element of the region, ascending.
-inline std::vector<index_t> touched_blocks(const weight_delta<float>& delta, index_t blocksize) {
-  std::vector<index_t> blocks;
-  const auto add = [&](index_t first, index_t last) {  // elements, inclusive
-    for (index_t block = first / blocksize; block <= last / blocksize; ++block) {
-      if (blocks.empty() || blocks.back() < block) blocks.push_back(block);
-    }
-  };
-  if (delta.kind == adapter_kind::fa) {
-    for (index_t row = 0; row < delta.d_out; ++row) {
-      for (const index_t index : delta.target->sorted()) add(row * delta.d_in + index, row * delta.d_in + index);
-    }
-  } else {
-    for (const index_t index : delta.target->sorted()) add(index * delta.d_in, (index + 1) * delta.d_in - 1);
-  }
-  return blocks;
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
-
-namespace sbora::inline SBORA_ABI {
-
-/// Merges an adapter into the codes of a 4-bit weight, which rounds: the blocks that its region touches are
-/// quantised anew, the others are left as they are. Where nothing may be rounded, use an overlay.
+/// Merges deltas into the codes of a 4-bit weight, which rounds: the blocks that their regions touch are quantised
+/// anew, the others are left as they are. Where nothing may be rounded, use an overlay.
 ///
-/// Effect      W' = quantised(W + round(s·B)) on the touched blocks. FA over regions of whole blocks
+/// Effect      W' = quantised(W + ΔW₁ + ΔW₂ + …) on the touched blocks. FA over regions of whole blocks
 ///             (sample_block_region with blocksize neighbours) touches rank / blocksize of them in every row; scattered
 ///             indices touch up to rank.
-/// Shapes      an adapter for the weight.
-/// Cost        the touched blocks, twice, and a list of them. Cannot be undone: keep a copy of the weight.
-/// Numerics    as four_bit_weight; with nested scales as its requantize_block.
+/// Shapes      deltas for the weight. Disabled ones are left out.
+/// Cost        the touched blocks, twice, in tasks of 65536 elements. Cannot be undone: keep a copy of the weight.
+/// Numerics    sums as export_merged's, codes as four_bit_weight's; with nested scales as its requantize_block. Equal
+///             codes and report for any executor.
 /// Thread      one call at a time; nobody may use the weight meanwhile.
 /// Errors      shape_error; not_finite_error with the place of the first sum that isn't finite, the weight as it was.
-template <adapter_kind Kind>
-requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter<Kind, float>& adapter) {
-  detail::check_merge_shape("sbora::merge_requantized", adapter, weight.d_out(), weight.d_in());
-  const weight_delta<float> delta = adapter.delta();
-  const index_t blocksize = weight.blocksize(), d_in = weight.d_in();
-  const index_t elements = weight.d_out() * d_in;
+template <class Executor = serial_executor>
+requantize_report merge_requantized(four_bit_weight& weight, std::span<const weight_delta<float>> deltas,
+                                    Executor&& pool = Executor{}) {
+  constexpr const char* who = "sbora::merge_requantized";
+  detail::check_executor<Executor>();
+  const index_t d_in = weight.d_in(), elements = weight.d_out() * d_in, blocksize = weight.blocksize();
+  for (const weight_delta<float>& delta : deltas) {
+    detail::check_merge_shape(who, delta.d_out, delta.d_in, weight.d_out(), d_in);
+  }
   const four_bit_view view = weight.view();
   const detail::row_reader<four_bit_view> reader(view);
-  float values[4096], rounded[4096];
-  const auto merged_block = [&](index_t block) {
-    const index_t begin = block * blocksize, count = std::min(blocksize, elements - begin);
-    reader.read_flat(begin, count, values);
-    for (index_t at = begin; at < begin + count;) {
-      const index_t row = at / d_in, end = std::min(begin + count, (row + 1) * d_in);
-      detail::add_delta_to_row(delta, row, at - row * d_in, end - row * d_in, values + (at - begin));
-      at = end;
-    }
-    return count;
+  const detail::merged_row merged(deltas);
+  // f(first element, values) of the touched blocks of each task, until it returns false.
+  const auto for_merged_blocks = [&](auto&& f) {
+    detail::for_ranges(elements, detail::quantise_task, pool, [&](index_t task_begin, index_t task_end) {
+      float values[4096];
+      for (index_t begin = task_begin; begin < task_end; begin += blocksize) {
+        const index_t end = std::min(task_end, begin + blocksize);
+        bool touched = false;
+        const auto for_rows = [&](auto&& g) {  // the block's part of each
+          for (index_t at = begin, next = 0; at < end; at = next) {
+            const index_t row = at / d_in;
+            next = std::min(end, (row + 1) * d_in);
+            g(row, at - row * d_in, next - row * d_in, values + (at - begin));
+          }
+        };
+        for_rows([&](index_t row, index_t from, index_t to, float*) { touched |= merged.touches(row, from, to); });
+        if (!touched) continue;
+        reader.read_flat(begin, end - begin, values);
+        for_rows([&](index_t row, index_t from, index_t to, float* part) { merged.add(row, from, to, part); });
+        if (!f(begin, std::span<const float>(values, static_cast<std::size_t>(end - begin)))) return;
+      }
+    });
   };
-  const std::vector<index_t> blocks = detail::touched_blocks(delta, blocksize);
-  for (const index_t block : blocks) {
-    const index_t count = merged_block(block);
-    for (index_t i = 0; i < count; ++i) {
-      if (detail::is_finite(values[i])) continue;
-      const index_t element = block * blocksize + i;
-      throw not_finite_error("sbora::merge_requantized: merging would leave row " + std::to_string(element / d_in) +
-                                 ", column " + std::to_string(element % d_in) + " of the weight not finite",
-                             element / d_in, element % d_in);
-    }
+  const auto tasks = static_cast<std::size_t>(detail::ceil_div(elements, detail::quantise_task));
+  std::vector<index_t> faults(tasks, -1);
+  for_merged_blocks([&](index_t begin, std::span<const float> values) {
+    const auto bad = std::find_if_not(values.begin(), values.end(), [](float v) { return detail::is_finite(v); });
+    if (bad == values.end()) return true;
+    faults[static_cast<std::size_t>(begin / detail::quantise_task)] = begin + (bad - values.begin());
+    return false;
+  });
+  for (const index_t element : faults) {
+    if (element >= 0) detail::throw_merge_not_finite(who, element / d_in, element % d_in);
   }
-  requantize_report report;
-  report.blocks = static_cast<index_t>(blocks.size());
-  report.all_blocks = detail::ceil_div(elements, blocksize);
-  double sum = 0, counted = 0;
-  for (const index_t block : blocks) {
-    const index_t count = merged_block(block);
-    weight.requantize_block(block, {values, static_cast<std::size_t>(count)});
-    reader.read_flat(block * blocksize, count, rounded);
-    for (index_t i = 0; i < count; ++i) {
+  struct part {
+    index_t blocks = 0;
+    double max = 0, sum = 0, counted = 0;
+  };
+  std::vector<part> parts(tasks);
+  for_merged_blocks([&](index_t begin, std::span<const float> values) {
+    part& p = parts[static_cast<std::size_t>(begin / detail::quantise_task)];
+    float rounded[4096];
+    weight.requantize_block(begin / blocksize, values);
+    reader.read_flat(begin, std::ssize(values), rounded);
+    for (std::size_t i = 0; i < values.size(); ++i) {
       const double difference = std::fabs(static_cast<double>(rounded[i]) - static_cast<double>(values[i]));
-      report.max_error = std::max(report.max_error, difference);
-      sum += difference;
+      p.max = std::max(p.max, difference);
+      p.sum += difference;
     }
-    counted += static_cast<double>(count);
+    p.counted += static_cast<double>(values.size());
+    ++p.blocks;
+    return true;
+  });
+  requantize_report report{.all_blocks = detail::ceil_div(elements, blocksize)};
+  double sum = 0, counted = 0;
+  for (const part& p : parts) {
+    report.blocks += p.blocks;
+    report.max_error = std::max(report.max_error, p.max);
+    sum += p.sum;
+    counted += p.counted;
   }
   report.mean_error = counted > 0 ? sum / counted : 0;
   return report;
+}
+
+/// The same of one adapter, enabled or not.
+template <adapter_kind Kind, class Executor = serial_executor>
+requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter<Kind, float>& adapter,
+                                    Executor&& pool = Executor{}) {
+  weight_delta<float> delta = adapter.delta();
+  delta.enabled = true;
+  return merge_requantized(weight, std::span<const weight_delta<float>>(&delta, 1), pool);
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -1,11 +1,30 @@
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 
 #include <sbora/core/executor.hpp>
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/weights/scalar_types.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// to[i] = from[i] for `count` elements of a storage of 32 or 16 bits; narrowing rounds to nearest even.
+template <class Storage>
+void widen_run(const conversion_kernels<float>& kernels, const Storage* from, float* to, index_t count) {
+  if constexpr (std::is_same_v<Storage, bf16>) kernels.widen_bf16(from, to, count);
+  else if constexpr (std::is_same_v<Storage, f16>) kernels.widen_f16(from, to, count);
+  else std::copy_n(from, count, to);
+}
+template <class Storage>
+void narrow_run(const conversion_kernels<float>& kernels, const float* from, Storage* to, index_t count) {
+  if constexpr (std::is_same_v<Storage, bf16>) kernels.narrow_bf16(from, to, count);
+  else if constexpr (std::is_same_v<Storage, f16>) kernels.narrow_f16(from, to, count);
+  else std::copy_n(from, count, to);
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
@@ -36,10 +55,8 @@ void convert(std::span<const From> source, std::span<To> out, Executor&& pool = 
   const auto size = static_cast<index_t>(source.size());
   detail::for_ranges(size, task_size, pool, [&](index_t begin, index_t end) {
     const index_t count = end - begin;
-    if constexpr (std::is_same_v<from_storage, bf16>) kernels.widen_bf16(from + begin, to + begin, count);
-    else if constexpr (std::is_same_v<from_storage, f16>) kernels.widen_f16(from + begin, to + begin, count);
-    else if constexpr (std::is_same_v<to_storage, bf16>) kernels.narrow_bf16(from + begin, to + begin, count);
-    else kernels.narrow_f16(from + begin, to + begin, count);
+    if constexpr (std::is_same_v<to_storage, float>) detail::widen_run(kernels, from + begin, to + begin, count);
+    else detail::narrow_run(kernels, from + begin, to + begin, count);
   });
 }
 

@@ -6,7 +6,7 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// What a layer, an export or a fingerprint needs of a weight: weight_view, four_bit_view and int8_view are such.
+/// What a layer needs of a weight: weight_view, four_bit_view, int8_view and fp8_view are such.
 ///
 /// Shapes      d_out() × d_in(); order() says whether a line of the storage is a row (out_by_in) or a column.
 /// Requires    source()       what kernels read elements by (kernels/sources.hpp)
@@ -25,5 +25,10 @@ concept frozen_weight = std::copy_constructible<Weight> && requires(const Weight
   { weight.order() } -> std::same_as<storage>;
   weight.source();
 };
+
+/// One whose elements can be read row by row as floats, for exports, fingerprints and quantising: any that computes in
+/// float. Not a double weight, which floats can't hold.
+template <class Weight>
+concept float_weight = frozen_weight<Weight> && std::same_as<typename Weight::compute_scalar, float>;
 
 }  // namespace sbora::inline SBORA_ABI

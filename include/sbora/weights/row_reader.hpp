@@ -1,9 +1,8 @@
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
 
-#include <sbora/kernels/dispatch.hpp>
+#include <sbora/weights/convert.hpp>
 #include <sbora/weights/frozen_weight.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -12,16 +11,9 @@ namespace sbora::inline SBORA_ABI::detail {
 inline constexpr index_t export_rows = 16;
 inline constexpr index_t export_piece = 1024;
 
-template <class Weight>
-inline constexpr bool is_read_by_rows = std::is_same_v<typename Weight::compute_scalar, float>;
-
 /// The elements of a weight of any kind as floats, whatever its storage.
-template <frozen_weight Weight>
+template <float_weight Weight>
 class row_reader {
-  static_assert(
-      is_read_by_rows<Weight>,
-      "sbora: a weight is read row by row as floats (dequantize, export_merged, base_fingerprint, quantising): it "
-      "has to be of float, bfloat16, half, 4-bit codes or int8, not of double");
   using storage_scalar = typename Weight::storage_scalar;
 
  public:
@@ -58,13 +50,8 @@ class row_reader {
 /// even.
 template <class Scalar>
 void write_row(const weight_view<Scalar>& out, index_t row, index_t begin, index_t end, const float* values) {
-  using storage_scalar = typename weight_view<Scalar>::storage_scalar;
   const conversion_kernels<float>& kernels = get_kernels<conversion_kernels<float>>();
-  const auto put = [&](storage_scalar* to, const float* from, index_t count) {
-    if constexpr (std::is_same_v<storage_scalar, bf16>) kernels.narrow_bf16(from, to, count);
-    else if constexpr (std::is_same_v<storage_scalar, f16>) kernels.narrow_f16(from, to, count);
-    else std::copy_n(from, count, to);
-  };
+  const auto put = [&](auto* to, const float* from, index_t count) { narrow_run(kernels, from, to, count); };
   if (out.order() == storage::out_by_in) {
     put(out.storage_data() + row * out.stride() + begin, values, end - begin);
   } else {

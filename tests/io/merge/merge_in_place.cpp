@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <sbora/executors/thread_pool.hpp>
+
 #include "io/merge/merge_case.hpp"
 #include "support/catch.hpp"
 #include "support/message.hpp"
@@ -17,6 +19,8 @@ using sbora::checkpoint;
 using sbora::merge_in_place;
 using sbora::storage;
 using sbora::weight_changes;
+using sbora::write_merged_checkpoint;
+using sbora::write_merged_tensors;
 using sbora::write_safetensors;
 
 namespace {
@@ -64,6 +68,40 @@ TEST_CASE("merged in place and restored, in one file and over shards") {
     CHECK(files_in(directory.path()) == names.size() + (sharded ? 1 : 0));
     CHECK_ERROR(sbora::merge_error, "nothing is merged in place", sbora::unmerge_in_place(directory.path()));
   }
+}
+
+TEST_CASE("rows merged on two threads have the bytes of one") {
+  const temporary_directory directory;
+  const auto values = random_vector<Eigen::bfloat16>(300 * 500, 1);
+  write_safetensors(directory / "x.safetensors", std::vector{tensor_of("w", values, {300, 500})});
+  const auto columns = random_fa(300, 500, 9, 1);
+  const auto rows = random_fb(300, 500, 9, 2);
+  const sbora::weight_changes changes = {{"w", {{columns.delta(), rows.delta()}}}};
+  sbora::thread_pool pool(2);
+  const std::string before = read_file(directory / "x.safetensors");
+  {
+    const checkpoint model = checkpoint::open(directory / "x.safetensors");
+    write_merged_checkpoint(model, changes, directory / "one");
+    write_merged_checkpoint(model, changes, directory / "two", {}, pool);
+    write_merged_tensors(model, changes, directory / "tensors", {}, {}, pool);
+  }
+  merge_in_place(directory / "x.safetensors", changes, {}, pool);
+  const std::string merged = read_file(directory / "one");
+  CHECK(merged != before);
+  CHECK((read_file(directory / "two") == merged));
+  CHECK((read_file(directory / "x.safetensors") == merged));
+  {
+    const checkpoint alone = checkpoint::open(directory / "tensors"), whole = checkpoint::open(directory / "one");
+    CHECK(bytes_of_tensor(alone.at("w")) == bytes_of_tensor(whole.at("w")));
+  }
+  sbora::unmerge_in_place(directory / "x.safetensors");
+  CHECK((read_file(directory / "x.safetensors") == before));
+
+  auto endless = random_fa(300, 500, 9, 1);
+  endless.parameters()[9 * 290 + 4] = endless.parameters()[9 * 7 + 3] = std::numeric_limits<float>::infinity();
+  CHECK_ERROR(sbora::not_finite_error, "row 7, column " + std::to_string(endless.target().indices()[3]),
+              merge_in_place(directory / "x.safetensors", {{"w", {{endless.delta()}}}}, {}, pool));
+  CHECK((read_file(directory / "x.safetensors") == before));
 }
 
 TEST_CASE("what can't be merged in place changes nothing and leaves nothing behind") {

@@ -37,26 +37,27 @@ void copy_bytes(const safetensors_file& from, std::span<const std::byte> bytes, 
 /// A tensor's bytes as they are merged.
 template <class Put>
 void copy_merged(const safetensors_file& from, const tensor_view& tensor, const weight_change& change,
-                 progress_counter& progress, Put&& put) {
-  tensor_merge merge(tensor, change);
+                 any_executor pool, progress_counter& progress, Put&& put) {
+  const tensor_merge merge(tensor, change);
   if (merge.empty()) return copy_bytes(from, tensor.data, progress, put);
-  for_merged_rows(merge, [&](index_t begin, index_t, std::span<const std::byte> rows) {
-    put(rows);
-    progress.add(rows.size());
-    from.release(tensor.data.subspan(static_cast<std::size_t>(begin) * merge.row_bytes(), rows.size()));
+  std::vector<std::byte> merged;
+  for_row_windows(from, tensor, [&](std::span<const std::byte> rows) {
+    merge.apply(rows, merged, pool);
+    put(merged);
+    progress.add(merged.size());
   });
 }
 
 /// The file as it is, but for the merged tensors' bytes.
 inline void copy_merged_file(const safetensors_file& from, const weight_changes& changes, atomic_file& to,
-                             progress_counter& progress) {
+                             any_executor pool, progress_counter& progress) {
   const auto put = [&](std::span<const std::byte> bytes) { to.write(bytes); };
   const std::byte* done = from.bytes().data();
   for (const tensor_view& tensor : from.tensors()) {
     const auto change = changes.find(tensor.name);
     if (change == changes.end()) continue;
     copy_bytes(from, {done, tensor.data.data()}, progress, put);
-    copy_merged(from, tensor, change->second, progress, put);
+    copy_merged(from, tensor, change->second, pool, progress, put);
     done = tensor.data.data() + tensor.data.size();
   }
   copy_bytes(from, {done, from.bytes().data() + from.bytes().size()}, progress, put);
@@ -69,7 +70,7 @@ namespace sbora::inline SBORA_ABI {
 SBORA_INSTANCE_OF void write_merged_tensors(const checkpoint& from, const weight_changes& changes,
                                             const std::filesystem::path& to,
                                             const std::map<std::string, std::string>& metadata,
-                                            const progress_callback& progress) {
+                                            const progress_callback& progress, any_executor pool) {
   const weight_changes stored = detail::check_changes(from, changes);
   std::vector<tensor_view> tensors;
   std::uint64_t total = 0;
@@ -84,14 +85,15 @@ SBORA_INSTANCE_OF void write_merged_tensors(const checkpoint& from, const weight
     const auto put = [&](std::span<const std::byte> bytes) { file.write(tensor.name, bytes); };
     for (const safetensors_file& shard : from.files()) {
       const tensor_view* const source = shard.find(tensor.name);
-      if (source != nullptr) detail::copy_merged(shard, *source, stored.at(tensor.name), counter, put);
+      if (source != nullptr) detail::copy_merged(shard, *source, stored.at(tensor.name), pool, counter, put);
     }
   }
   file.commit();
 }
 
 SBORA_INSTANCE_OF void write_merged_checkpoint(const checkpoint& from, const weight_changes& changes,
-                                               const std::filesystem::path& to, const progress_callback& progress) {
+                                               const std::filesystem::path& to, const progress_callback& progress,
+                                               any_executor pool) {
   const weight_changes stored = detail::check_changes(from, changes);
   const bool sharded = !from.index().empty();
   detail::made_directories made;  // before the files: those are gone first
@@ -109,7 +111,7 @@ SBORA_INSTANCE_OF void write_merged_checkpoint(const checkpoint& from, const wei
       target /= shard.path().filename();
     }
     files.emplace_back(target, shard.path()).reserve(shard.bytes().size());
-    detail::copy_merged_file(shard, stored, files.back(), counter);
+    detail::copy_merged_file(shard, stored, files.back(), pool, counter);
   }
   if (sharded) {
     const mapped_file index(from.index());

@@ -19,7 +19,7 @@ namespace sbora::inline SBORA_ABI {
 ///             part old, part new. Its .originals are on disk before its first byte changes, and unmerge_in_place
 ///             makes it the old one from whatever state; it does too where putting back after an error failed.
 SBORA_IN_IO_INSTANCES void merge_in_place(const std::filesystem::path& path, const weight_changes& changes,
-                                          const progress_callback& progress = {});
+                                          const progress_callback& progress = {}, any_executor pool = {});
 
 /// Whether a file of the checkpoint has .originals.
 SBORA_IN_IO_INSTANCES bool is_merged_in_place(const std::filesystem::path& path);

@@ -14,18 +14,16 @@ struct merge_target {
 
 /// The touched rows of a tensor as they become, f(where they lie, bytes), a few MiB at a time.
 template <class Function>
-void for_touched_rows(const safetensors_file& file, tensor_merge& merge, Function&& f) {
-  if (merge.empty()) return;
-  std::vector<std::byte> buffer;
+void for_touched_rows(const safetensors_file& file, const tensor_merge& merge, any_executor pool, Function&& f) {
+  std::vector<std::byte> merged;
   const auto apply = [&](std::span<const std::byte> rows) {
-    const auto begin = (rows.data() - merge.tensor().data.data()) / static_cast<index_t>(merge.row_bytes());
-    buffer.assign(rows.begin(), rows.end());
-    merge.apply(begin, begin + static_cast<index_t>(rows.size() / merge.row_bytes()), buffer.data());
-    f(rows.data(), std::span<const std::byte>(buffer));
+    merge.apply(rows, merged, pool);
+    f(rows.data(), std::span<const std::byte>(merged));
   };
   if (!merge.columns().empty()) return for_row_windows(file, merge.tensor(), apply);
+  const std::size_t row_bytes = bytes_of_row(merge.tensor());
   for (const index_t row : merge.rows()) {
-    apply(merge.tensor().data.subspan(static_cast<std::size_t>(row) * merge.row_bytes(), merge.row_bytes()));
+    apply(merge.tensor().data.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
   }
 }
 
@@ -57,14 +55,14 @@ inline std::vector<merge_target> targets_of(const checkpoint& model, const weigh
 namespace sbora::inline SBORA_ABI {
 
 SBORA_INSTANCE_OF void merge_in_place(const std::filesystem::path& path, const weight_changes& changes,
-                                      const progress_callback& progress) {
+                                      const progress_callback& progress, any_executor pool) {
   const checkpoint model = checkpoint::open(path);
   const weight_changes stored = detail::check_changes(model, changes);
   std::vector<detail::merge_target> targets = detail::targets_of(model, stored);
   std::uint64_t total = 0;
   for (detail::merge_target& target : targets) {
-    for (detail::tensor_merge& merge : target.merges) {
-      detail::for_touched_rows(target.file.file(), merge,
+    for (const detail::tensor_merge& merge : target.merges) {
+      detail::for_touched_rows(target.file.file(), merge, pool,
                                [&](const std::byte*, std::span<const std::byte> rows) { total += rows.size(); });
     }
   }
@@ -72,11 +70,12 @@ SBORA_INSTANCE_OF void merge_in_place(const std::filesystem::path& path, const w
   try {
     for (detail::merge_target& target : targets) detail::write_originals(target.file.file(), target.merges);
     for (detail::merge_target& target : targets) {
-      for (detail::tensor_merge& merge : target.merges) {
-        detail::for_touched_rows(target.file.file(), merge, [&](const std::byte* at, std::span<const std::byte> rows) {
-          target.file.write(at, rows);
-          counter.add(rows.size());
-        });
+      for (const detail::tensor_merge& merge : target.merges) {
+        detail::for_touched_rows(target.file.file(), merge, pool,
+                                 [&](const std::byte* at, std::span<const std::byte> rows) {
+                                   target.file.write(at, rows);
+                                   counter.add(rows.size());
+                                 });
       }
       target.file.sync();
     }

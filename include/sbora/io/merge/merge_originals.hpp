@@ -81,23 +81,6 @@ class patched_file {
   nlink_t names_;
 };
 
-inline std::size_t bytes_of_row(const tensor_view& tensor) {
-  return static_cast<std::size_t>(tensor.shape[1]) * static_cast<std::size_t>(bits_of(tensor.type)) / 8;
-}
-
-/// f(rows) for all rows of a tensor, a few MiB of them at a time; their pages are let go afterwards.
-template <class Function>
-void for_row_windows(const safetensors_file& file, const tensor_view& tensor, Function&& f) {
-  if (tensor.data.empty()) return;
-  const std::size_t row = bytes_of_row(tensor);
-  const std::size_t most = std::max<std::size_t>(1, window_bytes / row) * row;
-  for (std::size_t at = 0; at < tensor.data.size(); at += most) {
-    const auto rows = tensor.data.subspan(at, std::min(most, tensor.data.size() - at));
-    f(rows);
-    file.release(rows);
-  }
-}
-
 /// f(place of the element in its row) for each column.
 template <class Function>
 void for_columns(std::span<const index_t> columns, std::size_t element, Function&& f) {

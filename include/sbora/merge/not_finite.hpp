@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <sbora/core/errors.hpp>
+#include <sbora/core/index.hpp>
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// What every merge says of the first element that it would spoil, row and column counted in W.
+[[noreturn]] inline void throw_merge_not_finite(std::string_view who, index_t row, index_t col,
+                                                std::string_view weight = "the weight") {
+  throw not_finite_error(std::string(who) + ": merging would leave row " + std::to_string(row) + ", column " +
+                             std::to_string(col) + " of " + std::string(weight) + " not finite",
+                         row, col);
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
