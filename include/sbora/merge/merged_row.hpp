@@ -72,9 +72,8 @@ class merged_row {
     }
   }
 
-  /// Merges rows [begin, end) of a dense weight of `width` columns, copied from the bytes `from` to `to`, without gaps. Touches only what
-  /// the deltas do. Returns row·width + column of the first element that isn't finite, or -1: then it, and what comes
-  /// before it, is merged.
+  /// Merges rows [begin, end) of a dense weight of `width` columns, copied from the bytes `from` to `to`, without gaps,
+  /// and touches only what the deltas do. Returns row·width + column of the first element that isn't finite; -1: none.
   template <class Storage>
   index_t merge_rows(index_t begin, index_t end, index_t width, const void* from, Storage* to,
                      any_executor pool) const {
