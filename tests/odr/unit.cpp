@@ -5,7 +5,7 @@
 
 #include <Eigen/Core>
 
-#include "all_headers.hpp"
+#include "headers.hpp"
 #include "unit.hpp"
 
 // Internal linkage: code of this file must not be what the linker merges.
