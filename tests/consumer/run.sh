@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/ in Release as a user who
+# run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/, unoptimised, as a user who
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
 # only. eigen_only, no_json, language, no_instances and no_io_instances try
 # what a machine or a user may lack; no_json_in_io, what a user needn't pay for. FLAG: how the compiler
@@ -29,11 +29,13 @@ expect() {
 }
 
 build_consumer() {
-    "$cmake" -S "$project" -B "$scratch/build" -DWAY="$way" -DCMAKE_BUILD_TYPE=Release \
-        -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "$@" >/dev/null
+    # io's unit takes the longest: where it comes from the source, and where from the package.
+    case $way in find_package | add_subdirectory) io=ON ;; *) io=OFF ;; esac
+    "$cmake" -S "$project" -B "$scratch/build" -DWAY="$way" -DIO=$io -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "$@" >/dev/null
     "$cmake" --build "$scratch/build"
     "$scratch/build/consumer"
-    "$scratch/build/consumer_io"
+    [ $io = OFF ] || "$scratch/build/consumer_io"
     # The user's warning flags are not for our headers.
     grep -q -e '-isystem [^ ]*/include' "$scratch/build/compile_commands.json"
     if grep -E 'command.*(-march|-mavx|-DSBORA|-DEIGEN)' "$scratch/build/compile_commands.json"; then
@@ -66,7 +68,7 @@ kernels)
     mv "$scratch/first" "$scratch/prefix"
     rm -rf "$scratch/sbora"
     "$cmake" -S "$project" -B "$scratch/build" -DWAY=kernels -DCMAKE_BUILD_TYPE=Release \
-        -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
+        -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
     "$cmake" --build "$scratch/build"
     "$scratch/build/consumer"
     find "$scratch/prefix" -name 'sboraKernelsTargets*.cmake' -delete
@@ -83,12 +85,12 @@ pkg_config)
     pkg-config --print-errors --exists "sbora >= 0.1"
     expect 'compile with -std=c++20' "$scratch/prefix/share/pkgconfig/sbora.pc"
     # shellcheck disable=SC2046
-    $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora) "$project/main.cpp" -o "$scratch/consumer" \
+    $CXX -std=c++20 -O0 -DNDEBUG $(pkg-config --cflags sbora) "$project/main.cpp" -o "$scratch/consumer" \
         $(pkg-config --libs sbora)
     "$scratch/consumer"
     pkg-config --print-errors --exists "sbora-io >= 0.1"
     # shellcheck disable=SC2046
-    $CXX -std=c++20 -O2 -DNDEBUG $(pkg-config --cflags sbora-io) "$project/io.cpp" \
+    $CXX -std=c++20 -O0 -DNDEBUG $(pkg-config --cflags sbora-io) "$project/io.cpp" \
         "$scratch/prefix/share/sbora/sbora_io.cpp" -o "$scratch/consumer_io" \
         $(pkg-config --libs sbora-io)
     "$scratch/consumer_io"
@@ -162,7 +164,7 @@ no_io_instances)
         '  const auto model = sbora::checkpoint::open("m");' \
         '  auto loaded = sbora::load_adapter("a", sbora::checkpoint_weights(model).modules());' \
         '  sbora::save_sbora(loaded.adapter, "b");' '  sbora::merge_in_place("m", {});' '}' >"$scratch/main.cpp"
-    "$CXX" -std=c++20 -O1 -DNDEBUG "$@" -c "$scratch/main.cpp" -o "$scratch/main.o"
+    "$CXX" -std=c++20 -O0 -DNDEBUG "$@" -c "$scratch/main.cpp" -o "$scratch/main.o"
     if "$CXX" "$scratch/main.o" -o "$scratch/program" 2>"$scratch/log"; then
         echo "linked without io's functions"
         exit 1
@@ -184,7 +186,7 @@ no_json_in_io)
     fi
     ;;
 no_instances)
-    "$CXX" -std=c++20 -O1 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"
+    "$CXX" -std=c++20 -O0 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"
     if "$CXX" "$scratch/main.o" -o "$scratch/program" 2>"$scratch/log"; then
         echo "linked without kernels"
         exit 1
