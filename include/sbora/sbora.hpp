@@ -15,6 +15,7 @@
 #include <sbora/products/activation.hpp>
 #include <sbora/layers/delta.hpp>
 #include <sbora/layers/linear.hpp>
+#include <sbora/optimisers/optimiser_base.hpp>
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/optimisers/clip.hpp>
 #include <sbora/optimisers/schedule.hpp>

@@ -1,7 +1,8 @@
 #!/bin/sh
 # check_lifetimes.sh INCLUDE_SBORA: an accessor that returns a reference, a pointer, a span, a view or a delta of what
 # its object owns can't be called on a temporary: it is `&`, or `const&` with `const&& = delete` or a copy beside it.
-# Classes that hand out what is another's end in _view or are named below. Prints accessors that can; exit 1 if there is one.
+# Classes that hand out what is another's end in _view or are named below. Prints accessors that can; exit 1 if there
+# is one.
 set -eu
 cd "$1"
 

@@ -72,6 +72,33 @@ TEST_CASE("a merged step over a single input column steps every parameter once")
   CHECK(same_bits<float>(fused.parameters(), apart.parameters()));
 }
 
+TEST_CASE("a merged step at a plain learning rate is the one with that in its options") {
+  const auto check = [](auto rate) {
+    merge_problem<double> p(20, 30, sbora::storage::out_by_in), q(20, 30, sbora::storage::out_by_in);
+    const region target(30, {4, 2, 29});
+    auto plain = p.adapter<adapter_kind::fa>(target, 1), named = q.adapter<adapter_kind::fa>(target, 1);
+    sbora::merger plain_merger(p.view()), named_merger(q.view());
+    plain_merger.merge(plain);
+    named_merger.merge(named);
+    sbora::adamw<double> plain_optimiser(plain.blocks()), named_optimiser(named.blocks());
+    sbora::thread_pool pool(2);
+    for (std::uint64_t step = 0; step < 2; ++step) {
+      fill_random(plain.gradient(), 10 + step);
+      fill_random(named.gradient(), 10 + step);
+      if (step == 0) sbora::merged_step(plain_merger, plain, plain_optimiser, rate);
+      else sbora::merged_step(plain_merger, plain, plain_optimiser, rate, pool);
+      const sbora::step_options options = {.learning_rate = static_cast<double>(rate), .gradient_scale = 1};
+      sbora::merged_step(named_merger, named, named_optimiser, options);
+      CHECK(same_bits<double>(plain.parameters(), named.parameters()));
+      CHECK(p.weight_is(q.weight));
+    }
+    CHECK_FALSE(p.weight_is_original());
+  };
+  check(0.0625);
+  check(0.1F);  // as float has it
+  check(1);
+}
+
 TEST_CASE("a merged step that is refused changes nothing") {
   merge_problem<float> p(20, 30, sbora::storage::out_by_in);
   auto a = p.adapter<adapter_kind::fa>(region(30, {4, 2}), 1);

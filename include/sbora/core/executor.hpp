@@ -82,13 +82,6 @@ class any_executor {
 
 namespace sbora::inline SBORA_ABI::detail {
 
-template <class Executor>
-constexpr void check_executor() {
-  static_assert(executor<std::remove_reference_t<Executor>>,
-                "sbora: an executor needs a member parallel_for(n, f) that calls f(i) for i in [0, n); "
-                "see sbora/core/executor.hpp");
-}
-
 /// f(task) for [0, tasks), on the pool where that pays.
 template <class Function>
 void for_tasks(index_t tasks, bool pays, any_executor pool, const Function& f) {

@@ -80,7 +80,6 @@ SBORA_COLD inline void check_option(const char* who, const char* name, option_ra
 /// The number that arithmetic in T gets for an option. Errors: config_error.
 template <class T>
 T as_used(const char* who, const char* name, option_range range, double value) {
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "sbora: options are used in float or double");
   using limits = std::numeric_limits<T>;
   check_option(who, name, range, value,
                {std::is_same_v<T, float> ? "float" : "double", static_cast<double>(limits::max()),

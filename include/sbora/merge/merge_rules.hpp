@@ -5,8 +5,10 @@
 #include <vector>
 
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/core/misuse.hpp>
 #include <sbora/merge/not_finite.hpp>
 #include <sbora/regions/set_operations.hpp>
+#include <sbora/weights/frozen_weight.hpp>
 
 /// What may be merged beside what: the same for a merger and an overlay. Entries have members kind, target
 /// where() and is(kind, region).
@@ -44,6 +46,53 @@ typename std::vector<Entry>::iterator require_merged(const char* who, std::vecto
   }
   return found;
 }
+
+template <adapter_kind Kind, class T>
+std::type_identity<T> scalar_of_adapter(const basic_adapter<Kind, T>*);
+std::type_identity<void> scalar_of_adapter(const void*);
+/// Void where Argument is no adapter.
+template <class Argument>
+using adapter_scalar = typename decltype(scalar_of_adapter(std::declval<std::remove_reference_t<Argument>*>()))::type;
+
+/// A matrix, codes, or what owns them.
+template <class Weight, class Object = std::remove_cvref_t<Weight>>
+concept cannot_be_merged_into = eigen_dense<Object> || (frozen_weight<Object> && !is_weight_view<Object>) ||
+                                requires(const Object& object) { object.view(); };
+
+/// Of an adapter that is merged into a weight that computes in Scalar.
+template <class Scalar, class Adapter>
+inline constexpr misuse misuse_of_adapter = std::is_same_v<adapter_scalar<Adapter>, Scalar> ? misuse::none
+                                            : std::is_void_v<adapter_scalar<Adapter>>       ? misuse::merge_call
+                                                                                            : misuse::adapter_scalar;
+
+/// Of an overlay's: (adapter).
+template <class Scalar, class... Arguments>
+inline constexpr misuse misuse_of_overlay = misuse::merge_call;
+template <class Scalar, class Adapter>
+inline constexpr misuse misuse_of_overlay<Scalar, Adapter> = misuse_of_adapter<Scalar, Adapter>;
+
+/// Of merge, unmerge: (adapter, executor).
+template <class Scalar, class... Arguments>
+inline constexpr misuse misuse_of_merge = misuse::merge_call;
+template <class Scalar, class Adapter, class... Rest>
+inline constexpr misuse misuse_of_merge<Scalar, Adapter, Rest...> =
+    misuse_of_adapter<Scalar, Adapter> != misuse::none ? misuse_of_adapter<Scalar, Adapter>
+                                                       : misuse_of_rest<Rest...>(misuse::merge_call);
+
+/// Of swap: (out, in, executor).
+template <class Scalar, class... Arguments>
+inline constexpr misuse misuse_of_swap = misuse::merge_call;
+template <class Scalar, class Out, class In, class... Rest>
+inline constexpr misuse misuse_of_swap<Scalar, Out, In, Rest...> =
+    misuse_of_adapter<Scalar, Out> != misuse::none ? misuse_of_adapter<Scalar, Out>
+                                                   : misuse_of_merge<Scalar, In, Rest...>;
+
+/// Of rewrite: (adapter, before, executor).
+template <class Scalar, class... Arguments>
+inline constexpr misuse misuse_of_rewrite = misuse::merge_call;
+template <class Scalar, class Adapter, class Before, class... Rest>
+  requires std::is_invocable_v<Before&, index_t, index_t>
+inline constexpr misuse misuse_of_rewrite<Scalar, Adapter, Before, Rest...> = misuse_of_merge<Scalar, Adapter, Rest...>;
 
 /// Throws shape_error where an adapter of d_out × d_in is for another weight.
 inline void check_merge_shape(const char* who, index_t d_out, index_t d_in, index_t weight_d_out, index_t weight_d_in) {

@@ -42,10 +42,9 @@ class merger {
   weight_view<Scalar> weight() const noexcept { return weight_; }
 
   /// Merges with the adapter's scale(), enabled or not.
-  template <adapter_kind Kind, class Executor = serial_executor>
+  template <adapter_kind Kind, detail::executor_argument Executor = serial_executor>
   void merge(const basic_adapter<Kind, compute>& adapter, Executor&& pool = Executor{}) {
     check_adapter(adapter);
-    detail::check_executor<Executor>();
     detail::check_region_free<entry>(name, entries_, nullptr, Kind, adapter.target());
     entry added = make_entry(Kind, adapter.target());
     entries_.reserve(entries_.size() + 1);
@@ -65,20 +64,10 @@ class merger {
     entries_.push_back(std::move(added));
   }
 
-  /// Of another scalar: doesn't compile, and this says why.
-  template <adapter_kind Kind, class T, class... Rest>
-    requires(!std::is_same_v<T, compute>)
-  void merge(const basic_adapter<Kind, T>&, Rest&&...) {
-    static_assert(sizeof(T) == 0,
-                  "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
-                  "float, bfloat16 and half weights, double for double weights");
-  }
-
   /// Writes the originals back. Errors: merge_error where this region isn't merged.
-  template <adapter_kind Kind, class T, class Executor = serial_executor>
-  void unmerge(const basic_adapter<Kind, T>& adapter, Executor&& pool = Executor{}) {
+  template <adapter_kind Kind, detail::executor_argument Executor = serial_executor>
+  void unmerge(const basic_adapter<Kind, compute>& adapter, Executor&& pool = Executor{}) {
     check_adapter(adapter);
-    detail::check_executor<Executor>();
     const auto merged = detail::require_merged(name, entries_, Kind, adapter.target());
     restore(*merged, pool);
     keep_spare(std::move(*merged));
@@ -87,11 +76,11 @@ class merger {
 
   /// unmerge(out) and merge(in) in one pass; regions of the two may overlap. Where they are the same,
   /// only the region is written.
-  template <adapter_kind KindOut, adapter_kind KindIn, class T, class Executor = serial_executor>
-  void swap(const basic_adapter<KindOut, T>& out, const basic_adapter<KindIn, T>& in, Executor&& pool = Executor{}) {
+  template <adapter_kind KindOut, adapter_kind KindIn, detail::executor_argument Executor = serial_executor>
+  void swap(const basic_adapter<KindOut, compute>& out, const basic_adapter<KindIn, compute>& in,
+            Executor&& pool = Executor{}) {
     check_adapter(out);
     check_adapter(in);
-    detail::check_executor<Executor>();
     const auto merged = detail::require_merged(name, entries_, KindOut, out.target());
     detail::check_region_free<entry>(name, entries_, &*merged, KindIn, in.target());
     if (KindOut == KindIn && out.target() == in.target()) {
@@ -145,10 +134,10 @@ class merger {
   /// Effect      W = originals + round(s·B) on the region. What overflows is written as infinity, and
   ///             unmerge restores it like anything else.
   /// Errors      merge_error where this region isn't merged, before anything is called.
-  template <adapter_kind Kind, class T, class Before, class Executor = serial_executor>
-  void rewrite(const basic_adapter<Kind, T>& adapter, Before&& before, Executor&& pool = Executor{}) {
+  template <adapter_kind Kind, class Before, detail::executor_argument Executor = serial_executor>
+    requires std::is_invocable_v<Before&, index_t, index_t>
+  void rewrite(const basic_adapter<Kind, compute>& adapter, Before&& before, Executor&& pool = Executor{}) {
     check_adapter(adapter);
-    detail::check_executor<Executor>();
     const auto merged = detail::require_merged(name, entries_, Kind, adapter.target());
     const detail::region_layout layout = layout_of(*merged);
     const arguments args = arguments_for(*merged, adapter);
@@ -163,10 +152,40 @@ class merger {
   /// Everything back to the originals. Cost: as many unmerges.
   template <class Executor = serial_executor>
   void unmerge_all(Executor&& pool = Executor{}) {
-    for (; !entries_.empty(); entries_.pop_back()) {
-      restore(entries_.back(), pool);
-      keep_spare(std::move(entries_.back()));
+    constexpr auto found = detail::misuse_of_rest<Executor>(detail::misuse::merge_call);
+#include <sbora/core/misuse.inl>
+    if constexpr (found == misuse::none) {
+      for (; !entries_.empty(); entries_.pop_back()) {
+        restore(entries_.back(), pool);
+        keep_spare(std::move(entries_.back()));
+      }
     }
+  }
+
+  /// Any other arguments don't compile, and these say why.
+  template <class... Arguments>
+    requires(detail::misuse_of_merge<compute, Arguments...> != detail::misuse::none)
+  void merge(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_merge<compute, Arguments...>;
+#include <sbora/core/misuse.inl>
+  }
+  template <class... Arguments>
+    requires(detail::misuse_of_merge<compute, Arguments...> != detail::misuse::none)
+  void unmerge(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_merge<compute, Arguments...>;
+#include <sbora/core/misuse.inl>
+  }
+  template <class... Arguments>
+    requires(detail::misuse_of_swap<compute, Arguments...> != detail::misuse::none)
+  void swap(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_swap<compute, Arguments...>;
+#include <sbora/core/misuse.inl>
+  }
+  template <class... Arguments>
+    requires(detail::misuse_of_rewrite<compute, Arguments...> != detail::misuse::none)
+  void rewrite(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_rewrite<compute, Arguments...>;
+#include <sbora/core/misuse.inl>
   }
 
   template <adapter_kind Kind, class T>
@@ -189,11 +208,8 @@ class merger {
     bool is(adapter_kind other_kind, const region& other) const { return kind == other_kind && target == other; }
   };
 
-  template <adapter_kind Kind, class T>
-  void check_adapter(const basic_adapter<Kind, T>& adapter) const {
-    static_assert(std::is_same_v<T, compute>,
-                  "sbora::merger: the adapter's scalar has to be what the weight computes in: float for "
-                  "float, bfloat16 and half weights, double for double weights");
+  template <adapter_kind Kind>
+  void check_adapter(const basic_adapter<Kind, compute>& adapter) const {
     detail::check_merge_shape(name, adapter, weight_.d_out(), weight_.d_in());
   }
 
@@ -328,11 +344,13 @@ class merger {
 template <class Scalar>
 merger(weight_view<Scalar>) -> merger<Scalar>;
 
-/// Of a matrix instead of a view of it: doesn't compile, and this says why.
-template <class Matrix>
-  requires detail::eigen_dense<Matrix>
-class merger<Matrix> {
-  static_assert(sizeof(Matrix) == 0, "sbora::merger: the weight is a view: sbora::merger{sbora::weight_view{w}}");
+/// Of a matrix instead of a view of it, or of codes: doesn't compile, and this says why.
+template <class Weight>
+  requires detail::cannot_be_merged_into<Weight>
+class merger<Weight> {
+  static_assert(sizeof(Weight) == 0,
+                "sbora::merger: the weight is a view: sbora::merger{sbora::weight_view{w}}; codes can't hold a sum: "
+                "sbora::overlay merges beside them, sbora::merge_requantized into 4-bit ones");
 
  public:
   template <class... Arguments>
@@ -342,9 +360,9 @@ class merger<Matrix> {
   template <class... Arguments>
   void unmerge(Arguments&&...);
 };
-template <class Matrix>
-  requires detail::eigen_dense<Matrix>
-merger(Matrix&&) -> merger<std::remove_cvref_t<Matrix>>;
+template <class Weight>
+  requires detail::cannot_be_merged_into<Weight>
+merger(Weight&&) -> merger<std::remove_cvref_t<Weight>>;
 
 /// Merges in its constructor and unmerges in its destructor, if still merged, on the calling thread.
 ///

@@ -38,6 +38,12 @@ class overlay {
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
 
+  /// Of a weight instead of its sizes: doesn't compile, and this says why.
+  template <class Weight>
+  explicit overlay(const Weight&) {
+    static_assert(sizeof(Weight) == 0, "sbora::overlay: it is made of a weight's sizes: overlay(w.d_out(), w.d_in())");
+  }
+
   /// Merges with the adapter's scale(), enabled or not.
   template <adapter_kind Kind>
   void merge(const basic_adapter<Kind, T>& adapter) {
@@ -63,6 +69,20 @@ class overlay {
     const auto found = detail::require_merged(name, entries_, Kind, adapter.target());
     deltas_.erase(deltas_.begin() + (found - entries_.begin()));
     entries_.erase(found);
+  }
+
+  /// Any other arguments don't compile, and these say why.
+  template <class... Arguments>
+    requires(detail::misuse_of_overlay<T, Arguments...> != detail::misuse::none)
+  void merge(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_overlay<T, Arguments...>;
+#include <sbora/core/misuse.inl>
+  }
+  template <class... Arguments>
+    requires(detail::misuse_of_overlay<T, Arguments...> != detail::misuse::none)
+  void unmerge(Arguments&&...) {
+    constexpr auto found = detail::misuse_of_overlay<T, Arguments...>;
+#include <sbora/core/misuse.inl>
   }
 
   void unmerge_all() noexcept {

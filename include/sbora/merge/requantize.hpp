@@ -6,6 +6,19 @@
 #include <sbora/merge/merge_rules.hpp>
 #include <sbora/weights/quantize.hpp>
 
+namespace sbora::inline SBORA_ABI::detail {
+
+/// Of (weight, deltas or an adapter, executor).
+template <class... Arguments>
+inline constexpr misuse misuse_of_requantising = misuse::merge_call;
+template <class Weight, class Merged, class... Rest>
+  requires std::is_convertible_v<Weight, four_bit_weight&>
+inline constexpr misuse misuse_of_requantising<Weight, Merged, Rest...> =
+    std::is_convertible_v<Merged, std::span<const weight_delta<float>>> ? misuse_of_rest<Rest...>(misuse::merge_call)
+                                                                        : misuse_of_merge<float, Merged, Rest...>;
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
 namespace sbora::inline SBORA_ABI {
 
 /// What merge_requantized did to the weight: the blocks that it quantised anew, of how many, and how far their
@@ -29,11 +42,10 @@ struct requantize_report {
 ///             codes and report for any executor.
 /// Thread      one call at a time; nobody may use the weight meanwhile.
 /// Errors      shape_error; not_finite_error with the place of the first sum that isn't finite, the weight as it was.
-template <class Executor = serial_executor>
+template <detail::executor_argument Executor = serial_executor>
 requantize_report merge_requantized(four_bit_weight& weight, std::span<const weight_delta<float>> deltas,
                                     Executor&& pool = Executor{}) {
   constexpr const char* who = "sbora::merge_requantized";
-  detail::check_executor<Executor>();
   const index_t d_in = weight.d_in(), elements = weight.d_out() * d_in, blocksize = weight.blocksize();
   for (const weight_delta<float>& delta : deltas) {
     detail::check_merge_shape(who, delta.d_out, delta.d_in, weight.d_out(), d_in);
@@ -106,12 +118,21 @@ requantize_report merge_requantized(four_bit_weight& weight, std::span<const wei
 }
 
 /// The same of one adapter, enabled or not.
-template <adapter_kind Kind, class Executor = serial_executor>
+template <adapter_kind Kind, detail::executor_argument Executor = serial_executor>
 requantize_report merge_requantized(four_bit_weight& weight, const basic_adapter<Kind, float>& adapter,
                                     Executor&& pool = Executor{}) {
   weight_delta<float> delta = adapter.delta();
   delta.enabled = true;
   return merge_requantized(weight, std::span<const weight_delta<float>>(&delta, 1), pool);
+}
+
+/// Any other arguments don't compile, and this says why.
+template <class... Arguments>
+  requires(detail::misuse_of_requantising<Arguments && ...> != detail::misuse::none)
+requantize_report merge_requantized(Arguments&&...) {
+  constexpr auto found = detail::misuse_of_requantising<Arguments&&...>;
+#include <sbora/core/misuse.inl>
+  return {};
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -8,6 +8,7 @@
 #include <sbora/adapters/parameter_block.hpp>
 #include <sbora/core/aligned_memory.hpp>
 #include <sbora/core/checked_size.hpp>
+#include <sbora/core/misuse.hpp>
 #include <sbora/core/option.hpp>
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/optimisers/optimiser.hpp>
@@ -78,6 +79,18 @@ aligned_array<T> make_zeroed_array(index_t size) {
   return array;
 }
 
+/// Of step: (parameters, gradient, rate or step_options, executor), of which the last two may be missing.
+template <class T, class... Arguments>
+inline constexpr misuse misuse_of_step = misuse::step_call;
+template <class T, class Parameters, class Gradient>
+  requires(std::is_convertible_v<Parameters, std::span<T>> && std::is_convertible_v<Gradient, std::span<const T>>)
+inline constexpr misuse misuse_of_step<T, Parameters, Gradient> = misuse::none;
+template <class T, class Parameters, class Gradient, class Rate, class... Rest>
+  requires(std::is_arithmetic_v<std::remove_cvref_t<Rate>> || std::is_convertible_v<Rate, step_options>)
+inline constexpr misuse misuse_of_step<T, Parameters, Gradient, Rate, Rest...> =
+    misuse_of_step<T, Parameters, Gradient> != misuse::none ? misuse::step_call
+                                                            : misuse_of_rest<Rest...>(misuse::step_call);
+
 /// What the optimisers share: see the concept `optimiser`. Self has
 ///   name                                   static, "sbora::adamw"
 ///   check(options)                         static; throws what is wrong with them
@@ -88,6 +101,9 @@ aligned_array<T> make_zeroed_array(index_t size) {
 /// where step is 1 at first. All throw before they write.
 template <class Self, class T, class Options>
 class optimiser_base {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "sbora: an optimiser's numbers are float or double; keep a bfloat16 or half adapter's in float");
+
  public:
   using scalar = T;
 
@@ -99,24 +115,26 @@ class optimiser_base {
 
   template <class Executor = serial_executor>
   void step(std::span<T> parameters, std::span<const T> gradient, step_options now, Executor&& pool = Executor{}) {
-    using found = std::bool_constant<executor<std::remove_reference_t<Executor>>>;  // see call_mistakes.inl
-    static_assert(found::value,
-                  "sbora: an executor needs a member parallel_for(n, f) that calls f(i) for i in [0, n); "
-                  "see sbora/core/executor.hpp");
-    if constexpr (found::value) take_step(parameters, gradient, now, pool);
+    constexpr auto found = misuse_of_rest<Executor>(misuse::step_call);
+#include <sbora/core/misuse.inl>
+    if constexpr (found == misuse::none) take_step(parameters, gradient, now, pool);
   }
   /// With that learning rate, or the options'.
-  template <class Rate, class Executor = serial_executor>
+  template <class Rate, executor_argument Executor = serial_executor>
     requires std::is_arithmetic_v<Rate>
   void step(std::span<T> parameters, std::span<const T> gradient, Rate learning_rate, Executor&& pool = Executor{}) {
-    using found = std::bool_constant<executor<std::remove_reference_t<Executor>>>;  // see call_mistakes.inl
-    static_assert(found::value,
-                  "sbora: an executor needs a member parallel_for(n, f) that calls f(i) for i in [0, n); "
-                  "see sbora/core/executor.hpp");
-    if constexpr (found::value) take_step(parameters, gradient, {static_cast<double>(learning_rate)}, pool);
+    step(parameters, gradient, step_options{static_cast<double>(learning_rate)}, pool);
   }
   void step(std::span<T> parameters, std::span<const T> gradient) {
     step(parameters, gradient, step_options{options_.learning_rate});
+  }
+
+  /// Any other arguments don't compile, and this says why.
+  template <class... Arguments>
+    requires(misuse_of_step<T, Arguments...> != misuse::none)
+  void step(Arguments&&...) {
+    constexpr auto found = misuse_of_step<T, Arguments...>;
+#include <sbora/core/misuse.inl>
   }
 
   /// Begins a step that the caller carries out, by calling what this returns for ranges that make up

@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include <sbora/core/executor.hpp>
+#include <sbora/core/misuse.hpp>
 #include <sbora/kernels/dispatch.hpp>
 #include <sbora/weights/scalar_types.hpp>
 
@@ -24,40 +24,61 @@ void narrow_run(const conversion_kernels<float>& kernels, const float* from, Sto
   else std::copy_n(from, count, to);
 }
 
+template <class From, class To>
+inline constexpr bool converts = false;
+template <class From, class To>
+  requires((std::is_same_v<From, float> != std::is_same_v<To, float>) && storage_type<From>::supported &&
+           storage_type<To>::supported && sizeof(From) + sizeof(To) == 6)
+inline constexpr bool converts<From, To> = true;
+
+template <class... Arguments>
+inline constexpr misuse misuse_of_convert = misuse::convert_call;
+template <class Source, class Out, class... Rest>
+  requires converts<std::remove_const_t<span_element<Source>>, span_element<Out>>
+inline constexpr misuse misuse_of_convert<Source, Out, Rest...> = misuse_of_rest<Rest...>(misuse::convert_call);
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
 /// out[i] = source[i] in another precision: Eigen::bfloat16 or Eigen::half to float, or back.
 ///
-/// Requires    equal sizes: checked.
+/// Requires    spans or containers of equal sizes: checked.
 /// Aliasing    no overlap.
 /// Cost        one pass, no allocation.
 /// Numerics    widening is exact; narrowing rounds to nearest even, keeps denormals, overflows to
 ///             infinity and keeps NaN a NaN: the same bits on every instruction set.
 /// Thread      cut into tasks of 65536 elements.
 /// Errors      shape_error.
-template <class From, class To, class Executor = serial_executor>
-  requires((std::is_same_v<From, float> != std::is_same_v<To, float>) && detail::storage_type<From>::supported &&
-           detail::storage_type<To>::supported && sizeof(From) + sizeof(To) == 6)
-void convert(std::span<const From> source, std::span<To> out, Executor&& pool = Executor{}) {
-  detail::check_executor<Executor>();
-  if (source.size() != out.size()) {
-    throw shape_error("sbora::convert: " + std::to_string(source.size()) + " elements into " +
-                      std::to_string(out.size()));
+template <class Source, class Out, class Executor = serial_executor>
+  requires(detail::misuse_of_convert<Source, Out, Executor> == detail::misuse::none)
+void convert(const Source& source, Out&& out, Executor&& pool = Executor{}) {
+  const std::span read(source);
+  const std::span written(out);
+  if (read.size() != written.size()) {
+    throw shape_error("sbora::convert: " + std::to_string(read.size()) + " elements into " +
+                      std::to_string(written.size()));
   }
-  using from_storage = typename detail::storage_type<From>::type;
-  using to_storage = typename detail::storage_type<To>::type;
-  const auto* const from = reinterpret_cast<const from_storage*>(source.data());
-  auto* const to = reinterpret_cast<to_storage*>(out.data());
+  using from_storage = typename detail::storage_type<std::remove_const_t<detail::span_element<Source>>>::type;
+  using to_storage = typename detail::storage_type<detail::span_element<Out>>::type;
+  const auto* const from = reinterpret_cast<const from_storage*>(read.data());
+  auto* const to = reinterpret_cast<to_storage*>(written.data());
   const detail::conversion_kernels<float>& kernels = detail::get_kernels<detail::conversion_kernels<float>>();
   constexpr index_t task_size = 65536;
-  const auto size = static_cast<index_t>(source.size());
+  const auto size = static_cast<index_t>(read.size());
   detail::for_ranges(size, task_size, pool, [&](index_t begin, index_t end) {
     const index_t count = end - begin;
     if constexpr (std::is_same_v<to_storage, float>) detail::widen_run(kernels, from + begin, to + begin, count);
     else detail::narrow_run(kernels, from + begin, to + begin, count);
   });
+}
+
+/// Any other arguments don't compile, and this says why.
+template <class... Arguments>
+  requires(detail::misuse_of_convert<Arguments...> != detail::misuse::none)
+void convert(Arguments&&...) {
+  constexpr auto found = detail::misuse_of_convert<Arguments...>;
+#include <sbora/core/misuse.inl>
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -26,11 +26,26 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Elements that one task quantises: whole blocks of any size.
 inline constexpr index_t quantise_task = 65536;
 
-template <class Scalar>
-void check_quantised_scalar() {
-  static_assert(sizeof(Scalar) <= sizeof(float),
-                "sbora: weights are quantised from float, Eigen::bfloat16 or Eigen::half");
+/// Of what is quantised.
+template <class Source>
+constexpr misuse misuse_of_source() {
+  if constexpr (is_weight_view<Source>) return misuse_of_weight<Source>();
+  else return eigen_dense<Source> || frozen_weight<Source> ? misuse::weight : misuse::quantise_call;
 }
+
+template <class Source, class... Rest>
+inline constexpr misuse misuse_of_int8 =
+    misuse_of_source<Source>() != misuse::none ? misuse_of_source<Source>()
+                                               : misuse_of_rest<Rest...>(misuse::quantise_call);
+
+/// But for the executor.
+template <class Source, class... Rest>
+inline constexpr misuse misuse_of_four_bit = misuse::quantise_call;
+template <class Source>
+inline constexpr misuse misuse_of_four_bit<Source> = misuse_of_source<Source>();
+template <class Source, class Options, class... Rest>
+  requires(std::is_convertible_v<Options, four_bit_options> && sizeof...(Rest) <= 1)
+inline constexpr misuse misuse_of_four_bit<Source, Options, Rest...> = misuse_of_source<Source>();
 
 /// The first element of all tasks' that isn't finite, as an exception.
 inline void throw_first_not_finite(const char* who, const std::vector<index_t>& first, index_t d_in) {
@@ -63,43 +78,22 @@ namespace sbora::inline SBORA_ABI {
 class four_bit_weight {
  public:
   template <class Scalar, class Executor = serial_executor>
+    requires(detail::misuse_of_four_bit<weight_view<Scalar>> == detail::misuse::none)
   explicit four_bit_weight(const weight_view<Scalar>& source, const four_bit_options& options = {},
                            Executor&& pool = Executor{})
       : type_(options.type), d_out_(source.d_out()), d_in_(source.d_in()), blocksize_(options.blocksize) {
-    constexpr const char* who = "sbora::four_bit_weight";
-    detail::check_quantised_scalar<Scalar>();
-    detail::check_executor<Executor>();
-    detail::check_blocksize(who, blocksize_);
-    if (options.nested_offset) detail::check_scales_finite(who, "nested_offset", {&*options.nested_offset, 1});
-    const index_t elements = d_out_ * d_in_;
-    codes_.resize(static_cast<std::size_t>(detail::ceil_div(elements, 2)));
-    absmax_.resize(static_cast<std::size_t>(detail::ceil_div(elements, blocksize_)));
-    const detail::row_reader<weight_view<Scalar>> reader(source);
-    const index_t tasks = detail::ceil_div(elements, detail::quantise_task);
-    std::vector<index_t> faults(static_cast<std::size_t>(tasks), -1);
-    pool.parallel_for(tasks, [&](index_t task) {
-      const index_t begin = task * detail::quantise_task;
-      const index_t end = std::min(elements, begin + detail::quantise_task);
-      for (index_t at = begin; at < end && faults[static_cast<std::size_t>(task)] < 0; at += blocksize_) {
-        float values[4096];
-        const index_t count = std::min(blocksize_, end - at);
-        reader.read_flat(at, count, values);
-        const index_t fault = quantise_block(at / blocksize_, values, count);
-        if (fault >= 0) faults[static_cast<std::size_t>(task)] = at + fault;
-      }
-    });
-    detail::throw_first_not_finite(who, faults, d_in_);
-    if (options.nested) {
-      nested_ = detail::nest(absmax_, options.nested_offset);
-      absmax_ = {};
-    }
+    constexpr auto found = detail::misuse_of_rest<Executor>(detail::misuse::quantise_call);
+#include <sbora/core/misuse.inl>
+    if constexpr (found == misuse::none) quantise(source, options, pool);
   }
 
-  /// Of a matrix instead of a view of it: doesn't compile, and this says why.
-  template <class Matrix, class... Rest>
-    requires detail::eigen_dense<Matrix>
-  explicit four_bit_weight(const Matrix&, Rest&&...) {
-    static_assert(sizeof(Matrix) == 0, "sbora::four_bit_weight: the weight is a view: sbora::weight_view{w}");
+  /// Any other arguments don't compile, and this says why.
+  template <class Source, class... Rest>
+    requires(!std::is_same_v<std::remove_cvref_t<Source>, four_bit_weight> &&
+             detail::misuse_of_four_bit<std::remove_cvref_t<Source>, Rest...> != detail::misuse::none)
+  explicit four_bit_weight(Source&&, Rest&&...) {
+    constexpr auto found = detail::misuse_of_four_bit<std::remove_cvref_t<Source>, Rest...>;
+#include <sbora/core/misuse.inl>
   }
 
   four_bit_type type() const noexcept { return type_; }
@@ -143,6 +137,35 @@ class four_bit_weight {
   }
 
  private:
+  template <class Scalar>
+  void quantise(const weight_view<Scalar>& source, const four_bit_options& options, any_executor pool) {
+    constexpr const char* who = "sbora::four_bit_weight";
+    detail::check_blocksize(who, blocksize_);
+    if (options.nested_offset) detail::check_scales_finite(who, "nested_offset", {&*options.nested_offset, 1});
+    const index_t elements = d_out_ * d_in_;
+    codes_.resize(static_cast<std::size_t>(detail::ceil_div(elements, 2)));
+    absmax_.resize(static_cast<std::size_t>(detail::ceil_div(elements, blocksize_)));
+    const detail::row_reader<weight_view<Scalar>> reader(source);
+    const index_t tasks = detail::ceil_div(elements, detail::quantise_task);
+    std::vector<index_t> faults(static_cast<std::size_t>(tasks), -1);
+    pool.parallel_for(tasks, [&](index_t task) {
+      const index_t begin = task * detail::quantise_task;
+      const index_t end = std::min(elements, begin + detail::quantise_task);
+      for (index_t at = begin; at < end && faults[static_cast<std::size_t>(task)] < 0; at += blocksize_) {
+        float values[4096];
+        const index_t count = std::min(blocksize_, end - at);
+        reader.read_flat(at, count, values);
+        const index_t fault = quantise_block(at / blocksize_, values, count);
+        if (fault >= 0) faults[static_cast<std::size_t>(task)] = at + fault;
+      }
+    });
+    detail::throw_first_not_finite(who, faults, d_in_);
+    if (options.nested) {
+      nested_ = detail::nest(absmax_, options.nested_offset);
+      absmax_ = {};
+    }
+  }
+
   /// values: with room for a multiple of 16. Returns the first that isn't finite, or -1.
   index_t quantise_block(index_t block, float* values, index_t count) {
     float* const scale = &absmax_[static_cast<std::size_t>(block)];
@@ -206,13 +229,12 @@ class four_bit_weight {
 class int8_weight {
  public:
   template <class Scalar, class Executor = serial_executor>
+    requires(detail::misuse_of_int8<weight_view<Scalar>, Executor> == detail::misuse::none)
   explicit int8_weight(const weight_view<Scalar>& source, Executor&& pool = Executor{})
       : d_out_(source.d_out()),
         d_in_(source.d_in()),
         codes_(static_cast<std::size_t>(d_out_ * d_in_)),
         absmax_(static_cast<std::size_t>(d_out_)) {
-    detail::check_quantised_scalar<Scalar>();
-    detail::check_executor<Executor>();
     const detail::row_reader<weight_view<Scalar>> reader(source);
     const index_t rows = std::max<index_t>(1, detail::quantise_task / d_in_);
     std::vector<index_t> faults(static_cast<std::size_t>(detail::ceil_div(d_out_, rows)), -1);
@@ -227,11 +249,13 @@ class int8_weight {
     detail::throw_first_not_finite("sbora::int8_weight", faults, d_in_);
   }
 
-  /// Of a matrix instead of a view of it: doesn't compile, and this says why.
-  template <class Matrix, class... Rest>
-    requires detail::eigen_dense<Matrix>
-  explicit int8_weight(const Matrix&, Rest&&...) {
-    static_assert(sizeof(Matrix) == 0, "sbora::int8_weight: the weight is a view: sbora::weight_view{w}");
+  /// Any other arguments don't compile, and this says why.
+  template <class Source, class... Rest>
+    requires(!std::is_same_v<std::remove_cvref_t<Source>, int8_weight> &&
+             detail::misuse_of_int8<std::remove_cvref_t<Source>, Rest...> != detail::misuse::none)
+  explicit int8_weight(Source&&, Rest&&...) {
+    constexpr auto found = detail::misuse_of_int8<std::remove_cvref_t<Source>, Rest...>;
+#include <sbora/core/misuse.inl>
   }
 
   index_t d_out() const noexcept { return d_out_; }

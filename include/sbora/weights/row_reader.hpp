@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <sbora/core/misuse.hpp>
 #include <sbora/weights/convert.hpp>
 #include <sbora/weights/frozen_weight.hpp>
 
@@ -10,6 +11,13 @@ namespace sbora::inline SBORA_ABI::detail {
 /// What one task of an export does: rows, in pieces.
 inline constexpr index_t export_rows = 16;
 inline constexpr index_t export_piece = 1024;
+
+/// Of what is read as a weight.
+template <class Weight>
+constexpr misuse misuse_of_weight() {
+  if constexpr (!frozen_weight<Weight>) return misuse::weight;
+  else return float_weight<Weight> ? misuse::none : misuse::weight_scalar;
+}
 
 /// The elements of a weight of any kind as floats, whatever its storage.
 template <float_weight Weight>

@@ -165,6 +165,13 @@ class weight_view {
   storage order_;
 };
 
+namespace detail {
+template <class Weight>
+inline constexpr bool is_weight_view = false;
+template <class Scalar>
+inline constexpr bool is_weight_view<weight_view<Scalar>> = true;
+}  // namespace detail
+
 template <class Derived>
   requires detail::eigen_dense<Derived>
 weight_view(Derived&) -> weight_view<detail::element_of<Derived>>;
