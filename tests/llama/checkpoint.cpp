@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "common/error.hpp"
 #include "model/model_tensors.hpp"
 #include "model/rotary.hpp"
+#include "support/fp8_codes.hpp"
 #include "tiny_model.hpp"
 
 using namespace llama;
@@ -191,6 +193,45 @@ TEST_CASE("weights quantised on load are the values of their codes") {
   const token_batch batch = random_batch(net.config(), {25, 18}, 2);
   CHECK(difference(quantised.logits(batch, pool), decoded.logits(batch, pool)) < rounding);
   CHECK(difference(quantised.logits(batch, pool), net.logits(batch, pool)) > 1e-3);
+}
+
+TEST_CASE("fp8 weights are used where they lie") {
+  thread_pool pool(2);
+  scratch_directory directory;
+  model net = loud_model(tiny_config(), 1);
+  net.save(directory.path());
+  std::deque<sbora_tests::fp8_codes> codes;
+  model decoded = changed(net, [&](const std::string& name, matrix& values) {
+    if (!is_linear(name)) return;
+    codes.emplace_back(values.rows(), values.cols(), sbora::fp8_scaling::row, codes.size() + 1);
+    for (index_t i = 0; i < values.size(); ++i) {
+      values(i / values.cols(), i % values.cols()) = codes.back().value(i / values.cols(), i % values.cols());
+    }
+  });
+  const auto file = directory / "model.safetensors";
+  std::vector<sbora::tensor_view> tensors;
+  const auto opened = sbora::safetensors_file::open(file);
+  auto next = codes.begin();
+  for (const tensor_shape& each : tensors_of(net.config())) {
+    tensors.push_back(opened.at(each.name));
+    if (!is_linear(each.name)) continue;
+    tensors.back().type = sbora::dtype::f8_e4m3;
+    tensors.back().data = std::as_bytes(std::span(next->codes));
+    tensors.push_back(
+        {each.name + "_scale", sbora::dtype::f32, {next->d_out, 1}, std::as_bytes(std::span(next->scales))});
+    ++next;
+  }
+  std::filesystem::create_directory(directory / "fp8");
+  sbora::write_safetensors(directory / "fp8/model.safetensors", tensors);
+  std::filesystem::copy(directory / "config.json", directory / "fp8/config.json");
+  model loaded = model::load(directory / "fp8", {}, pool);
+  CHECK(loaded.memory().weights < net.memory().weights / 2);
+  const token_batch batch = random_batch(net.config(), {25, 18}, 2);
+  CHECK(difference(loaded.logits(batch, pool), decoded.logits(batch, pool)) < rounding);
+  load_options four_bits;
+  four_bits.bits = 4;
+  CHECK(mentions(refusal(directory / "fp8", four_bits), "is quantised already; leave --bits at 16, as stored"));
+  CHECK_THROWS_AS(loaded.save(directory / "copy"), input_error);
 }
 
 TEST_CASE("a checkpoint over several files") {

@@ -1,5 +1,7 @@
 #include "model/head.hpp"
 
+#include <sbora/layers/any_linear.hpp>
+
 #include "model/loss.hpp"
 #include "model/rms_norm.hpp"
 
@@ -50,7 +52,8 @@ loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float
     }
     losses.resize(labels.size());
     norm_rows(hidden, with);
-    multiply(normed_, weight_.source, logits_, with.memory, with.pool);
+    logits_.resize(count, weight_.d_out());
+    sbora::linear(weight_).forward(normed_, logits_, with.memory, with.pool);
     if (dhidden) {
       softmax_cross_entropy<float>(logits_, labels, gradient_scale, losses, with.pool);
       backward(logits_, with);
@@ -70,7 +73,9 @@ void head::backward(const matrix& dlogits, const block_context& with) {
   for (index_t first = 0; first < weight_.d_out(); first += backward_rows) {
     const index_t count = std::min(backward_rows, weight_.d_out() - first);
     matrix& result = first == 0 ? dnormed_ : part_;
-    multiply_back(dlogits.middleCols(first, count), weight_.rows(first, count), result, with.memory, with.pool);
+    const sbora::linear part(rows_of(weight_, first, count));
+    result.resize(dlogits.rows(), part.d_in());
+    part.backward(dlogits.middleCols(first, count), result, with.memory, with.pool);
     if (first == 0) continue;
     for_row_blocks(dnormed_.rows(), with.pool,
                    [&](index_t row, index_t rows) { dnormed_.middleRows(row, rows) += part_.middleRows(row, rows); });
@@ -83,7 +88,8 @@ void head::backward(const matrix& dlogits, const block_context& with) {
 void head::logits(const matrix& hidden, std::span<const index_t> tokens, matrix& out, const block_context& with) {
   tokens_.assign(tokens.begin(), tokens.end());
   norm_rows(hidden, with);
-  multiply(normed_, weight_.source, out, with.memory, with.pool);
+  out.resize(normed_.rows(), weight_.d_out());
+  sbora::linear(weight_).forward(normed_, out, with.memory, with.pool);
 }
 
 }  // namespace llama

@@ -10,9 +10,9 @@ namespace llama {
 /// and become their gradient in place.
 class head {
  public:
-  head(frozen_weight weight, norm_gain norm) : weight_(std::move(weight)), norm_(norm) {}
+  head(sbora::any_weight weight, norm_gain norm) : weight_(std::move(weight)), norm_(norm) {}
 
-  const frozen_weight& weight() const { return weight_; }
+  const sbora::any_weight& weight() const { return weight_; }
   norm_gain& norm() { return norm_; }
   const norm_gain& norm() const { return norm_; }
   /// Backward adds to this gradient, vocab_size x hidden_size. Empty: frozen.
@@ -29,7 +29,7 @@ class head {
   void norm_rows(const matrix& hidden, const block_context& with);
   void backward(const matrix& dlogits, const block_context& with);
 
-  frozen_weight weight_;
+  sbora::any_weight weight_;
   norm_gain norm_;
   std::span<float> weight_gradient_;
   // Of one chunk.

@@ -32,7 +32,7 @@ opened_model open_model(const std::filesystem::path& directory, const model_conf
     opened.notes = settle_unused_tensors(tensors, opened.config);
     check_tensors(tensors, tensors.names(), tensors_of(opened.config), opened.config.tie_word_embeddings);
     for (const tensor_shape& each : tensors_of(opened.config)) {
-      if (options.bits == 16 || !tensors.quantised(each.name)) continue;
+      if (options.bits == 16 || !tensors.is_quantised(each.name)) continue;
       throw input_error("tensor " + each.name + " is quantised already; leave --bits at 16, as stored");
     }
     return opened;

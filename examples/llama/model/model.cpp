@@ -28,20 +28,20 @@ void start_lora(std::span<float> a, index_t d_in, std::uint64_t seed) {
 model::model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
              thread_pool& pool)
     : config_(config), source_(std::move(source)), embedding_(load_dense(*source_, "model.embed_tokens.weight")) {
-  weight_bytes_ = embedding_.bytes;
+  weight_bytes_ = embedding_.bytes();
   for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     std::vector<projection> linears;
     for (const char* const name : linear_names) {
       linears.emplace_back(prefix + name, load_linear(*source_, prefix + name + ".weight", options, pool));
-      weight_bytes_ += linears.back().weight().bytes;
+      weight_bytes_ += linears.back().weight().bytes();
     }
     blocks_.emplace_back(std::move(linears), load_gain(prefix + "input_layernorm.weight"),
                          load_gain(prefix + "post_attention_layernorm.weight"));
     if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
   }
-  frozen_weight output = config.tie_word_embeddings ? embedding_ : load_dense(*source_, "lm_head.weight");
-  if (!config.tie_word_embeddings) weight_bytes_ += output.bytes;
+  sbora::any_weight output = config.tie_word_embeddings ? embedding_ : load_dense(*source_, "lm_head.weight");
+  if (!config.tie_word_embeddings) weight_bytes_ += output.bytes();
   top_ = std::make_unique<head>(std::move(output), load_gain("model.norm.weight"));
   inputs_.resize(blocks_.size() + 1);
   kept_.resize(blocks_.size());

@@ -102,7 +102,7 @@ class model {
 
   /// What it is made of.
   const tensor_source& source() const { return *source_; }
-  const frozen_weight& embedding() const { return embedding_; }
+  const sbora::any_weight& embedding() const { return embedding_; }
   const std::vector<block>& blocks() const { return blocks_; }
   const head& top() const { return *top_; }
 
@@ -136,7 +136,7 @@ class model {
   std::vector<std::string> notes_;
   std::size_t weight_bytes_ = 0;
   std::deque<std::vector<float>> gains_;  // of norms that aren't float where they lie
-  frozen_weight embedding_;
+  sbora::any_weight embedding_;
   std::vector<block> blocks_;
   std::unique_ptr<head> top_;
 

@@ -21,7 +21,7 @@ void write_model(const model& net, const std::filesystem::path& directory, const
   if (status) throw sbora::file_error("making", directory, status.value());
   std::vector<sbora::tensor_view> tensors;
   for (const tensor_shape& each : tensors_of(net.config())) {
-    if (net.source().quantised(each.name)) throw input_error("a model of bitsandbytes' codes isn't saved as a whole");
+    if (net.source().is_quantised(each.name)) throw input_error("a model of codes isn't saved as a whole");
     tensors.push_back(*net.source().find(each.name));
   }
   sbora::safetensors_stream_writer writer(directory / "model.safetensors", tensors, {{"format", "pt"}});

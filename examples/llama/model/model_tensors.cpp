@@ -14,16 +14,12 @@ constexpr const char* embedding_name = "model.embed_tokens.weight";
 constexpr const char* head_name = "lm_head.weight";
 constexpr const char* inverse_frequencies = "rotary_emb.inv_freq";
 
-bool is_float(sbora::dtype type) {
-  return type == sbora::dtype::f32 || type == sbora::dtype::bf16 || type == sbora::dtype::f16;
-}
-
 /// By value, whatever the types. What isn't a matrix of floats is another thing, and check_tensors() says so.
 bool same_values(const tensor_source& source, const char* one, const char* other) {
   const sbora::tensor_view &a = *source.find(one), &b = *source.find(other);
-  if (a.shape != b.shape || a.shape.size() != 2 || !is_float(a.type) || !is_float(b.type)) return false;
+  if (a.shape != b.shape || a.shape.size() != 2 || !is_dense_dtype(a.type) || !is_dense_dtype(b.type)) return false;
   if (a.type == b.type && std::ranges::equal(a.data, b.data)) return true;
-  const frozen_weight left = load_dense(source, one), right = load_dense(source, other);
+  const sbora::any_weight left = load_dense(source, one), right = load_dense(source, other);
   std::vector<float> x(static_cast<std::size_t>(a.shape[1])), y(x.size());
   for (index_t row = 0; row < a.shape[0]; ++row) {
     read_row(left, row, x.data());
@@ -35,7 +31,7 @@ bool same_values(const tensor_source& source, const char* one, const char* other
 
 /// Within what bfloat16 and float16 leave of them.
 bool has_frequencies_of(const model_config& config, const sbora::tensor_view& stored) {
-  if (!is_float(stored.type) || stored.elements() != config.head_dim / 2) return false;
+  if (!is_dense_dtype(stored.type) || stored.elements() != config.head_dim / 2) return false;
   const Eigen::ArrayXf expected = rotary_table<float>::frequencies(config);
   const std::vector<float> values = to_floats(stored);
   for (index_t i = 0; i < expected.size(); ++i) {
@@ -75,11 +71,11 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
   for (const tensor_shape& each : expected) {
     known.insert(each.name);
     const sbora::tensor_view* const found = source.find(each.name);
-    const std::optional<frozen_weight> codes = source.quantised(each.name);
     if (!found) {
       problems.push_back("no tensor " + each.name);
-    } else if (codes) {
-      const std::vector<index_t> shape = {codes->d_out(), codes->d_in()};
+    } else if (source.is_quantised(each.name)) {
+      const sbora::model_module codes = *source.find_module(module_of(each.name));
+      const std::vector<index_t> shape = {codes.d_out, codes.d_in};
       if (shape != each.shape) {
         problems.push_back("tensor " + each.name + " is of codes for " + sbora::detail::shape_text(shape) +
                            ", the configuration says " + sbora::detail::shape_text(each.shape));
@@ -87,7 +83,7 @@ void check_tensors(const tensor_source& source, std::span<const std::string> nam
     } else if (found->shape != each.shape) {
       problems.push_back("tensor " + each.name + " has shape " + sbora::detail::shape_text(found->shape) +
                          ", the configuration says " + sbora::detail::shape_text(each.shape));
-    } else if (!is_float(found->type)) {
+    } else if (!is_dense_dtype(found->type)) {
       problems.push_back("tensor " + each.name + " is " + to_string(found->type) + ", expected F32, BF16 or F16");
     }
   }

@@ -39,7 +39,7 @@ std::string in_matrix(index_t rows, Row row) {
   return {};
 }
 
-std::string in_weight(const frozen_weight& weight) {
+std::string in_weight(const sbora::any_weight& weight) {
   std::vector<float> values(static_cast<std::size_t>(weight.d_in()));
   return in_matrix(weight.d_out(), [&](index_t row) {
     read_row(weight, row, values.data());

@@ -1,17 +1,8 @@
 #include "model/projection.hpp"
 
-#include <sbora/layers/linear.hpp>
+#include <sbora/layers/any_linear.hpp>
 
 namespace llama {
-namespace {
-
-/// f with an sbora::linear over the weight, whatever it is kept as. A layer is a view: making one costs nothing.
-template <class Function>
-void with_linear(const weight_source& weight, Function f) {
-  std::visit([&](const auto& view) { f(sbora::linear(view)); }, weight);
-}
-
-}  // namespace
 
 index_t projection::parameter_count(adapter_method method, index_t rank) const {
   switch (method) {
@@ -49,19 +40,15 @@ bool projection::needs_input() const {
 
 void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace& memory, thread_pool& pool) {
   y.resize(x.rows(), d_out());
-  with_linear(weight_.source, [&](const auto& linear) {
-    const auto with_sbora = [&](auto& with) {
-      if (what == pass::evaluate) {
-        linear.forward(x, y, std::as_const(with.adapter), memory, pool);
-      } else {
-        with.adapter.set_dropout_step(step_);
-        linear.forward(x, y, with.adapter, with.saved, memory, pool);
-      }
-    };
-    if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
-    else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
-    else linear.forward(x, y, memory, pool);
-  });
+  const sbora::linear linear(weight_);  // a view: making it costs nothing
+  const auto with_sbora = [&](auto& with) {
+    if (what == pass::evaluate) return linear.forward(x, y, std::as_const(with.adapter), memory, pool);
+    with.adapter.set_dropout_step(step_);
+    linear.forward(x, y, with.adapter, with.saved, memory, pool);
+  };
+  if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
+  else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
+  else linear.forward(x, y, memory, pool);
   if (auto* const with = std::get_if<lora>(&adapter_)) {
     if (what == pass::evaluate) with->add_to(x, y, memory, pool);
     else with->add_to(x, y, step_, memory, pool);
@@ -74,15 +61,14 @@ void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::
   if (auto* const with = std::get_if<fb>(&adapter_)) {
     with->saved.refer_to({x.data(), x.rows(), x.cols()}, with->saved.dropout_step());
   }
-  with_linear(weight_.source, [&](const auto& linear) {
-    const auto with_sbora = [&](auto& with) {
-      if (dx) linear.backward(dy, *dx, with.adapter, with.saved, memory, pool);
-      else linear.backward(dy, sbora::no_dx, with.adapter, with.saved, memory, pool);
-    };
-    if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
-    else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
-    else if (dx) linear.backward(dy, *dx, memory, pool);
-  });
+  const sbora::linear linear(weight_);
+  const auto with_sbora = [&](auto& with) {
+    if (dx) linear.backward(dy, *dx, with.adapter, with.saved, memory, pool);
+    else linear.backward(dy, sbora::no_dx, with.adapter, with.saved, memory, pool);
+  };
+  if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
+  else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
+  else if (dx) linear.backward(dy, *dx, memory, pool);
   if (auto* const with = std::get_if<lora>(&adapter_)) with->backward(x, dy, dx, memory, pool);
 }
 
@@ -92,22 +78,6 @@ std::size_t projection::saved_bytes() const {
     return sizeof(float) * static_cast<std::size_t>(with->saved.tokens() * with->saved.rank());
   }
   return 0;
-}
-
-void multiply(const Eigen::Ref<const matrix>& x, const weight_source& weight, matrix& y, sbora::workspace& memory,
-              thread_pool& pool) {
-  with_linear(weight, [&](const auto& linear) {
-    y.resize(x.rows(), linear.d_out());
-    linear.forward(x, y, memory, pool);
-  });
-}
-
-void multiply_back(const Eigen::Ref<const matrix>& dy, const weight_source& weight, matrix& dx,
-                   sbora::workspace& memory, thread_pool& pool) {
-  with_linear(weight, [&](const auto& linear) {
-    dx.resize(dy.rows(), linear.d_in());
-    linear.backward(dy, dx, memory, pool);
-  });
 }
 
 void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,

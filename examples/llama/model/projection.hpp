@@ -20,10 +20,10 @@ enum class pass { train, evaluate };
 /// pre-training) with its own weight trained. All of sbora that a trainer has to know is in here.
 class projection {
  public:
-  projection(std::string name, frozen_weight weight) : name_(std::move(name)), weight_(std::move(weight)) {}
+  projection(std::string name, sbora::any_weight weight) : name_(std::move(name)), weight_(std::move(weight)) {}
 
   const std::string& name() const { return name_; }
-  const frozen_weight& weight() const { return weight_; }
+  const sbora::any_weight& weight() const { return weight_; }
   index_t d_out() const { return weight_.d_out(); }
   index_t d_in() const { return weight_.d_in(); }
 
@@ -67,18 +67,12 @@ class projection {
   };
 
   std::string name_;
-  frozen_weight weight_;
+  sbora::any_weight weight_;
   std::variant<std::monostate, fa, fb, lora> adapter_;
   std::span<float> weight_gradient_;
   std::uint64_t step_ = 0;
 };
 
-/// y = x W^T, for a weight without adapters.
-void multiply(const Eigen::Ref<const matrix>& x, const weight_source& weight, matrix& y, sbora::workspace& memory,
-              thread_pool& pool);
-/// dx = dy W.
-void multiply_back(const Eigen::Ref<const matrix>& dy, const weight_source& weight, matrix& dx,
-                   sbora::workspace& memory, thread_pool& pool);
 /// gradient += dy^T x, cut by its rows so that every sum over tokens has one order.
 void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,
                          thread_pool& pool);

@@ -2,11 +2,16 @@
 
 namespace llama {
 
-std::optional<frozen_weight> checkpoint_tensors::quantised(const std::string& name) const {
-  if (const sbora::four_bit_view* codes = codes_.find_four_bit(name))
-    return frozen_weight{*codes, nullptr, codes->bytes()};
-  if (const sbora::int8_view* codes = codes_.find_int8(name)) return frozen_weight{*codes, nullptr, codes->bytes()};
-  return std::nullopt;
+std::string_view checkpoint_tensors::stored_name(std::string_view module) const {
+  return added_ && module == module_of(added_->name) ? module_of(added_from_) : module;
+}
+
+std::optional<sbora::model_module> checkpoint_tensors::find_module(std::string_view module) const {
+  return weights_.find(stored_name(module));
+}
+
+sbora::any_weight checkpoint_tensors::weight(std::string_view module) const {
+  return weights_.weight(stored_name(module));
 }
 
 const sbora::tensor_view* checkpoint_tensors::find(const std::string& name) const {
@@ -29,7 +34,7 @@ std::string checkpoint_tensors::place(const std::string& name) const {
 std::vector<std::string> checkpoint_tensors::names() const {
   std::vector<std::string> names;
   for (const sbora::tensor_view& tensor : checkpoint_.tensors()) {
-    if (!codes_.is_part_of_weight(tensor.name)) names.push_back(tensor.name);
+    if (!weights_.is_part_of_weight(tensor.name)) names.push_back(tensor.name);
   }
   return names;
 }
@@ -50,6 +55,16 @@ flat_tensors::flat_tensors(const std::vector<tensor_shape>& shapes) {
 const sbora::tensor_view* flat_tensors::find(const std::string& name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &views_[found->second];
+}
+
+std::optional<sbora::model_module> flat_tensors::find_module(std::string_view module) const {
+  const sbora::tensor_view* const tensor = find(std::string(module) + ".weight");
+  if (tensor == nullptr || tensor->shape.size() != 2) return std::nullopt;
+  return sbora::model_module{std::string(module), tensor->shape[0], tensor->shape[1]};
+}
+
+sbora::any_weight flat_tensors::weight(std::string_view module) const {
+  return views_[index_.at(std::string(module) + ".weight")].as_weight<float>();
 }
 
 std::span<float> flat_tensors::part(const std::string& name, std::span<float> of) const {

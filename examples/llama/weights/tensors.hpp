@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <sbora/io/bitsandbytes/bitsandbytes.hpp>
-#include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/checkpoint/checkpoint_weights.hpp>
 
 #include "weights/weight.hpp"
 
@@ -23,9 +22,12 @@ struct tensor_shape {
 class checkpoint_tensors final : public tensor_source {
  public:
   explicit checkpoint_tensors(const std::filesystem::path& directory)
-      : checkpoint_(sbora::checkpoint::open(directory)), codes_(checkpoint_.tensors()) {}
+      : checkpoint_(sbora::checkpoint::open(directory)), weights_(checkpoint_) {}
+  checkpoint_tensors(const checkpoint_tensors&) = delete;  // weights_ refers to checkpoint_
+  checkpoint_tensors& operator=(const checkpoint_tensors&) = delete;
   const sbora::tensor_view* find(const std::string& name) const override;
-  std::optional<frozen_weight> quantised(const std::string& name) const override;
+  std::optional<sbora::model_module> find_module(std::string_view module) const override;
+  sbora::any_weight weight(std::string_view module) const override;
   std::string place(const std::string& name) const override;
   /// Shows a tensor under another name too.
   void add_name(const std::string& name, const std::string& stored);
@@ -34,9 +36,12 @@ class checkpoint_tensors final : public tensor_source {
 
  private:
   sbora::checkpoint checkpoint_;
-  sbora::bitsandbytes_weights codes_;
+  sbora::checkpoint_weights weights_;
   std::optional<sbora::tensor_view> added_;
   std::string added_from_;
+
+  /// The module's name in the checkpoint.
+  std::string_view stored_name(std::string_view module) const;
 };
 
 /// Tensors in one flat array of floats, so that it can be trained as one.
@@ -45,6 +50,8 @@ class flat_tensors final : public tensor_source {
   /// Zeros.
   explicit flat_tensors(const std::vector<tensor_shape>& shapes);
   const sbora::tensor_view* find(const std::string& name) const override;
+  std::optional<sbora::model_module> find_module(std::string_view module) const override;
+  sbora::any_weight weight(std::string_view module) const override;
 
   std::span<float> all() { return values_; }
   /// One tensor's part of all(), or of another array of that size.

@@ -43,6 +43,10 @@ class any_weight {
   storage order() const noexcept {
     return visit([](const auto& view) { return view.order(); });
   }
+  /// Of elements or codes, and their scales.
+  std::size_t bytes() const noexcept {
+    return visit([](const auto& view) { return view.bytes(); });
+  }
   /// Whether it is codes of 4 or 8 bits, or fp8.
   bool is_quantised() const noexcept { return view_.index() > 2; }
 

@@ -127,6 +127,8 @@ class weight_view {
   Scalar* data() const noexcept { return data_; }
   index_t stride() const noexcept { return stride_; }
   storage order() const noexcept { return order_; }
+  /// Of its elements, without gaps.
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(d_out_ * d_in_) * sizeof(Scalar); }
 
   /// The same memory as the kernels take it.
   auto storage_data() const noexcept {

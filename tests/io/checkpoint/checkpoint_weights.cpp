@@ -73,6 +73,12 @@ TEST_CASE("modules have the weight's sizes, not those of its codes") {
     CHECK(module.d_out == d_out);
     CHECK(module.d_in == d_in);
   }
+  const checkpoint_weights weights(model), other_way(model, true);
+  REQUIRE(weights.find("m.nf4"));
+  CHECK(weights.find("m.nf4")->d_in == d_in);
+  CHECK(other_way.find("m.dense")->d_out == d_in);
+  CHECK_FALSE(weights.find("m.norm"));
+  CHECK_FALSE(weights.find("m.none"));
   for (const auto& module : checkpoint_weights(model, true).modules()) {
     CAPTURE(module.name);
     const bool transposed = module.name == "m.dense" || module.name == "m.narrow";
@@ -118,6 +124,8 @@ TEST_CASE("from a file to a layer in four calls, whatever the weight is kept as"
   CHECK(forward(weights.weight("m.fp4")) == forward(forms.fp4.view()));
   CHECK(forward(weights.weight("m.int8")) == forward(forms.int8.view()));
   CHECK(weights.weight("m.nf4").is_quantised());
+  CHECK(weights.weight("m.dense").bytes() == static_cast<std::size_t>(d_out * d_in) * sizeof(float));
+  CHECK(weights.weight("m.nf4").bytes() == forms.nf4.view().bytes());
   CHECK_ERROR(sbora::checkpoint_error, "no tensor 'm.none.weight'", weights.weight("m.none"));
 }
 
@@ -168,6 +176,10 @@ TEST_CASE("the parts of a quantised weight are told from other tensors") {
   index_t parts = 0;
   for (const auto& tensor : model.tensors()) parts += codes.is_part_of_weight(tensor.name) ? 1 : 0;
   CHECK(parts == static_cast<index_t>(model.tensors().size()) - 8);  // four of codes, four that aren't quantised
+  const checkpoint_weights weights(model);
+  for (const auto& tensor : model.tensors()) {
+    CHECK(weights.is_part_of_weight(tensor.name) == codes.is_part_of_weight(tensor.name));
+  }
   CHECK_FALSE(codes.is_part_of_weight("m.dense.absmax"));
   CHECK_FALSE(codes.is_part_of_weight("m.dense.SCB"));
 }

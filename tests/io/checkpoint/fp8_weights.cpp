@@ -94,6 +94,12 @@ TEST_CASE("a checkpoint's modules have their fp8 weights among the others") {
   const auto target = sbora::sample_region(d_out, 4, 1);
   const auto print = [&](const auto& view) { return sbora::base_fingerprint(view, sbora::adapter_kind::fb, target); };
   CHECK(weights.visit("c", print) == print(file.block.view()));
+  for (const char* const scales : {"a.weight_scale", "b.weight_scale", "c.weight_scale_inv", "d.weight_scale"}) {
+    CHECK(weights.is_part_of_weight(scales));
+  }
+  for (const char* const other : {"a.weight", "unscaled.weight", "unscaled.weight_scale", "a.weight_scale_inverse"}) {
+    CHECK_FALSE(weights.is_part_of_weight(other));
+  }
   CHECK_ERROR(checkpoint_error, "tensor 'unscaled.weight' is F8_E4M3 [130, 200], expected",
               weights.visit("unscaled", print));
 }

@@ -27,6 +27,10 @@ class checkpoint_weights {
   /// All of them, shard after shard, in the order of their bytes. Errors: checkpoint_error where all weights but
   /// embeddings are codes that sbora can't read.
   SBORA_IN_IO_INSTANCES std::vector<model_module> modules() const;
+  /// One of them; nothing where there is none of that name.
+  SBORA_IN_IO_INSTANCES std::optional<model_module> find(std::string_view module) const;
+  /// Whether a tensor is the scales or another part of a quantised weight, and not its codes.
+  SBORA_IN_IO_INSTANCES bool is_part_of_weight(std::string_view tensor) const;
 
   /// A module's weight, in place; floats that an old file has unaligned are copied, and owned by what is returned.
   SBORA_IN_IO_INSTANCES any_weight weight(std::string_view module) const;

@@ -16,6 +16,17 @@ SBORA_INSTANCE_OF std::vector<model_module> checkpoint_weights::modules() const 
   return found;
 }
 
+SBORA_INSTANCE_OF std::optional<model_module> checkpoint_weights::find(std::string_view module) const {
+  const tensor_view* const tensor = model_->find(std::string(module) + std::string(ending));
+  const auto size = tensor != nullptr ? size_of(*tensor) : std::nullopt;
+  if (!size) return std::nullopt;
+  return model_module{std::string(module), size->first, size->second};
+}
+
+SBORA_INSTANCE_OF bool checkpoint_weights::is_part_of_weight(std::string_view tensor) const {
+  return codes_.is_part_of_weight(tensor) || fp8_.is_part_of_weight(tensor);
+}
+
 SBORA_INSTANCE_OF std::optional<std::pair<index_t, index_t>> checkpoint_weights::size_of(
     const tensor_view& tensor) const {
   if (const four_bit_view* const codes = codes_.find_four_bit(tensor.name)) return {{codes->d_out(), codes->d_in()}};

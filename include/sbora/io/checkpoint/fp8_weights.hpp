@@ -34,6 +34,8 @@ class fp8_weights {
   /// Of a weight's name; null where it isn't one of fp8.
   SBORA_IN_IO_INSTANCES const fp8_view* find(std::string_view name) const& noexcept;
   const fp8_view* find(std::string_view name) const&& = delete;  // would dangle: name the object
+  /// Whether a tensor is the scales of one of these weights.
+  SBORA_IN_IO_INSTANCES bool is_part_of_weight(std::string_view name) const;
   /// Names and views, in the order of the names.
   std::span<const std::pair<std::string, fp8_view>> all() const& noexcept { return weights_; }
   std::span<const std::pair<std::string, fp8_view>> all() const&& = delete;  // would dangle: name the object

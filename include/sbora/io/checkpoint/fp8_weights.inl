@@ -34,6 +34,14 @@ SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const
   return at != weights_.end() && at->first == name ? &at->second : nullptr;
 }
 
+SBORA_INSTANCE_OF bool fp8_weights::is_part_of_weight(std::string_view name) const {
+  for (const std::string_view end : {scale, scale_inverse}) {
+    constexpr std::size_t weight = std::string_view("weight").size();  // what the endings begin with
+    if (name.ends_with(end) && find(name.substr(0, name.size() - end.size() + weight)) != nullptr) return true;
+  }
+  return false;
+}
+
 SBORA_INSTANCE_OF void fp8_weights::read(const tensor_view& codes, const tensor_view& scales,
                                          detail::problem_list& problems) {
   const index_t d_out = codes.shape[0], d_in = codes.shape[1];
