@@ -19,8 +19,10 @@ constexpr int deepest_json = 128;
 std::string read_file(const std::filesystem::path& path, std::uintmax_t most) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(status)) throw input_error(path.string() + ": no such file");
-  if (!std::filesystem::is_regular_file(status)) throw input_error(path.string() + ": not a file");
+  if (!std::filesystem::exists(status))
+    throw input_error(path.string() + ": no such file; give the path of one that is there");
+  if (!std::filesystem::is_regular_file(status))
+    throw input_error(path.string() + ": not a file; give the path of one");
   const std::uintmax_t size = std::filesystem::file_size(path, ignored);
   if (!ignored && size > most) {
     throw input_error(path.string() + ": " + std::to_string(size) + " bytes, expected up to " + std::to_string(most));

@@ -277,7 +277,9 @@ TEST_CASE("an unwritable folder is an error that names it") {
     try {
       replace(path, "new");
     } catch (const sbora::file_error& error) {
-      const bool named = std::string(error.what()) == "sbora: writing " + path.string() + ": Permission denied";
+      const bool named =
+          std::string(error.what()) ==
+          "sbora: writing " + path.string() + ": Permission denied; get the right to it, or choose another place";
       ::_exit(error.code() == EACCES && named ? 0 : 2);
     }
     ::_exit(1);
@@ -341,7 +343,8 @@ TEST_CASE("a full disk is an error that says so, and its space is free again") {
   ::umount(directory.path().c_str());
   CHECK(writing == ENOSPC);
   CHECK_THAT(after, contains("writing it failed before"));
-  CHECK(message == "sbora: writing " + path.string() + ": No space left on device");
+  CHECK(message ==
+        "sbora: writing " + path.string() + ": No space left on device; free some space, or choose another place");
   CHECK(old);
   CHECK(files == 1);
   CHECK(fits);

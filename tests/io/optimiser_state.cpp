@@ -92,7 +92,7 @@ TEST_CASE("a state that doesn't fit is refused with all that is wrong, and nothi
     for (const float v : optimiser.second_moment()) CHECK(v == 0);
   };
   using all_of = sbora::optimiser_tensors;
-  check("not a state of this optimiser:\n  no \"optimiser\" in its metadata",
+  check("not a state of this optimiser; give the one that it saved:\n  no \"optimiser\" in its metadata",
         [](all_of& all) { all.metadata.erase("optimiser"); });
   check("it is of sbora::lion, this is sbora::adamw", [](all_of& all) { all.metadata["optimiser"] = "sbora::lion"; });
   for (const char* steps : {"", "-1", "1x", "1e3", " 1", "99999999999999999999"}) {

@@ -1,6 +1,6 @@
 // mutated_folders tool|llama PROGRAM ORIGINALS SCRATCH: 200 folders broken in ways that people have met, each given to
-// the program's commands. Whatever is wrong, a command ends with 0 or 2, says at most 20 lines in words of its own, and
-// on failure has written nothing; the folder is as it was.
+// the program's commands. Whatever is wrong, a command ends with 0 or 2, says at most 20 lines in words of its own,
+// with what helps, and on failure has written nothing; the folder is as it was.
 
 #include <cstdio>
 #include <exception>
@@ -247,11 +247,27 @@ outcome call(std::vector<std::string> words, const fs::path& scratch) {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(out), read(err)};
 }
 
+/// Whether a message says what to do: a clause after a semicolon that begins with one of these verbs.
+bool has_remedy(const std::string& message) {
+  for (std::size_t at = message.find("; "); at != std::string::npos; at = message.find("; ", at + 2)) {
+    const std::string clause = message.substr(at + 2);
+    const std::string verb = clause.substr(0, clause.find_first_of(" ,"));
+    for (const char* const known :
+         {"check",  "choose", "close", "convert", "copy",   "download", "free", "get",  "git",
+          "give",   "leave",  "make",  "mend",    "merge",  "name",     "put",  "read", "remove",
+          "rename", "save",   "set",   "try",     "unpack", "use",      "wait"}) {
+      if (verb == known) return true;
+    }
+  }
+  return false;
+}
+
 /// What a user shouldn't have to read, or nothing.
 std::string fault_of(const outcome& result) {
   if (result.code != 0 && result.code != 2) return "exit code " + std::to_string(result.code);
   if (std::count(result.err.begin(), result.err.end(), '\n') > 20) return "more than 20 lines";
   if (result.code != 0 && result.err.size() < 20) return "no message";
+  if (result.code != 0 && !has_remedy(result.err)) return "no remedy";
   for (const char* const word : {"std::", "basic_string", "vector::", "json.exception", "bad_alloc", "_M_", "stoi",
                                  "map::at", "\x1b", "optional access", "variant"}) {
     if (result.err.find(word) != std::string::npos) return std::string("internal: ") + word;

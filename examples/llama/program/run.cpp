@@ -38,16 +38,29 @@ adapter_plan plan_of(const options& set) {
           .seed = set.seed};
 }
 
+/// f() of the files of --base_model: whatever is wrong with one, the error ends with what such a folder has.
+template <class Function>
+auto of_base_model(Function&& f) {
+  try {
+    return f();
+  } catch (const input_error& error) {
+    throw input_error(std::string(error.what()) +
+                      "; give a --base_model as transformers saves it, with config.json, weights and tokenizer");
+  }
+}
+
 /// One fine-tuning from the checkpoint to the evaluated adapter.
 class fine_tuning_run {
  public:
   explicit fine_tuning_run(const session& with)
-      : with_(with), set_(with.set), config_(read_config(std::filesystem::path(set_.base_model) / "config.json")) {
+      : with_(with), set_(with.set), config_(of_base_model([&] {
+          return read_config(std::filesystem::path(with.set.base_model) / "config.json");
+        })) {
     check_folder("--output_dir", set_.output_dir);
     refuse_unfinished(set_, set_.output_dir);
     check_before_work();
     for (const std::string& file : set_.eval_files) add_test(read_test_file(file));
-    tokenizer_ = make_tokenizer(set_.base_model);
+    tokenizer_ = of_base_model([&] { return make_tokenizer(set_.base_model); });
     data_ = load_dataset(set_.data_path, tokenizer_.get(),
                          {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
     split_ = split_data(std::ssize(data_.examples), set_.val_set_size, set_.seed);
@@ -85,7 +98,7 @@ class fine_tuning_run {
  private:
   /// What would otherwise show after minutes of tokenising and quantising.
   void check_before_work() const {
-    check_model(set_.base_model, config_, load_options_of(set_));
+    of_base_model([&] { check_model(set_.base_model, config_, load_options_of(set_)); });
     static_cast<void>(adapted_layers(config_, plan_of(set_)));
     const std::string& resumed = set_.resume_from_checkpoint;
     if (!resumed.empty() && resumed != "auto") require_checkpoint(resumed);

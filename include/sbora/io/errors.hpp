@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -8,15 +9,43 @@
 #include <sbora/core/errors.hpp>
 #include <sbora/model/checkpoint_error.hpp>
 
+namespace sbora::inline SBORA_ABI::detail {
+
+/// A message that ends with what helps, after a semicolon, unless it says so already.
+inline std::string with_remedy(const std::string& message, const char* remedy) {
+  return message.find("; ") == std::string::npos ? message + "; " + remedy : message;
+}
+
+constexpr const char* remedy_for_errno(int code) noexcept {
+  switch (code) {
+    case ENOENT: return "give the path of one that is there";
+    case EISDIR:
+    case ENOTDIR:
+    case EINVAL: return "give the path of a regular file";
+    case EACCES:
+    case EPERM:
+    case EROFS: return "get the right to it, or choose another place";
+    case EBUSY:
+    case ESTALE: return "wait until nobody else uses it, and try again";
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return "free some space, or choose another place";
+    default: return "check the disk that it is on, and try again";
+  }
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
 namespace sbora::inline SBORA_ABI {
 
-/// The operating system said no. what() names the file, what was done with it, and the system's reason.
+/// The operating system said no. what() names the file, what was done with it, the system's reason, and what helps.
 class file_error : public error {
  public:
   /// `doing` as in "opening"; `code` is an errno; `more` explains where the system's words are not enough.
   file_error(const char* doing, std::filesystem::path path, int code, const std::string& more = {})
       : error("sbora: " + std::string(doing) + " " + path.string() + ": " +
-              (more.empty() ? std::generic_category().message(code) : more)),
+              detail::with_remedy(more.empty() ? std::generic_category().message(code) : more,
+                                  detail::remedy_for_errno(code))),
         path_(std::move(path)),
         code_(code) {}
   const std::filesystem::path& path() const& noexcept { return path_; }
@@ -69,12 +98,31 @@ constexpr const char* to_string(format_fault kind) noexcept {
   return names[static_cast<int>(kind)];
 }
 
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
+
+/// A parser's own words may have semicolons.
+inline std::string with_remedy(const std::string& message, format_fault kind) {
+  if (kind <= format_fault::duplicate_name) return message + "; download or save the file again";
+  switch (kind) {
+    case format_fault::invalid_json: return message + "; mend it, or download or save the file again";
+    case format_fault::missing_tensor: return with_remedy(message, "give the file that has it");
+    case format_fault::other_file: return with_remedy(message, "give the file itself");
+    default: return with_remedy(message, "save the file again with what is expected");
+  }
+}
+
+}  // namespace sbora::inline SBORA_ABI::detail
+
+namespace sbora::inline SBORA_ABI {
+
 /// Bytes that are not what the format asks for. path() is empty where they came from memory.
 class format_error : public error {
  public:
   format_error(format_fault kind, std::filesystem::path path, const std::string& what)
-      : error("sbora: " + (path.empty() ? std::string() : path.string() + ": ") + to_string(kind) + ": " + what +
-              (!path.empty() && kind <= format_fault::duplicate_name ? "; download or save the file again" : "")),
+      : error("sbora: " + (path.empty() ? std::string() : path.string() + ": ") + to_string(kind) + ": " +
+              (path.empty() ? what : detail::with_remedy(what, kind))),
         path_(std::move(path)),
         kind_(kind) {}
   const std::filesystem::path& path() const& noexcept { return path_; }

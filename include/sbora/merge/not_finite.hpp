@@ -12,7 +12,8 @@ namespace sbora::inline SBORA_ABI::detail {
 [[noreturn]] inline void throw_merge_not_finite(std::string_view who, index_t row, index_t col,
                                                 std::string_view weight = "the weight") {
   throw not_finite_error(std::string(who) + ": merging would leave row " + std::to_string(row) + ", column " +
-                             std::to_string(col) + " of " + std::string(weight) + " not finite",
+                             std::to_string(col) + " of " + std::string(weight) +
+                             " not finite; check the adapter and the base for NaN, infinity and great numbers",
                          row, col);
 }
 

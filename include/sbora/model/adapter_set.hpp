@@ -68,7 +68,7 @@ class adapter_set {
       if (has.d_out == part.d_out() && has.d_in == part.d_in()) return;
       problems.add(detail::unlike_module(has, part.d_out(), part.d_in()));
     });
-    problems.throw_if_any("adapter '" + name + "' isn't for this model");
+    problems.throw_if_any("adapter '" + name + "' isn't for this model", "give one that was made for it");
     return insert(name, std::move(adapter));
   }
 

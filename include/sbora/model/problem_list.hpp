@@ -33,11 +33,14 @@ class problem_list {
   std::size_t size() const noexcept { return problems_.size(); }
   std::vector<std::string>& skipped() & noexcept { return skipped_; }
 
-  /// Errors: checkpoint_error with all of them, if any.
-  void throw_if_any(const std::string& what) const {
+  /// Errors: checkpoint_error with all of them, if any. `remedy` is what helps where no cause is known that says it.
+  void throw_if_any(const std::string& what, const std::string& remedy) const {
     if (problems_.empty()) return;
-    const bool helps = cause_.empty() && could_be_skipped_ == problems_.size();
-    throw checkpoint_error(helps ? what + "; read leniently (sbora_tool convert --lenient), it is without this" : what,
+    const bool skipping_helps = could_be_skipped_ == problems_.size();
+    throw checkpoint_error(!cause_.empty() ? what
+                           : skipping_helps
+                               ? what + "; read leniently (sbora_tool convert --lenient), it is without this"
+                               : what + "; " + remedy,
                            problems_, cause_);
   }
 

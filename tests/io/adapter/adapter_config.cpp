@@ -281,7 +281,8 @@ TEST_CASE("all problems come at once, and long values are cut short") {
   const lines problems = problems_of(text);
   REQUIRE(problems.size() == 6);
   for (const std::string& problem : problems) CHECK(problem.size() < 150);
-  CHECK_ERROR(checkpoint_error, "sbora: adapter config:\n  r: expected", parse_adapter_config(text));
+  CHECK_ERROR(checkpoint_error, "sbora: adapter config; mend it, or save the adapter again:\n  r: expected",
+              parse_adapter_config(text));
 }
 
 TEST_CASE("what isn't an object of JSON is a format error") {

@@ -96,7 +96,7 @@ TEST_CASE("everything that is wrong with a sharded checkpoint, at once") {
       "shard '../up' isn't below the directory of the index",
       "shard '/etc/passwd' isn't below the directory of the index",
       "sbora: " + at("broken") + ": header too small: bytes = 6, expected 8; download or save the file again",
-      "sbora: opening " + at("gone") + ": No such file or directory",
+      "sbora: opening " + at("gone") + ": No such file or directory; give the path of one that is there",
       "tensor 'c' isn't in 's2', where the index has it",
       "tensor 'h' isn't in 's1', where the index has it",
       "tensor 'a' is in 's1', the index has it in 's2'",

@@ -14,7 +14,7 @@ SBORA_INSTANCE_OF read_config parse_adapter_config(std::string_view text, strict
   }
   detail::problem_list problems(mode == strictness::lenient);
   adapter_config config = detail::adapter_config_reader(document, problems).read();
-  problems.throw_if_any(path.empty() ? "adapter config" : path.string());
+  problems.throw_if_any(path.empty() ? "adapter config" : path.string(), "mend it, or save the adapter again");
   return {std::move(config), std::move(problems.skipped())};
 }
 

@@ -58,11 +58,11 @@ inline safetensors_file open_tensors(const std::filesystem::path& folder) {
       std::filesystem::exists(folder / "adapter_model.bin", ignored)) {
     throw file_error("opening", folder / tensors_name, ENOENT,
                      "there is only adapter_model.bin, a pickle, which sbora doesn't read; "
-                     "examples/sbora_tool/bin_to_safetensors.py converts it");
+                     "convert it with examples/sbora_tool/bin_to_safetensors.py");
   }
   if (!std::filesystem::exists(folder / tensors_name, ignored)) {
     throw file_error("opening", folder / tensors_name, ENOENT,
-                     std::string("no such file; an adapter is ") + config_name + " and " + tensors_name + " together");
+                     std::string("no such file; give a folder with ") + config_name + " and " + tensors_name);
   }
   return safetensors_file::open(folder / tensors_name);
 }

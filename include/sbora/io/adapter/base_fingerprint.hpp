@@ -41,7 +41,7 @@ void require_same_base(const model_adapter<T>& adapter, Function&& fingerprint_o
       problems.add("module '" + module + "': the weight isn't the one that the adapter was trained on");
     }
   }
-  problems.throw_if_any("the adapter is for another base");
+  problems.throw_if_any("the adapter is for another base", "give the one that it was trained on");
 }
 
 }  // namespace sbora::inline SBORA_ABI

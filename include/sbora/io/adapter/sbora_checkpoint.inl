@@ -13,7 +13,8 @@ loaded_adapter<T> read_adapter(adapter_files files, std::span<const model_module
   problems.skipped() = std::move(files.config.skipped);
   std::optional<model_adapter<T>> adapter =
       Reader(files.tensors.tensors(), std::move(files.config.config), modules, problems).read();
-  problems.throw_if_any("the adapter in " + files.folder.string() + " can't be loaded");
+  problems.throw_if_any("the adapter in " + files.folder.string() + " can't be loaded",
+                        "give all files of one save, and the base that it was trained on");
   return {std::move(*adapter), std::move(problems.skipped())};
 }
 

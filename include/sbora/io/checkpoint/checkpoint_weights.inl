@@ -45,7 +45,7 @@ SBORA_INSTANCE_OF void checkpoint_weights::refuse(const std::string& name, const
     what = "tensor '" + name + "' is " + to_string(tensor->type) + " " + detail::shape_text(tensor->shape) +
            ", expected F32, F16 or BF16 of two dimensions";
   }
-  throw checkpoint_error("the base model's weights", {what});
+  throw checkpoint_error("the base model's weights; give the model that the adapter was trained on", {what});
 }
 
 SBORA_INSTANCE_OF any_weight checkpoint_weights::weight(std::string_view module) const {

@@ -26,7 +26,7 @@ SBORA_INSTANCE_OF fp8_weights::fp8_weights(std::span<const tensor_view> tensors)
     else if (plain != nullptr || inverse != nullptr) read(tensor, plain != nullptr ? *plain : *inverse, problems);
   }
   std::ranges::sort(weights_, {}, &std::pair<std::string, fp8_view>::first);
-  problems.throw_if_any("the checkpoint's fp8 weights can't be read");
+  problems.throw_if_any("the checkpoint's fp8 weights can't be read", "download or save it again");
 }
 
 SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const& noexcept {

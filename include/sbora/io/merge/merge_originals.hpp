@@ -170,7 +170,8 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
       if (part.shape != shape || !inside) problems.add("'" + part.name + "' doesn't fit '" + name + "'");
     }
   }
-  problems.throw_if_any("restoring " + file.path().string());
+  problems.throw_if_any("restoring " + file.path().string(),
+                        "put back the file and its .originals as the merge left them");
   return lines;
 }
 

@@ -113,7 +113,7 @@ weight_changes check_changes(const Checkpoint& from, const weight_changes& chang
                        "result; or keep the adapter apart, merged beside the codes (sbora::overlay) or into them with "
                        "the rounding reported (sbora::merge_requantized)");
   }
-  problems.throw_if_any("merging into a checkpoint");
+  problems.throw_if_any("merging into a checkpoint", "give the base that the adapter was trained on");
   return stored;
 }
 
