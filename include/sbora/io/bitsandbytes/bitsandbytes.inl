@@ -170,7 +170,8 @@ SBORA_INSTANCE_OF bitsandbytes_weights::bitsandbytes_weights(std::span<const ten
     detail::read_four_bit(name, parts, problems, copies_, four_bit_);
   }
   for (const auto& [name, parts] : int8) detail::read_int8(name, parts, problems, copies_, int8_);
-  problems.throw_if_any("the checkpoint's quantised weights are not as bitsandbytes writes them", "download or save it again");
+  problems.throw_if_any("the checkpoint's quantised weights are not as bitsandbytes writes them",
+                        "download or save it again");
 }
 
 SBORA_INSTANCE_OF bool bitsandbytes_weights::is_part_of_weight(std::string_view name) const {

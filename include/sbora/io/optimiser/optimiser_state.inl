@@ -68,7 +68,8 @@ SBORA_INSTANCE_OF index_t restore_optimiser(const safetensors_file& file, std::s
     if (!problem.empty()) problems.push_back(std::move(problem));
   }
   if (!problems.empty()) {
-    throw checkpoint_error(file.path().string() + (file.path().empty() ? "" : ": ") + "not a state of this optimiser; give the one that it saved",
+    throw checkpoint_error(file.path().string() + (file.path().empty() ? "" : ": ") +
+                               "not a state of this optimiser; give the one that it saved",
                            std::move(problems));
   }
   for (const optimiser_state& part : parts) {
