@@ -50,8 +50,8 @@ class basic_adapter {
   static constexpr adapter_kind kind = Kind;
   using scalar = T;
   using saved_type = std::conditional_t<Kind == adapter_kind::fa, fa_saved<T>, fb_saved<T>>;
-  using matrix_map = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
-  using const_matrix_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using matrix_map = detail::row_major_map<T>;
+  using const_matrix_map = detail::row_major_map<const T>;
 
   /// With memory of its own, zeroed.
   basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options = {})
@@ -109,11 +109,11 @@ class basic_adapter {
   void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
 
   /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
-  matrix_map matrix() & noexcept { return map_of<matrix_map>(parameters_.value.data()); }
-  const_matrix_map matrix() const& noexcept { return map_of<const_matrix_map>(parameters_.value.data()); }
+  matrix_map matrix() & noexcept { return map_of<T>(parameters_.value.data()); }
+  const_matrix_map matrix() const& noexcept { return map_of<const T>(parameters_.value.data()); }
   const_matrix_map matrix() const&& = delete;  // would dangle: name the adapter
-  matrix_map gradient_matrix() & noexcept { return map_of<matrix_map>(gradient_.value.data()); }
-  const_matrix_map gradient_matrix() const& noexcept { return map_of<const_matrix_map>(gradient_.value.data()); }
+  matrix_map gradient_matrix() & noexcept { return map_of<T>(gradient_.value.data()); }
+  const_matrix_map gradient_matrix() const& noexcept { return map_of<const T>(gradient_.value.data()); }
   const_matrix_map gradient_matrix() const&& = delete;  // would dangle: name the adapter
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
@@ -156,9 +156,9 @@ class basic_adapter {
     return options_.alpha / (options_.rslora ? std::sqrt(r) : r);
   }
   detail::region_geometry geometry() const noexcept { return {Kind, d_out_, d_in_, rank()}; }
-  template <class Map>
-  Map map_of(T* data) const noexcept {
-    return {data, Eigen::Index(geometry().rows()), Eigen::Index(geometry().cols())};
+  template <class Element>
+  detail::row_major_map<Element> map_of(T* data) const noexcept {
+    return detail::map_rows<Element>(data, geometry().rows(), geometry().cols());
   }
 
   struct checked {};

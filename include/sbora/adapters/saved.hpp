@@ -2,8 +2,6 @@
 
 #include <span>
 
-#include <Eigen/Core>
-
 #include <sbora/core/aligned_memory.hpp>
 #include <sbora/products/activation.hpp>
 
@@ -19,14 +17,14 @@ namespace sbora::inline SBORA_ABI {
 template <class T>
 class fa_saved {
  public:
-  using matrix_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  using matrix_map = detail::row_major_map<const T>;
 
   fa_saved() = default;
   explicit fa_saved(std::span<T> memory) noexcept : memory_(memory), external_(true) {}
 
   index_t tokens() const noexcept { return tokens_.value; }
   index_t rank() const noexcept { return rank_; }
-  matrix_map gathered() const& noexcept { return matrix_map(memory_.value.data(), tokens(), rank_); }
+  matrix_map gathered() const& noexcept { return detail::map_rows<const T>(memory_.value.data(), tokens(), rank_); }
   matrix_map gathered() const&& = delete;  // would dangle: name what was saved
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }

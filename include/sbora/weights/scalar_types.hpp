@@ -1,7 +1,6 @@
 #pragma once
 
-#include <Eigen/Core>
-
+#include <sbora/core/eigen_names.hpp>
 #include <sbora/simd/float16.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {

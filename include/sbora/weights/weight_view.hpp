@@ -29,11 +29,11 @@ concept eigen_dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<Der
 
 /// Eigen objects whose elements are in memory with inner stride 1. Whether they may be written.
 template <class Derived>
-inline constexpr bool is_direct = (Eigen::internal::traits<Derived>::Flags & Eigen::DirectAccessBit) != 0 &&
-                                  int(Derived::InnerStrideAtCompileTime) == 1;
+inline constexpr bool is_direct =
+    bool(Eigen::internal::has_direct_access<Derived>::ret) && int(Derived::InnerStrideAtCompileTime) == 1;
 
 template <class Derived>
-inline constexpr bool is_lvalue = (Eigen::internal::traits<Derived>::Flags & Eigen::LvalueBit) != 0;
+inline constexpr bool is_lvalue = bool(Eigen::internal::is_lvalue<Derived>::value);
 
 /// Eigen objects that may have memory of their own, as rvalues: what is kept of one would dangle. (A Ref of const
 /// copies what it can't refer to.)
@@ -148,16 +148,16 @@ class weight_view {
                         ", both must be at least 1");
     }
     if (data == nullptr) throw shape_error("sbora::weight_view: data is null");
-    if (reinterpret_cast<std::uintptr_t>(data) % alignof(value_type) != 0) {
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(storage_scalar) != 0) {
       throw shape_error("sbora::weight_view: data is not aligned to its element of " +
-                        std::to_string(alignof(value_type)) + " bytes");
+                        std::to_string(alignof(storage_scalar)) + " bytes");
     }
     if (stride_ < contiguous) {
       throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) + " is below the contiguous size " +
                         std::to_string(contiguous));
     }
     const index_t lines = order == storage::out_by_in ? d_out : d_in;
-    detail::require_product("sbora::weight_view", {lines, stride_, sizeof(Scalar)});
+    detail::require_product("sbora::weight_view", {lines, stride_, sizeof(storage_scalar)});
   }
 
   Scalar* data_;
