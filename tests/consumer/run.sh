@@ -2,7 +2,7 @@
 # run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/, unoptimised, as a user who
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
 # only. eigen_only, no_json, language, no_instances and no_io_instances try
-# what a machine or a user may lack; no_json_in_io, what a user needn't pay for. FLAG: how the compiler
+# what a machine or a user may lack; no_eigen and no_json_in_io, what a user needn't pay for. FLAG: how the compiler
 # finds the headers of sbora and Eigen.
 set -eu
 way=$1 source=$2 scratch=$3 cmake=$4
@@ -184,6 +184,11 @@ no_json_in_io)
         echo "<sbora/io.hpp> includes what only its instances need"
         exit 1
     fi
+    ;;
+no_eigen)
+    # Units without Eigen's matrices, of bindings to other frameworks, don't even need its headers.
+    "$CXX" -std=c++20 -O0 -DNDEBUG -I "$source/include" "$project/main.cpp" -o "$scratch/program"
+    "$scratch/program"
     ;;
 no_instances)
     "$CXX" -std=c++20 -O0 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"

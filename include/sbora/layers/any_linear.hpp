@@ -3,6 +3,15 @@
 #include <sbora/layers/linear.hpp>
 #include <sbora/weights/any_weight.hpp>
 
+namespace sbora::inline SBORA_ABI::detail {
+template <class Views>
+struct layers_over;
+template <class... Views>
+struct layers_over<std::variant<Views...>> {
+  using type = std::variant<linear<Views>...>;
+};
+}  // namespace sbora::inline SBORA_ABI::detail
+
 namespace sbora::inline SBORA_ABI {
 
 /// linear over a weight whose storage is known when the program runs: the same calls, the same bits.
@@ -11,11 +20,7 @@ namespace sbora::inline SBORA_ABI {
 ///             compile kernels separately (kernels/instances.hpp).
 template <>
 class linear<any_weight> {
-  template <class View>
-  using over = linear<View>;
-  using layer_type =
-      std::variant<over<weight_view<const float>>, over<weight_view<const Eigen::bfloat16>>,
-                   over<weight_view<const Eigen::half>>, over<four_bit_view>, over<int8_view>, over<fp8_view>>;
+  using layer_type = typename detail::layers_over<any_weight::view_type>::type;
 
  public:
   using weight_type = any_weight;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <memory>
-
 #include <sbora/merge/merge_rules.hpp>
 #include <sbora/core/finite.hpp>
 #include <sbora/adapters/weight_delta.hpp>
@@ -51,15 +49,14 @@ class overlay {
     detail::check_region_free<entry>(name, entries_, nullptr, Kind, adapter.target());
     check_finite(adapter);
     const auto source = adapter.parameters();
-    entry added = {Kind, std::make_unique<const region>(adapter.target()),
-                   std::vector<T>(source.begin(), source.end())};
+    entry added = {Kind, adapter.target(), std::vector<T>(source.begin(), source.end())};
     weight_delta<T> delta = adapter.delta();
-    delta.target = added.target.get();
     delta.parameters = added.parameters.data();
     delta.enabled = true;
     entries_.reserve(entries_.size() + 1);
     deltas_.push_back(delta);
     entries_.push_back(std::move(added));
+    refer_to_entries();
   }
 
   /// Errors: merge_error where this region isn't merged.
@@ -69,6 +66,7 @@ class overlay {
     const auto found = detail::require_merged(name, entries_, Kind, adapter.target());
     deltas_.erase(deltas_.begin() + (found - entries_.begin()));
     entries_.erase(found);
+    refer_to_entries();
   }
 
   /// Any other arguments don't compile, and these say why.
@@ -105,12 +103,17 @@ class overlay {
 
   struct entry {
     adapter_kind kind;
-    std::unique_ptr<const region> target;  // deltas point to it
+    region target;
     std::vector<T> parameters;
 
-    const region& where() const { return *target; }
-    bool is(adapter_kind other_kind, const region& other) const { return kind == other_kind && *target == other; }
+    const region& where() const { return target; }
+    bool is(adapter_kind other_kind, const region& other) const { return kind == other_kind && target == other; }
   };
+
+  /// Delta i is entry i's; entries move when one comes or goes.
+  void refer_to_entries() noexcept {
+    for (std::size_t i = 0; i < entries_.size(); ++i) deltas_[i].target = &entries_[i].target;
+  }
 
   template <adapter_kind Kind>
   void check_finite(const basic_adapter<Kind, T>& adapter) const {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include <sbora/core/random.hpp>
 #include <sbora/regions/region.hpp>
@@ -18,20 +20,25 @@ SBORA_COLD inline void check_rank(const char* who, index_t dim, index_t rank) {
   }
 }
 
-/// The first `count` entries of a uniformly shuffled [0, n): Fisher-Yates that stores only what moved.
+/// The first `count` entries of a uniformly shuffled [0, n): Fisher-Yates, which swaps entry i with entry swapped[i] at
+/// step i, of which only what moved is looked up.
 inline std::vector<index_t> shuffled_prefix(index_t n, index_t count, std::uint64_t seed) {
   random_stream random(seed);
-  std::unordered_map<index_t, index_t> moved;
-  const auto at = [&moved](index_t i) {
-    const auto found = moved.find(i);
-    return found == moved.end() ? i : found->second;
-  };
-  std::vector<index_t> picked;
-  picked.reserve(static_cast<std::size_t>(count));
+  std::vector<std::pair<index_t, index_t>> swaps;  // (entry, step), ascending
+  for (index_t i = 0; i < count; ++i) swaps.emplace_back(i + random.below(n - i), i);
+  std::vector<index_t> picked(swaps.size()), moved(swaps.size());
+  for (const auto& [entry, step] : swaps) picked[static_cast<std::size_t>(step)] = entry;
+  std::sort(swaps.begin(), swaps.end());
   for (index_t i = 0; i < count; ++i) {
-    const index_t other = i + random.below(n - i);
-    picked.push_back(at(other));
-    moved[other] = at(i);
+    // The last step before this one that swapped the entry left there what was at that step's own place.
+    const auto at = [&](index_t entry) {
+      const auto later = std::lower_bound(swaps.begin(), swaps.end(), std::pair(entry, i));
+      const bool was_swapped = later != swaps.begin() && std::prev(later)->first == entry;
+      return was_swapped ? moved[static_cast<std::size_t>(std::prev(later)->second)] : entry;
+    };
+    moved[static_cast<std::size_t>(i)] = at(i);
+    index_t& pick = picked[static_cast<std::size_t>(i)];
+    pick = at(pick);
   }
   return picked;
 }
@@ -42,7 +49,7 @@ namespace sbora::inline SBORA_ABI {
 
 /// `rank` indices of [0, dim), uniform over ordered samples without replacement.
 ///
-/// Cost        O(rank) time and memory, whatever dim is.
+/// Cost        O(rank·log rank) time, O(rank) memory, whatever dim is.
 /// Numerics    Fisher-Yates on random_stream(seed): the same indices on every platform and compiler.
 /// Errors      region_error where rank isn't in [1, dim] or dim < 1.
 /// Source      The paper's choice; upstream draws from an unseeded random.sample.
@@ -56,7 +63,7 @@ inline region sample_region(index_t dim, index_t rank, std::uint64_t seed) {
 /// group of an uneven dim is never drawn.
 ///
 /// Requires    block >= 1 and rank a multiple of it: checked. There are enough groups then.
-/// Cost        O(rank). Numerics as sample_region.
+/// Cost, numerics as sample_region.
 /// Errors      region_error that names the value.
 inline region sample_block_region(index_t dim, index_t rank, index_t block, std::uint64_t seed) {
   detail::check_rank("sbora::sample_block_region", dim, rank);
