@@ -37,7 +37,8 @@ class aligned_array {
   }
   ~aligned_array() { reset(); }
 
-  T* get() const noexcept { return data_; }
+  T* get() const& noexcept { return data_; }
+  T* get() const&& = delete;  // would dangle: name the array
   T& operator[](std::size_t i) const noexcept { return data_[i]; }
   void reset() noexcept { free_aligned(std::exchange(data_, nullptr)); }
 
