@@ -3,6 +3,7 @@
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/layers/mixed.hpp>
 #include <sbora/optimisers/lion.hpp>
 #include <sbora/optimisers/muon.hpp>
 #include <sbora/quantized.hpp>
@@ -220,4 +221,24 @@ TEST_CASE("a step over 4-bit codes allocates little beside them, and nothing aft
 TEST_CASE("memory_of_step is what a step allocates") {
   check_step_memory<adapter_kind::fa>();
   check_step_memory<adapter_kind::fb>();
+}
+
+TEST_CASE("batches of many adapters") {
+  layer_problem<adapter_kind::fa, float> fa({.d_out = 90, .d_in = 70, .rank = 6, .tokens = 80});
+  layer_problem<adapter_kind::fb, float> fb({.d_out = 90, .d_in = 70, .rank = 4, .tokens = 80});
+  const sbora::delta_list<float> deltas = {fa.adapter.delta(), fb.adapter.delta()};
+  std::vector<index_t> ids(80);
+  for (std::size_t t = 0; t < ids.size(); ++t) ids[t] = static_cast<index_t>(t * t % 3) - 1;
+  sbora::adapter_rows rows;
+  sbora::workspace memory;
+  auto y = fa.empty_y();
+  auto dx = fa.empty_dx();
+  sbora::thread_pool threads(2);
+  CHECK(allocations_after_warm_up([&] {
+          rows.assign(ids, 2);
+          mixed_forward(deltas, rows, activation(fa.x), activation(y), memory, threads);
+          mixed_forward(deltas, rows, activation(fa.x), activation(y), sbora::training_step{1}, memory, threads);
+          mixed_backward(deltas, rows, activation(fa.dy), activation(fa.x), activation(dx), sbora::training_step{1},
+                         memory, threads);
+        }) == 0);
 }

@@ -117,6 +117,16 @@ void add_gradient_of_input(const weight_delta<T>& a, activation_view<const Y> dy
   add_gradient_of_kept(a, dy, activation_view<const T>(masked, dy.tokens, a.d_in), frame, pool);
 }
 
+/// The gradient where x is given again and nothing was saved.
+template <class T, class Y, class X>
+void add_gradient_again(const weight_delta<T>& a, activation_view<const Y> dy, activation_view<const X> x,
+                        std::uint64_t step, workspace_frame frame, any_executor pool) {
+  if (!a.geometry().is_of_input(true)) return add_gradient_of_input(a, dy, x, step, frame, pool);
+  T* const gathered = frame.take<T>(x.tokens * a.rank());
+  keep_input(a, x, step, gathered, pool);
+  add_gradient_of_gathered(a, dy, static_cast<const T*>(gathered), frame, pool);
+}
+
 template <class T, class Y>
 void add_gradient(const weight_delta<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
                   workspace_frame frame, any_executor pool) {
