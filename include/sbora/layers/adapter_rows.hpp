@@ -14,9 +14,9 @@ inline constexpr index_t no_adapter = -1;
 
 /// The tokens of a batch, by the adapters that they use: sorted once, and used by every layer of the model.
 ///
-/// Effect      Token t uses adapter ids[t]; or, with offsets, ids[offsets[t]], …, ids[offsets[t + 1] − 1] in this order.
-///             An id is a place in the list of adapters that a call is given (layers/mixed.hpp), or no_adapter. The same
-///             id may come twice.
+/// Effect      Token t uses adapter ids[t]; or, with offsets, ids[offsets[t]], …, ids[offsets[t + 1] − 1] in this
+///             order. An id is a place in the list of adapters that a call is given (layers/mixed.hpp), or no_adapter.
+///             The same id may come twice.
 /// Cost        assign(): O(tokens + ids + adapters), a counting sort. Its arrays are kept for the next batch, so it
 ///             doesn't allocate after warm-up.
 /// Thread      a value: calls only read it.
