@@ -3,6 +3,7 @@
 /// mixed_512_8          the same of 512 tokens of 8 adapters, in any order
 /// mixed_step_512_8     forward, backward with dX and gradients of the same over the frozen forward + dX, minus 1
 /// mixed_vs_serial      time of one forward a group of tokens (64 tokens, 64 adapters) over that of the mixed batch
+/// batch_invariant_n1   time of a forward of 1 token that has the same bits in any batch, over one that needn't; _n64
 /// One thread, f32, 4096 x 4096.
 
 #include <cmath>
@@ -123,8 +124,21 @@ double forward_overhead(index_t tokens, index_t adapters) {
          1;
 }
 
+double batch_invariant_cost(index_t tokens) {
+  linear_workload work({d, d, tokens});
+  sbora::linear layer(work.view()), invariant(work.view());
+  invariant.set_batch_invariant(true);
+  sbora::workspace memory;
+  const auto with = [&] { invariant.forward(work.x(), work.y(), memory); };
+  with();
+  work.verify_forward(no_delta);
+  return measured_ratio("invariant", "as it is fastest", with, [&] { layer.forward(work.x(), work.y(), memory); });
+}
+
 }  // namespace
 
+double batch_invariant_n1() { return batch_invariant_cost(1); }
+double batch_invariant_n64() { return batch_invariant_cost(64); }
 double mixed_64_adapters() { return forward_overhead(64, 64); }
 double mixed_512_8() { return forward_overhead(512, 8); }
 double mixed_step_512_8() {

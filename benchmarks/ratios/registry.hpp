@@ -51,6 +51,8 @@ double mixed_64_adapters();
 double mixed_512_8();
 double mixed_step_512_8();
 double mixed_vs_serial();
+double batch_invariant_n1();
+double batch_invariant_n64();
 double compile_cost();
 double compile_io();
 double compile_unit();

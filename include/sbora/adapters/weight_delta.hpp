@@ -24,7 +24,8 @@ struct weight_delta {
   bool enabled;
   double dropout;  ///< of a training forward
   std::uint64_t dropout_seed;
-  bool transposed = false;  ///< the trained half lies as that of the other kind: see transposed.hpp
+  bool transposed = false;       ///< the trained half lies as that of the other kind: see transposed.hpp
+  bool batch_invariant = false;  ///< a token's part has the same bits in any batch: see linear::set_batch_invariant
 
   index_t rank() const noexcept { return target->rank(); }
   detail::region_geometry geometry() const noexcept { return {kind, d_out, d_in, rank(), transposed}; }

@@ -52,6 +52,13 @@ class linear<any_weight> {
     std::visit([&](auto& layer) { layer.set_delta_path(path); }, layer_);
   }
 
+  bool batch_invariant() const noexcept {
+    return std::visit([](const auto& layer) { return layer.batch_invariant(); }, layer_);
+  }
+  void set_batch_invariant(bool invariant) noexcept {
+    std::visit([&](auto& layer) { layer.set_batch_invariant(invariant); }, layer_);
+  }
+
   template <class... Arguments>
   void forward(Arguments&&... arguments) const {
     std::visit([&](const auto& layer) { layer.forward(std::forward<Arguments>(arguments)...); }, layer_);

@@ -24,8 +24,9 @@ right_operand<T> trained_half(const weight_delta<T>& a, bool depth_is_region) {
 template <class T>
 void add_gathered(const weight_delta<T>& a, const T* gathered, activation_view<T> out, workspace_frame frame,
                   any_executor pool) {
-  multiply<T, T>(left_operand<T>{gathered, out.tokens, a.rank(), a.rank(), 1}, trained_half(a, true),
-                 {.data = out.data, .stride = out.stride, .alpha = a.scale, .accumulate = true}, frame, pool);
+  multiply<T, T>(left_operand<T>{gathered, out.tokens, a.rank(), a.rank(), 1, nullptr, a.batch_invariant},
+                 trained_half(a, true), {.data = out.data, .stride = out.stride, .alpha = a.scale, .accumulate = true},
+                 frame, pool);
 }
 
 /// out[region] += s·mask(source·half); the mask is that of `step`, or none.
@@ -33,8 +34,9 @@ template <class T, class X>
 void add_scattered(const weight_delta<T>& a, activation_view<const X> source, activation_view<T> out,
                    const std::uint64_t* step, workspace_frame frame, any_executor pool) {
   T* const product = frame.take<T>(source.tokens * a.rank());
-  multiply<T, T>(left_operand<X>{source.data, source.tokens, source.features, source.stride, 1}, trained_half(a, false),
-                 {.data = product, .stride = a.rank()}, frame, pool);
+  multiply<T, T>(
+      left_operand<X>{source.data, source.tokens, source.features, source.stride, 1, nullptr, a.batch_invariant},
+      trained_half(a, false), {.data = product, .stride = a.rank()}, frame, pool);
   if (step != nullptr && a.dropout > 0) {
     apply_dropout(a, *step, activation_view<const T>(product, source.tokens, a.rank()), a.target, product, pool);
   }

@@ -13,6 +13,7 @@ struct left_operand {
   index_t rows, depth;
   index_t row_stride, depth_stride;
   const index_t* row_index = nullptr;
+  bool in_any_batch = false;  ///< a row of the result has the same bits, however many rows there are
 };
 
 /// What is added to a right operand on pack, in this order; `rounded`: each sum to the operand's storage.

@@ -23,6 +23,7 @@ struct product_shape {
   bool plain_rows;         ///< the left operand's rows are contiguous and in their own order
   bool bf16_rows;          ///< it isn't of the computed type
   bool updated, rounded;   ///< what is added on pack
+  bool in_any_batch;       ///< a row's bits must not depend on the number of rows, so neither may the method
 };
 
 /// What an answer depends on besides: the tiles of the level, and which kernels it has for the right operand.
@@ -61,7 +62,7 @@ inline constexpr index_t stream_dot_columns = 64;
 inline constexpr index_t stream_axpy_columns = 2048;
 
 inline product_method product_method_for(const product_shape& s, const product_means& means) {
-  if (s.plain_rows && !s.updated && s.depth > 0) {
+  if (s.plain_rows && !s.updated && s.depth > 0 && !s.in_any_batch) {
     if (!s.depth_along_lines) {
       if (s.rows <= stream_axpy_rows) return product_method::stream;
     } else if (means.codes) {
@@ -72,7 +73,8 @@ inline product_method product_method_for(const product_shape& s, const product_m
   }
   // What is added has to leave the panel bf16, so that it can be one of pairs.
   if (means.pairs && s.bf16_rows && (!s.updated || s.rounded)) return product_method::packed_pairs;
-  return s.rows <= few_tokens && s.depth_along_lines && s.plain_rows ? product_method::few : product_method::packed;
+  const bool few = s.rows <= few_tokens && s.depth_along_lines && s.plain_rows && !s.in_any_batch;
+  return few ? product_method::few : product_method::packed;
 }
 
 /// For an executor that runs everything on the calling thread, or another.
@@ -143,7 +145,8 @@ product_plan plan_of(const left_operand<Left>& left, const right_operand<Storage
                                .plain_rows = left.depth_stride == 1 && left.row_index == nullptr,
                                .bf16_rows = !std::is_same_v<Left, compute_of<Storage>>,
                                .updated = right.updates.count > 0,
-                               .rounded = right.updates.rounded};
+                               .rounded = right.updates.rounded,
+                               .in_any_batch = left.in_any_batch};
   return plan_product(shape, means_for(right, left.depth), serial);
 }
 
