@@ -264,9 +264,21 @@ SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m256i ent
 
 struct nibble_table {
   __m256 low, high;
+  __m256i plane[4];  ///< byte p of the 16 values, in both halves
 
   explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept
-      : low(_mm256_loadu_ps(table)), high(_mm256_loadu_ps(table + 8)) {}
+      : low(_mm256_loadu_ps(table)), high(_mm256_loadu_ps(table + 8)) {
+    const __m256i by_byte = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9,
+                                             13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i first = _mm256_shuffle_epi8(_mm256_castps_si256(low), by_byte);
+    const __m256i second = _mm256_shuffle_epi8(_mm256_castps_si256(high), by_byte);
+    const __m256i bytes01 = _mm256_unpacklo_epi32(first, second), bytes23 = _mm256_unpackhi_epi32(first, second);
+    const __m256i even = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5), odd = _mm256_setr_epi32(2, 6, 3, 7, 2, 6, 3, 7);
+    plane[0] = _mm256_permutevar8x32_epi32(bytes01, even);
+    plane[1] = _mm256_permutevar8x32_epi32(bytes01, odd);
+    plane[2] = _mm256_permutevar8x32_epi32(bytes23, even);
+    plane[3] = _mm256_permutevar8x32_epi32(bytes23, odd);
+  }
 
   /// The permutations look at the lowest three bits of a lane, the blend at the highest one, which is the
   /// fourth bit of the code shifted there: no mask is needed.
@@ -277,7 +289,44 @@ struct nibble_table {
     return {_mm256_blendv_ps(_mm256_permutevar8x32_ps(low, codes), _mm256_permutevar8x32_ps(high, codes),
                              _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)))};
   }
+
+  /// Each byte twice, four of a vector's elements in each half, then its high nibble and its low one.
+  SBORA_FORCE_INLINE void look_up_four(const std::uint8_t* bytes, vec<float> (&values)[4]) const noexcept {
+    const __m256i twice = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_128(bytes)),
+                                              _mm256_setr_epi8(0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13, 2, 2,
+                                                               3, 3, 6, 6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15));
+    join(_mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(twice, 4), _mm256_set1_epi16(0x000F)),
+                         _mm256_and_si256(twice, _mm256_set1_epi16(0x0F00))),
+         values);
+  }
+
+  /// High nibbles in one half, low ones in the other: three instructions less for 32 codes. (Granite Rapids, one token:
+  /// 15.8 thousand million weights a second; 13.1 in order, 10.9 by look_up.)
+  SBORA_FORCE_INLINE void look_up_four_apart(const std::uint8_t* bytes, vec<float> (&values)[4]) const noexcept {
+    const __m256i both = _mm256_broadcastsi128_si256(load_128(bytes));
+    join(_mm256_and_si256(_mm256_srlv_epi64(both, _mm256_setr_epi64x(4, 4, 0, 0)), _mm256_set1_epi8(15)), values);
+  }
+
+ private:
+  /// Of 32 codes, bytes, in both halves those of four vectors: the values' bytes, pairs of them, all four.
+  SBORA_FORCE_INLINE void join(__m256i codes, vec<float> (&values)[4]) const noexcept {
+    const __m256i byte0 = _mm256_shuffle_epi8(plane[0], codes), byte1 = _mm256_shuffle_epi8(plane[1], codes);
+    const __m256i byte2 = _mm256_shuffle_epi8(plane[2], codes), byte3 = _mm256_shuffle_epi8(plane[3], codes);
+    const __m256i low01 = _mm256_unpacklo_epi8(byte0, byte1), high01 = _mm256_unpackhi_epi8(byte0, byte1);
+    const __m256i low23 = _mm256_unpacklo_epi8(byte2, byte3), high23 = _mm256_unpackhi_epi8(byte2, byte3);
+    values[0].v = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low01, low23));
+    values[1].v = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low01, low23));
+    values[2].v = _mm256_castsi256_ps(_mm256_unpacklo_epi16(high01, high23));
+    values[3].v = _mm256_castsi256_ps(_mm256_unpackhi_epi16(high01, high23));
+  }
 };
+
+SBORA_FORCE_INLINE vec<float> lanes_apart(vec<float> a) noexcept {
+  return {_mm256_permutevar8x32_ps(a.v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7))};
+}
+SBORA_FORCE_INLINE vec<float> lanes_together(vec<float> a) noexcept {
+  return {_mm256_permutevar8x32_ps(a.v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+}
 
 template <class T>
 SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {

@@ -258,7 +258,17 @@ struct nibble_table {
     const __m128i codes = _mm_unpacklo_epi8(_mm_srli_epi16(eight, 4), eight);
     return {_mm512_permutexvar_ps(_mm512_cvtepu8_epi32(codes), values)};
   }
+  SBORA_FORCE_INLINE void look_up_four(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    SBORA_UNROLL
+    for (int i = 0; i < 4; ++i) four[i] = look_up(bytes + 8 * i);
+  }
+  SBORA_FORCE_INLINE void look_up_four_apart(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    look_up_four(bytes, four);
+  }
 };
+
+SBORA_FORCE_INLINE vec<float> lanes_apart(vec<float> a) noexcept { return a; }
+SBORA_FORCE_INLINE vec<float> lanes_together(vec<float> a) noexcept { return a; }
 
 template <class T>
 SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {

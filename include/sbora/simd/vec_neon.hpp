@@ -198,9 +198,13 @@ SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, int32x4_t e
 
 struct nibble_table {
   uint8x16x4_t bytes_of_values;
+  uint8x16_t plane[4];  ///< byte p of the 16 values
 
   explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept
-      : bytes_of_values(vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(table))) {}
+      : bytes_of_values(vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(table))) {
+    const uint8x16x4_t planes = vld4q_u8(reinterpret_cast<const std::uint8_t*>(table));
+    for (int p = 0; p < 4; ++p) plane[p] = planes.val[p];
+  }
 
   SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept {
     std::uint16_t two;
@@ -210,7 +214,28 @@ struct nibble_table {
     const uint32x4_t at = vmlaq_n_u32(vdupq_n_u32(0x03020100), codes, 0x04040404);
     return {vreinterpretq_f32_u8(vqtbl4q_u8(bytes_of_values, vreinterpretq_u8_u32(at)))};
   }
+  /// Sixteen codes in order, then each of the four bytes of their values. (Not measured.)
+  SBORA_FORCE_INLINE void look_up_four(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    const uint8x8_t both = vld1_u8(bytes);
+    const uint8x8x2_t nibbles = vzip_u8(vshr_n_u8(both, 4), vand_u8(both, vdup_n_u8(15)));
+    const uint8x16_t codes = vcombine_u8(nibbles.val[0], nibbles.val[1]);
+    const uint8x16x2_t bytes01 = vzipq_u8(vqtbl1q_u8(plane[0], codes), vqtbl1q_u8(plane[1], codes));
+    const uint8x16x2_t bytes23 = vzipq_u8(vqtbl1q_u8(plane[2], codes), vqtbl1q_u8(plane[3], codes));
+    SBORA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const uint16x8x2_t values =
+          vzipq_u16(vreinterpretq_u16_u8(bytes01.val[half]), vreinterpretq_u16_u8(bytes23.val[half]));
+      four[2 * half] = {vreinterpretq_f32_u16(values.val[0])};
+      four[2 * half + 1] = {vreinterpretq_f32_u16(values.val[1])};
+    }
+  }
+  SBORA_FORCE_INLINE void look_up_four_apart(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    look_up_four(bytes, four);
+  }
 };
+
+SBORA_FORCE_INLINE vec<float> lanes_apart(vec<float> a) noexcept { return a; }
+SBORA_FORCE_INLINE vec<float> lanes_together(vec<float> a) noexcept { return a; }
 
 template <class T>
 SBORA_FORCE_INLINE T multiply_add(T a, T b, T c) noexcept {

@@ -16,7 +16,11 @@
 ///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
 ///   load(p)                 p may also point to int8 codes
 ///   nibble_table(p)         of 16 floats; look_up(bytes): lanes of them, by codes in lanes / 2 bytes, the
-///                           high nibble of each first (at the scalar level, by the first nibble)
+///                           high nibble of each first (at the scalar level, by the first nibble).
+///                           look_up_four(bytes, values): four vectors, of codes in 2·lanes bytes;
+///                           look_up_four_apart: the same in the order of lanes_apart
+///   lanes_apart(v)          a level's own order of the lanes of floats, in which codes are decoded with less work;
+///                           lanes_together puts them back
 ///   max_abs(a, b)           the greater of |a| and |b| in each lane; unspecified for NaN
 ///   count_above(n, a, b)    n, plus 1 in lanes where a > b
 ///   look_up(table, codes)   table[code] of lanes codes of 8 bits
@@ -139,6 +143,15 @@ struct nibble_table {
 
   explicit SBORA_FORCE_INLINE nibble_table(const float* table) noexcept : values(table) {}
   SBORA_FORCE_INLINE vec<float> look_up(const std::uint8_t* bytes) const noexcept { return {values[*bytes >> 4]}; }
+  SBORA_FORCE_INLINE void look_up_four(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    for (int i = 0; i < 4; ++i) four[i] = {values[i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15]};
+  }
+  SBORA_FORCE_INLINE void look_up_four_apart(const std::uint8_t* bytes, vec<float> (&four)[4]) const noexcept {
+    look_up_four(bytes, four);
+  }
 };
+
+SBORA_FORCE_INLINE vec<float> lanes_apart(vec<float> a) noexcept { return a; }
+SBORA_FORCE_INLINE vec<float> lanes_together(vec<float> a) noexcept { return a; }
 
 }  // namespace sbora::inline SBORA_ABI::detail::scalar
