@@ -19,7 +19,8 @@ build/benchmarks/results, and a table of medians is printed.
                       or none, to write a report of what is there
   --filter REGEX      only benchmarks whose name matches
   --ratios [NAME...]  print "ratio NAME VALUE" for each name, for all without a name; how each came about
-                      is printed on stderr. An unknown name: exit 2, and the names are listed
+                      is printed on stderr. NAME@LEVEL (gemv_f32_of_bw@avx2): with that level forced, where
+                      NAME is no script. An unknown name or level: exit 2, and the names are listed
   --no-install        never call apt-get; also SBORA_NO_INSTALL=1
 
 Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core, but for what is measured

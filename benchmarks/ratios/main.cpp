@@ -1,11 +1,13 @@
 /// ratios [NAME...]: measures the named ratios (all without a name), prints "ratio NAME VALUE" for each
-/// on stdout and how it came about on stderr. --list: names and meanings; --names: names only;
+/// on stdout and how it came about on stderr. NAME@LEVEL: with that level forced. --list: names and meanings; --names: names only;
 /// --check NAME...: measures nothing.
 /// Exit 0; 1 if a result was wrong or a measurement failed; 2 for an unknown name.
 
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,7 +18,29 @@
 
 namespace {
 
-const bench::ratio* find(std::string_view name) {
+/// NAME or NAME@LEVEL.
+struct choice {
+  const bench::ratio* entry;
+  std::string name;
+  sbora::isa level;
+
+  explicit choice(const bench::ratio& whole) : entry(&whole), name(whole.name), level(sbora::active_isa()) {}
+  explicit choice(const std::string& text) : entry(nullptr), name(text), level(sbora::active_isa()) {
+    const std::size_t at = text.find('@');
+    entry = find(text.substr(0, at));
+    if (at == std::string::npos) return;
+    const std::string wanted = text.substr(at + 1);
+    const auto* const known = std::find_if(std::begin(sbora::all_levels), std::end(sbora::all_levels),
+                                           [&](sbora::isa each) { return wanted == sbora::to_string(each); });
+    if (known == std::end(sbora::all_levels) || !sbora::is_supported(*known)) entry = nullptr;
+    else level = *known;
+  }
+
+ private:
+  static const bench::ratio* find(std::string_view name);
+};
+
+const bench::ratio* choice::find(std::string_view name) {
   const auto table = bench::ratios();
   const auto found =
       std::find_if(table.begin(), table.end(), [&](const bench::ratio& entry) { return name == entry.name; });
@@ -32,7 +56,7 @@ void list(std::FILE* out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<const bench::ratio*> chosen;
+  std::vector<choice> chosen;
   const std::string_view option = argc > 1 ? argv[1] : "";
   if (option == "--list") {
     list(stdout);
@@ -44,29 +68,29 @@ int main(int argc, char** argv) {
   }
   const bool check = option == "--check";
   for (int i = check ? 2 : 1; i < argc; ++i) {
-    const bench::ratio* entry = find(argv[i]);
-    if (entry == nullptr) {
-      std::fprintf(stderr, "ratios: there is no ratio '%s'; the names are:\n", argv[i]);
+    chosen.emplace_back(std::string(argv[i]));
+    if (chosen.back().entry == nullptr) {
+      std::fprintf(stderr, "ratios: there is no ratio '%s', or no such level here; the names are:\n", argv[i]);
       list(stderr);
       return 2;
     }
-    chosen.push_back(entry);
   }
   if (check) return 0;
   if (chosen.empty()) {
-    for (const bench::ratio& entry : bench::ratios()) chosen.push_back(&entry);
+    for (const bench::ratio& entry : bench::ratios()) chosen.emplace_back(entry);
   }
 
-  std::fprintf(stderr, "%s, %s, instruction set %s\n", bench::cpu_model().c_str(), bench::compiler().c_str(),
-               sbora::to_string(sbora::active_isa()));
+  std::fprintf(stderr, "%s, %s\n", bench::cpu_model().c_str(), bench::compiler().c_str());
   int status = 0;
-  for (const bench::ratio* entry : chosen) {
-    std::fprintf(stderr, "%s: %s\n", entry->name, entry->what);
+  for (const choice& each : chosen) {
+    std::fprintf(stderr, "%s: %s; instruction set %s\n", each.name.c_str(), each.entry->what,
+                 sbora::to_string(each.level));
     try {
       const double start = bench::now();
-      const double value = entry->measure();
+      sbora::force_isa(each.level);
+      const double value = each.entry->measure();
       std::fprintf(stderr, "  took %.1f s\n", bench::now() - start);
-      std::printf(value < 1000 ? "ratio %s %.4g\n" : "ratio %s %.0f\n", entry->name, value);
+      std::printf(value < 1000 ? "ratio %s %.4g\n" : "ratio %s %.0f\n", each.name.c_str(), value);
       std::fflush(stdout);
     } catch (const std::exception& problem) {
       std::fprintf(stderr, "  failed: %s\n", problem.what());
