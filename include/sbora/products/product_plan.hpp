@@ -19,11 +19,11 @@ enum class product_method : unsigned char {
 /// What is asked.
 struct product_shape {
   index_t rows, depth, columns;
-  bool depth_along_lines;  ///< of the right operand
-  bool plain_rows;         ///< the left operand's rows are contiguous and in their own order
-  bool bf16_rows;          ///< it isn't of the computed type
-  bool updated, rounded;   ///< what is added on pack
-  bool in_any_batch;       ///< a row's bits must not depend on the number of rows, so neither may the method
+  bool depth_along_lines;     ///< of the right operand
+  bool plain_rows;            ///< the left operand's rows are contiguous and in their own order
+  bool bf16_rows;             ///< it isn't of the computed type
+  bool updated, rounded;      ///< what is added on pack
+  bool in_any_batch = false;  ///< a row's bits must not depend on the number of rows, so neither may the method
 };
 
 /// What an answer depends on besides: the tiles of the level, and which kernels it has for the right operand.
