@@ -138,6 +138,12 @@ std::map<index_t, std::vector<float>> lines_of(const Part& part) {
   return lines;
 }
 
+/// Of an adapter of each kind.
+bool diff_parts(const std::string& module, const auto& a, const auto& b, bool) {
+  std::printf("%s: SBoRA-%s and SBoRA-%s\n", module.c_str(), to_string(a.kind), to_string(b.kind));
+  return true;
+}
+
 template <class Part>
 bool diff_parts(const std::string& module, const Part& a, const Part& b, bool all) {
   if (a.d_out() != b.d_out() || a.d_in() != b.d_in()) {
@@ -168,7 +174,7 @@ bool diff_parts(const std::string& module, const Part& a, const Part& b, bool al
     only_b.push_back(index);
     measure(line, nullptr);
   }
-  const char* const what = Part::kind == sbora::adapter_kind::fa ? "columns" : "rows";
+  const char* const what = sbora::detail::region_name(Part::kind);
   const auto show = [&](const char* where, const std::vector<index_t>& indices) {
     if (!indices.empty()) std::printf("    %s: %s\n", where, index_text(indices, all).c_str());
   };
@@ -199,8 +205,9 @@ int diff_adapters(const diff_options& set) {
       ++different;
       continue;
     }
-    const bool differs = a.kind() == sbora::adapter_kind::fa ? diff_parts(module, a.fa(module), b.fa(module), set.all)
-                                                             : diff_parts(module, a.fb(module), b.fb(module), set.all);
+    const bool differs = a.visit(module, [&](const auto& one) {
+      return b.visit(module, [&](const auto& other) { return diff_parts(module, one, other, set.all); });
+    });
     different += differs ? 1 : 0;
   }
   return summary(different, modules.size(), "modules");

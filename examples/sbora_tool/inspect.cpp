@@ -64,7 +64,7 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
   line("base recorded", fingerprints == 0 ? "no" : "of " + std::to_string(fingerprints) + " modules");
   if (!list) return;
   std::printf("\n%-14s%-6s%-12s%-40s %s\n", "d_out x d_in", "rank", "scale",
-              adapter.kind() == sbora::adapter_kind::fa ? "columns" : "rows", "module");
+              adapter.kind() ? sbora::detail::region_name(*adapter.kind()) : "columns or rows", "module");
   adapter.for_each([&](const std::string& module, const auto& part) {
     const std::string shape = std::to_string(part.d_out()) + " x " + std::to_string(part.d_in());
     std::printf("%-14s%-6td%-12s%-40s %s\n", shape.c_str(), part.rank(), number(part.scale()).c_str(),

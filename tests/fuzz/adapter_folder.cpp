@@ -133,14 +133,12 @@ void merge(const adapter& of) {
     const sbora::weight_change change = {{part.delta()},
                                          transposed ? sbora::storage::in_by_out : sbora::storage::out_by_in};
     require(sbora::detail::tensor_merge::problem(tensor, change).empty());
-    std::vector<float> merged;
-    sbora::detail::tensor_merge merging(tensor, change);
-    sbora::detail::for_merged_rows(merging, [&](index_t, index_t, std::span<const std::byte> rows) {
-      const auto* values = reinterpret_cast<const float*>(rows.data());
-      merged.insert(merged.end(), values, values + rows.size() / sizeof(float));
-    });
+    std::vector<std::byte> bytes;
+    sbora::detail::tensor_merge(tensor, change).apply(tensor.data, bytes, {});
+    std::vector<float> merged(weight.size());
+    std::memcpy(merged.data(), bytes.data(), bytes.size());
     const auto scale = static_cast<float>(part.scale());
-    const bool fa = of.kind() == sbora::adapter_kind::fa;
+    const bool fa = part.kind == sbora::adapter_kind::fa;
     for (index_t j = 0; j < part.rank(); ++j) {
       for (index_t k = 0; k < (fa ? part.d_out() : part.d_in()); ++k) {
         const index_t index = part.target().indices()[static_cast<std::size_t>(j)];
@@ -214,7 +212,7 @@ void run_with_files(const fuzz::folder& input) {
 std::vector<fuzz::seed> make_seeds() {
   std::vector<fuzz::seed> seeds;
   for (const sbora::adapter_kind kind : {sbora::adapter_kind::fa, sbora::adapter_kind::fb}) {
-    for (const int variant : {0, 1, 2, 3}) {
+    for (const int variant : {0, 1, 2, 3, 4}) {
       sbora::adapter_config config;
       config.kind = kind;
       config.r = 2;
@@ -224,6 +222,7 @@ std::vector<fuzz::seed> make_seeds() {
       if (variant == 2) config.target_modules = {{}, ".*q_proj"}, config.use_rslora = true, config.lora_dropout = 0.1;
       if (variant == 3)
         config.layers_to_transform = {1}, config.layers_pattern = {"layers"}, config.fan_in_fan_out = true;
+      if (variant == 4) config.kind_pattern = {{"v_proj", sbora::adapter_kind::fb}};
       auto made = sbora::make_adapter<float>(config, modules(), static_cast<std::uint64_t>(variant));
       float next = 0.5F;
       for (float& value : made.parameters()) value = next += 0.25F;

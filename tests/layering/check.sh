@@ -96,6 +96,16 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
             violation(folder "/ must not include " target)
     }
 
+    # What depends on an adapter being FA or FB.
+    {
+        code = $0
+        sub(/\/\/.*/, "", code)
+        fa_or_fb = "([a-z]+::)*adapter_kind::f[ab]"
+        if (file != "adapters/region_geometry.hpp" &&
+            code ~ "(==|!=) *" fa_or_fb "|" fa_or_fb " *(==|!=)|case +" fa_or_fb "|kind *(==|!=) *f[ab]($|[^a-z0-9_])")
+            violation("asks whether an adapter is FA, which adapters/region_geometry.hpp answers")
+    }
+
     # How a product is computed is decided in one place; kernels may know the sizes that they are made for.
     /stream_(dot|axpy|codes)_(rows|columns)|few_(tokens|columns)/ &&
         file != "products/product_plan.hpp" && folder != "kernels" {

@@ -96,7 +96,7 @@ void write_wrapped(const fs::path& from, const fs::path& folder, const std::stri
   write_safetensors(folder / file, tensors, {{"format", "pt"}});
 }
 
-sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed, bool rslora) {
+sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed, bool rslora, bool mixed = false) {
   sbora::adapter_config config;
   config.kind = kind;
   config.r = 3;
@@ -104,6 +104,7 @@ sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed
   config.use_rslora = rslora;
   config.base_model_name_or_path = "tiny";
   config.target_modules.names = {"q_proj", "k_proj"};
+  if (mixed) config.kind_pattern = {{"k_proj", sbora::adapter_kind::fb}};
   const std::vector<sbora::model_module> modules = {{"model.layers.0.self_attn.q_proj", 12, 10},
                                                     {"model.layers.0.self_attn.k_proj", 6, 10},
                                                     {"model.layers.1.self_attn.q_proj", 12, 10},
@@ -157,6 +158,7 @@ void make(const fs::path& folder) {
   save_sbora(adapter(adapter_kind::fa, 7, false), folder / "fa_other");
   save_sbora(adapter(adapter_kind::fb, 6, true), folder / "fb_rslora");
   save_peft_lora(adapter(adapter_kind::fb, 6, false), folder / "fb_peft");
+  save_sbora(adapter(adapter_kind::fa, 5, false, true), folder / "mixed");
   write_dense_lora(folder / "dense_lora");
   write_quantised(folder / "base_nf4", 1, true);
   write_quantised(folder / "base_int8", 1, false);

@@ -104,6 +104,17 @@ expect 1 '^6 of 6 tensors differ$' diff base other_base
 expect 1 '^fa is SBoRA-FA, fb_rslora is SBoRA-FB$' diff fa fb_rslora
 expect 1 'q_proj: columns: [0-9]+ only in the first' diff fa fa_other
 expect 1 '^4 of 4 modules differ$' diff fa fa_other
+
+# FA and FB in one adapter
+expect 0 'kind +SBoRA-FA and FB' inspect mixed
+expect 0 '^6 x 10 +3 +2 .*model.layers.1.self_attn.k_proj$' inspect mixed --list
+expect 0 'SBoRA-FA and FB adapter of 4 modules' convert mixed mixed_peft --to peft
+expect 0 '^same: 4 modules$' diff mixed mixed_peft
+expect 1 'fa is SBoRA-FA, mixed is SBoRA-FA and FB' diff fa mixed
+expect 2 'one kind for all modules; this adapter has FA and FB' convert mixed mixed_official --to official
+expect 0 '4 tensors merged' merge mixed --base base --output mixed_merged --whole
+expect 0 '4 tensors merged' merge mixed_peft --base base --output mixed_peft_merged --whole
+expect 0 '^same: ' diff mixed_merged mixed_peft_merged
 expect 2 'fa is an adapter, base a checkpoint' diff fa base && one_line
 expect 2 'nowhere' diff base nowhere && one_line
 

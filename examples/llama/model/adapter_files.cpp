@@ -57,6 +57,7 @@ sbora::model_adapter<float> as_sbora(const model& of, const std::string& base_mo
 void load_sbora_adapter(model& into, const std::filesystem::path& directory,
                         const std::vector<sbora::model_module>& modules) {
   const auto adapter = sbora::load_adapter<float>(directory, modules).adapter;
+  if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
   adapter_plan plan;
   plan.method = adapter.kind() == sbora::adapter_kind::fa ? adapter_method::sbora_fa : adapter_method::sbora_fb;
   plan.target_modules = adapter.modules();

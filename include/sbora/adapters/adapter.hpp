@@ -49,7 +49,7 @@ class basic_adapter {
  public:
   static constexpr adapter_kind kind = Kind;
   using scalar = T;
-  using saved_type = std::conditional_t<Kind == adapter_kind::fa, fa_saved<T>, fb_saved<T>>;
+  using saved_type = std::conditional_t<detail::saves_gathered(Kind), fa_saved<T>, fb_saved<T>>;
   using matrix_map = detail::row_major_map<T>;
   using const_matrix_map = detail::row_major_map<const T>;
 
@@ -165,15 +165,15 @@ class basic_adapter {
 
   basic_adapter(checked, index_t d_out, index_t d_in, region target, adapter_options options)
       : target_(std::move(target)), d_out_(d_out), d_in_(d_in), options_(options) {
-    const bool is_fa = Kind == adapter_kind::fa;
     if (d_out_ < 1 || d_in_ < 1) {
       throw shape_error(name() + "a weight of " + detail::shape_text(d_out_, d_in_) + ", both must be at least 1");
     }
-    if (target_.dim() != (is_fa ? d_in_ : d_out_)) {
+    const detail::region_geometry of = geometry();
+    if (target_.dim() != of.dim) {
       throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
-                        (is_fa ? "d_in is " + std::to_string(d_in_) : "d_out is " + std::to_string(d_out_)));
+                        detail::dim_name(Kind) + " is " + std::to_string(of.dim));
     }
-    if (!detail::size_product({2 * sizeof(T), rank(), is_fa ? d_out_ : d_in_})) {
+    if (!detail::size_product({2 * sizeof(T), of.rank, of.lines})) {
       throw shape_error(name() + "rank " + std::to_string(rank()) + " for a weight of " +
                         detail::shape_text(d_out_, d_in_) + ": more parameters than can be counted");
     }
@@ -190,8 +190,8 @@ class basic_adapter {
                       std::to_string(size));
   }
 
-  static constexpr const char* who = Kind == adapter_kind::fa ? "sbora::fa_adapter" : "sbora::fb_adapter";
-  static std::string name() { return Kind == adapter_kind::fa ? "sbora::fa_adapter: " : "sbora::fb_adapter: "; }
+  static constexpr const char* who = detail::adapter_name(Kind);
+  static std::string name() { return who + std::string(": "); }
 
   region target_;
   index_t d_out_;

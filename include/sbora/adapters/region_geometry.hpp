@@ -1,5 +1,9 @@
 #pragma once
 
+#include <optional>
+#include <type_traits>
+
+#include <sbora/core/checked_size.hpp>
 #include <sbora/kernels/arguments.hpp>
 #include <sbora/weights/weight_view.hpp>
 
@@ -8,12 +12,42 @@ namespace sbora::inline SBORA_ABI {
 /// fa: a region of columns, B (d_out × rank) trained.  fb: a region of rows, A (rank × d_in) trained.
 enum class adapter_kind { fa, fb };
 
+constexpr const char* to_string(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "FA" : "FB"; }
+
 }  // namespace sbora::inline SBORA_ABI
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// All that depends on an adapter's kind, for those who needn't know which it is. The region's indices name input
-/// features (fa) or output features (fb); along the other dimension of the weight run its lines.
+/// In errors.
+constexpr const char* adapter_name(adapter_kind kind) noexcept {
+  return kind == adapter_kind::fa ? "sbora::fa_adapter" : "sbora::fb_adapter";
+}
+
+/// Of ΔWᵀ.
+constexpr adapter_kind transposed_kind(adapter_kind kind) noexcept {
+  return kind == adapter_kind::fa ? adapter_kind::fb : adapter_kind::fa;
+}
+
+/// What a backward needs of x: its features in the region (fa), or all of it.
+constexpr bool saves_gathered(adapter_kind kind) noexcept { return kind == adapter_kind::fa; }
+
+/// Of ΔW = s·B·A: whether B is trained, and A is the one-hot half, or the other way round.
+constexpr bool trains_b(adapter_kind kind) noexcept { return kind == adapter_kind::fa; }
+
+/// What the region is of, and its size's name.
+constexpr const char* dim_name(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "d_in" : "d_out"; }
+constexpr const char* region_name(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "columns" : "rows"; }
+
+/// f(std::integral_constant) of a kind that is known when the program runs, for what is made by kind.
+template <class Function>
+constexpr decltype(auto) with_kind(adapter_kind kind, Function&& f) {
+  if (kind == adapter_kind::fa) return f(std::integral_constant<adapter_kind, adapter_kind::fa>());
+  return f(std::integral_constant<adapter_kind, adapter_kind::fb>());
+}
+
+/// What an adapter's kind makes of its sizes, for those who needn't know which it is: nobody outside this header asks,
+/// which tests/layering checks. The region's indices name input features (fa) or output features (fb); along the other
+/// dimension of the weight run its lines.
 struct region_geometry {
   adapter_kind kind;
   index_t dim;    ///< of the region: d_in (fa) or d_out (fb)
@@ -45,6 +79,8 @@ struct region_geometry {
   constexpr index_t weight_col(index_t line, index_t index) const noexcept {
     return kind == adapter_kind::fa ? index : line;
   }
+
+  constexpr std::optional<index_t> parameter_count() const noexcept { return size_product({rank, lines}); }
 
   /// How the region lies in a weight's memory.
   constexpr region_form form(storage order) const noexcept {

@@ -15,7 +15,7 @@ namespace sbora::inline SBORA_ABI {
 template <adapter_kind Kind, class T>
 class transposed {
  public:
-  static constexpr adapter_kind kind = Kind == adapter_kind::fa ? adapter_kind::fb : adapter_kind::fa;
+  static constexpr adapter_kind kind = detail::transposed_kind(Kind);
   using scalar = T;
   using saved_type = typename basic_adapter<kind, T>::saved_type;
 

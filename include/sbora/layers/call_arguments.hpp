@@ -70,7 +70,7 @@ constexpr call_mistake activation_mistake() {
 template <class Adapter, class Saved>
 inline constexpr bool is_saved_of = [] {
   using T = typename Adapter::scalar;
-  if constexpr (Adapter::kind == adapter_kind::fa) return std::is_same_v<Saved, fa_saved<T>>;
+  if constexpr (saves_gathered(Adapter::kind)) return std::is_same_v<Saved, fa_saved<T>>;
   else return std::is_same_v<Saved, fb_saved<T>> || std::is_same_v<Saved, fb_saved<T, Eigen::bfloat16>>;
 }();
 
@@ -90,7 +90,7 @@ constexpr call_mistake training_mistake() {
         std::is_const_v<std::remove_reference_t<Adapter>>) {
       return call_mistake::adapter_const;
     }
-    if constexpr (is_forward && adapter::kind == adapter_kind::fb) {
+    if constexpr (is_forward && !saves_gathered(adapter::kind)) {
       using input = std::remove_const_t<std::remove_pointer_t<decltype(std::declval<saved>().input().data)>>;
       if (!std::is_same_v<input, stored_as<activation_element_t<X>>>) return call_mistake::saved_input;
       if (is_owning_temporary<X>) return call_mistake::temporary;

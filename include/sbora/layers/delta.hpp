@@ -27,7 +27,7 @@ void check_backward(const weight_delta<T>& a, const Saved& saved, index_t tokens
 template <class Adapter, class X, class Saved>
 auto* start_saving(Adapter& adapter, activation_view<const X> x, Saved& saved) {
   typename Adapter::scalar* gathered = nullptr;
-  if constexpr (Adapter::kind == adapter_kind::fa)
+  if constexpr (saves_gathered(Adapter::kind))
     gathered = saved.prepare(x.tokens, adapter.rank(), adapter.dropout_step());
   else saved.refer_to(x, adapter.dropout_step());
   adapter.next_dropout_step();
@@ -80,7 +80,7 @@ void delta_forward(Adapter& adapter, X&& x, Y&& y, Saved& saved, workspace& memo
   const std::uint64_t step = adapter.dropout_step();
   T* gathered = nullptr;
   const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
-    if constexpr (Adapter::kind == adapter_kind::fa) detail::keep_input(a, in, step, gathered, tasks);
+    if constexpr (detail::saves_gathered(Adapter::kind)) detail::keep_input(a, in, step, gathered, tasks);
     detail::add_training_delta(a, in, step, gathered, out, frame, tasks);
   };
   const detail::workspace_frame frame(memory, detail::scratch_of(work));

@@ -68,7 +68,7 @@ void keep_input(const weight_delta<T>& a, activation_view<const X> x, std::uint6
 template <class T, class X>
 void add_training_delta(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step, const T* gathered,
                         activation_view<T> y, workspace_frame frame, any_executor pool) {
-  if (a.kind == adapter_kind::fa) return add_gathered(a, gathered, y, frame, pool);
+  if (a.geometry().is_of_input(true)) return add_gathered(a, gathered, y, frame, pool);
   if (a.dropout == 0) return add_scattered(a, x, y, nullptr, frame, pool);
   T* const dropped = frame.take<T>(x.tokens * x.features);
   apply_dropout_to_input(a, step, x, dropped, pool);
@@ -145,7 +145,7 @@ template <class T, class Y>
 void add_training_gradient(const weight_delta<T>& a, activation_view<const Y> dy, std::uint64_t step,
                            activation_view<T> dx, workspace_frame frame, any_executor pool) {
   if (a.dropout == 0) return add_delta(a, false, dy, dx, frame, pool);
-  if (a.kind == adapter_kind::fa) return add_scattered(a, dy, dx, &step, frame, pool);
+  if (a.geometry().is_of_input(true)) return add_scattered(a, dy, dx, &step, frame, pool);
   T* const gathered = frame.take<T>(dy.tokens * a.rank());
   gather(dy, *a.target, gathered, pool);
   T* const masked = frame.take<T>(dy.tokens * a.d_in);
@@ -165,7 +165,7 @@ void count_delta(const weight_delta<T>& a, index_t tokens, workspace_frame frame
   add_delta(a, false, dy, x, frame, pool);
   add_training_delta<T>(a, in, 0, nullptr, y, frame, pool);
   add_training_gradient(a, dy, 0, x, frame, pool);
-  if (a.kind == adapter_kind::fa) add_gradient_of_gathered<T>(a, dy, nullptr, frame, pool);
+  if (a.geometry().is_of_input(true)) add_gradient_of_gathered<T>(a, dy, nullptr, frame, pool);
   else add_gradient_of_input(a, dy, in, 0, frame, pool);
 }
 

@@ -109,7 +109,7 @@ class linear {
     const std::uint64_t step = adapter.dropout_step();
     scalar* gathered = nullptr;
     const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
-      if constexpr (Adapter::kind == adapter_kind::fa) {
+      if constexpr (detail::saves_gathered(Adapter::kind)) {
         if (a.enabled) detail::keep_input(a, in, step, gathered, tasks);
       }
       const bool packs = packs_deltas(in, true);
@@ -121,7 +121,7 @@ class linear {
     };
     const detail::workspace_frame frame(memory, detail::scratch_of(work));
     if (a.enabled && in.tokens > 0) gathered = detail::start_saving(adapter, in, saved);
-    else if constexpr (Adapter::kind == adapter_kind::fa) saved.prepare(0, a.rank(), step);
+    else if constexpr (detail::saves_gathered(Adapter::kind)) saved.prepare(0, a.rank(), step);
     if (in.tokens > 0) work(frame, pool);
   }
 

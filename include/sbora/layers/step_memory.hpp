@@ -26,7 +26,7 @@ step_memory memory_of_step(const linear<Weight>& layer, const basic_adapter<Kind
   using result = std::conditional_t<std::is_void_v<Result>, T, Result>;
   const auto count = static_cast<std::size_t>(adapter.parameter_count());
   const auto rank = static_cast<std::size_t>(adapter.rank());
-  const std::size_t kept = Kind == adapter_kind::fa ? static_cast<std::size_t>(tokens) * rank : 0;
+  const std::size_t kept = detail::saves_gathered(Kind) ? static_cast<std::size_t>(tokens) * rank : 0;
   return {layer.template workspace_bytes<result>(tokens, adapter), kept * sizeof(T),
           2 * count * sizeof(T) + 3 * rank * sizeof(index_t), 2 * count * sizeof(T),
           count * (Weight::writable ? sizeof(typename Weight::storage_scalar) : sizeof(T))};

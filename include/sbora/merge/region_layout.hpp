@@ -13,23 +13,23 @@ namespace sbora::inline SBORA_ABI::detail {
 /// How a region of one kind lies in a weight, and how work on it is cut into tasks.
 /// Lines run along the free dimension: output rows for FA, input columns for FB.
 struct region_layout {
-  adapter_kind kind;
   region_form form;
   index_t lines;
   index_t rank;
+  bool rows_along_region;  ///< of the trained half
   index_t lines_per_task;
   index_t positions_per_task;
 
   region_layout(const region_geometry& geometry, storage order)
-      : kind(geometry.kind),
-        form(geometry.form(order)),
+      : form(geometry.form(order)),
         lines(geometry.lines),
         rank(geometry.rank),
+        rows_along_region(geometry.rows_along_region),
         lines_per_task(lines),
         positions_per_task(std::max<index_t>(1, rank)) {
     if (form == region_form::columns) {
       lines_per_task = 64;
-    } else if (kind == adapter_kind::fb) {
+    } else if (!rows_along_region) {
       positions_per_task = 8;  // whole runs, along which the trained half lies too
     } else {
       lines_per_task = 512;
@@ -47,7 +47,7 @@ struct region_layout {
   /// f(begin, end) for the ranges of the flat trained half that a task covers.
   template <class Storage, class T, class Function>
   void for_each_range(const region_args<Storage, T>& task, Function&& f) const {
-    if (kind == adapter_kind::fa) {  // a task takes whole lines
+    if (rows_along_region) {  // a task takes whole lines
       f(task.line_begin * rank, task.line_end * rank);
     } else if (task.line_end - task.line_begin == lines) {
       f(task.position_begin * lines, task.position_end * lines);

@@ -46,11 +46,13 @@ struct sbora_record {
 /// An adapter_config.json: PEFT's LoraConfig and the official SBoRA code's SBoRAConfig, under their names, as
 /// far as they say what an adapter computes. io/adapter/adapter_files.hpp reads and writes it.
 ///
-/// Effect      A value. An adapter of module m has rank rank_pattern's first match or r, alpha alpha_pattern's
-///             first match or lora_alpha, and scale alpha/rank, or alpha/√rank with use_rslora.
+/// Effect      A value. An adapter of module m has the kind of kind_pattern's first match or `kind`, the rank of
+///             rank_pattern's or r, the alpha of alpha_pattern's or lora_alpha, and the scale alpha/rank, or
+///             alpha/√rank with use_rslora.
 struct adapter_config {
   std::string peft_type = "SBORA";        ///< SBORA or LORA
   std::optional<adapter_kind> kind = {};  ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
+  std::vector<module_pattern<adapter_kind>> kind_pattern = {};  ///< modules of the other kind; in the record
   index_t r = 8;
   double lora_alpha = 8;
   bool use_rslora = false;
@@ -71,6 +73,9 @@ struct adapter_config {
   bool operator==(const adapter_config&) const = default;
 };
 
-constexpr const char* to_string(adapter_kind kind) noexcept { return kind == adapter_kind::fa ? "FA" : "FB"; }
+/// Of a whole model's adapter, whose modules may be of both kinds.
+constexpr const char* to_string(std::optional<adapter_kind> kind) noexcept {
+  return kind ? to_string(*kind) : "FA and FB";
+}
 
 }  // namespace sbora::inline SBORA_ABI

@@ -10,9 +10,9 @@ namespace sbora::inline SBORA_ABI {
 /// An adapter of a set, as adapter_set::status() tells it.
 struct adapter_status {
   std::string name;
-  adapter_kind kind;
-  bool active;   ///< chosen by set_active
-  bool enabled;  ///< active, and the set isn't disabled: takes part in forward and backward
+  std::optional<adapter_kind> kind;  ///< nothing: FA and FB
+  bool active;                       ///< chosen by set_active
+  bool enabled;                      ///< active, and the set isn't disabled: takes part in forward and backward
   index_t modules;
   index_t parameters;  ///< trainable
 

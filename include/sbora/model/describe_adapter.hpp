@@ -17,6 +17,7 @@ struct described_part {
   std::string module;
   index_t rank;
   double alpha;
+  adapter_kind kind;
 };
 
 inline std::string escaped_regex(std::string_view text) {
@@ -63,20 +64,25 @@ inline bool describes(const adapter_config& config, std::span<const described_pa
   const target_rules rules(config);
   return std::all_of(parts.begin(), parts.end(), [&](const described_part& part) {
     return rules.matches(part.module) && rules.rank_of(part.module) == part.rank &&
-           rules.alpha_of(part.module) == part.alpha;
+           rules.alpha_of(part.module) == part.alpha &&
+           (rules.kind_of(part.module) ? rules.kind_of(part.module) : config.kind) == part.kind;
   });
 }
 
-/// `config` where its rules give these parts their ranks and alphas; otherwise rewritten so that they do, with the
-/// modules named one by one where the rules don't choose them.
+/// `config` where its rules give these parts their ranks, alphas and kinds; otherwise rewritten so that they do, with
+/// the modules named one by one where the rules don't choose them.
 inline adapter_config describing(adapter_config config, const std::vector<described_part>& parts) {
   if (describes(config, parts)) return config;
   std::vector<index_t> ranks;
   std::vector<double> alphas;
+  std::vector<adapter_kind> kinds;
   for (const described_part& part : parts) {
     ranks.push_back(part.rank);
     alphas.push_back(part.alpha);
+    kinds.push_back(part.kind);
   }
+  config.kind = most_frequent(kinds);
+  config.kind_pattern = patterns_for(parts, *config.kind, [](const described_part& part) { return part.kind; });
   config.r = most_frequent(ranks);
   config.lora_alpha = most_frequent(alphas);
   config.rank_pattern = patterns_for(parts, config.r, [](const described_part& part) { return part.rank; });
@@ -114,7 +120,8 @@ std::vector<described_part> parts_of(const model_adapter<T>& adapter, bool fold 
     const adapter_options& options = part.options();
     const double root = std::sqrt(static_cast<double>(part.rank()));
     const bool folded = fold && options.rslora;
-    parts.push_back({module, part.rank(), folded ? alpha_of_scale(options.alpha / root, part.rank()) : options.alpha});
+    parts.push_back(
+        {module, part.rank(), folded ? alpha_of_scale(options.alpha / root, part.rank()) : options.alpha, part.kind});
   });
   return parts;
 }
@@ -131,7 +138,11 @@ adapter_config official_config(const model_adapter<T>& adapter) {
   config.use_rslora = false;
   config.rank_pattern.clear();
   config.alpha_pattern.clear();
+  config.kind_pattern.clear();
   config = describing(std::move(config), parts);
+  if (!adapter.kind()) {
+    throw config_error("sbora: the official layout has one kind for all modules; this adapter has FA and FB");
+  }
   for (const described_part& part : parts) {
     if (part.rank == config.r && part.alpha == config.lora_alpha) continue;
     throw config_error("sbora: the official layout has one rank and one scale for all modules; module '" + part.module +

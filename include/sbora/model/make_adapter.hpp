@@ -27,6 +27,66 @@ namespace sbora::inline SBORA_ABI::detail {
 SBORA_IN_MODEL_INSTANCES std::vector<std::string> unmatched_targets(const adapter_config& config,
                                                                     std::span<const model_module> modules);
 
+/// Errors: config_error where the config says nothing of kinds.
+inline void require_kind(const char* who, const adapter_config& config) {
+  if (config.kind || !config.kind_pattern.empty()) return;
+  throw config_error(std::string(who) + "the config doesn't say FA or FB (kind)");
+}
+
+/// The kind of one of a config's modules. Errors: config_error where it says none.
+SBORA_IN_MODEL_INSTANCES adapter_kind kind_of_module(const adapter_config& config, const target_rules& rules,
+                                                     const std::string& module);
+
+/// The parts of a new adapter.
+template <class Choose>
+std::vector<adapter_part> plan_parts(const adapter_config& config, std::span<const model_module> modules,
+                                     std::uint64_t seed, const Choose& choose) {
+  constexpr const char* who = "sbora::make_adapter: ";
+  require_kind(who, config);
+  const target_rules rules(config);
+  std::vector<std::string> problems;
+  for (const std::string& key : unmatched_targets(config, modules)) {
+    problems.push_back("target_modules: no module is named '" + key + "'");
+  }
+  std::vector<adapter_part> parts;
+  for (const model_module& module : modules) {
+    if (!rules.matches(module.name)) continue;
+    const adapter_kind kind = kind_of_module(config, rules, module.name);
+    const region_geometry geometry(kind, module.d_out, module.d_in, rules.rank_of(module.name));
+    if (geometry.rank > geometry.dim) {
+      problems.push_back("module '" + module.name + "': rank " + std::to_string(geometry.rank) + " is above its " +
+                         dim_name(kind) + " " + std::to_string(geometry.dim));
+    } else if (problems.empty()) {
+      parts.push_back({module.name,
+                       module.d_out,
+                       module.d_in,
+                       choose(module, geometry.dim, geometry.rank, module_seed(seed, module.name, 0)),
+                       rules.alpha_of(module.name),
+                       {},
+                       kind});
+    }
+  }
+  if (problems.empty() && parts.empty()) {
+    throw config_error(std::string(who) + "target_modules chooses none of the " + std::to_string(modules.size()) +
+                       " modules" + (modules.empty() ? "" : ", such as '" + modules.front().name + "'"));
+  }
+  if (!problems.empty()) throw config_error(who + problem_lines(problems));
+  return parts;
+}
+
+/// With the seed in its record.
+inline adapter_config seeded(adapter_config config, std::uint64_t seed) {
+  if (!config.sbora) config.sbora.emplace();
+  config.sbora->seed = seed;
+  return config;
+}
+
+template <class Choose>
+concept chooses_regions =
+    requires(const Choose& choose, const model_module& module, index_t dim, index_t rank, std::uint64_t seed) {
+      { choose(module, dim, rank, seed) } -> std::convertible_to<region>;
+    };
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
@@ -40,41 +100,26 @@ SBORA_IN_MODEL_INSTANCES index_t trainable_parameters(const adapter_config& conf
 ///
 /// Effect      parts in the order of `modules`; zero, so nothing changes yet. The seed is kept in the config's record
 ///             and, saved, in the file.
-/// Requires    config.kind; modules by distinct names.
+/// Requires    a kind for each module, by config.kind or kind_pattern; modules by distinct names.
 /// Numerics    the same regions everywhere, whatever other modules there are: see module_seed.
 /// Errors      config_error: no kind, no module chosen, a target_modules name that no module has, a rank above a
 ///             module's dimension, and those of target_rules; all names at once. What `choose` throws.
-template <class T = float, class Choose = region_choice>
+template <class T = float, detail::chooses_regions Choose = region_choice>
 model_adapter<T> make_adapter(adapter_config config, std::span<const model_module> modules, std::uint64_t seed,
                               const Choose& choose = uniform_region) {
-  constexpr const char* who = "sbora::make_adapter: ";
-  if (!config.kind) throw config_error(std::string(who) + "the config doesn't say FA or FB (kind)");
-  const target_rules rules(config);
-  std::vector<std::string> problems;
-  for (const std::string& key : detail::unmatched_targets(config, modules)) {
-    problems.push_back("target_modules: no module is named '" + key + "'");
-  }
-  std::vector<adapter_part> parts;
-  for (const model_module& module : modules) {
-    if (!rules.matches(module.name)) continue;
-    const index_t rank = rules.rank_of(module.name);
-    const index_t dim = config.kind == adapter_kind::fa ? module.d_in : module.d_out;
-    if (rank > dim) {
-      problems.push_back("module '" + module.name + "': rank " + std::to_string(rank) + " is above its " +
-                         (config.kind == adapter_kind::fa ? "d_in " : "d_out ") + std::to_string(dim));
-    } else if (problems.empty()) {
-      parts.push_back({module.name, module.d_out, module.d_in,
-                       choose(module, dim, rank, module_seed(seed, module.name, 0)), rules.alpha_of(module.name)});
-    }
-  }
-  if (problems.empty() && parts.empty()) {
-    throw config_error(std::string(who) + "target_modules chooses none of the " + std::to_string(modules.size()) +
-                       " modules" + (modules.empty() ? "" : ", such as '" + modules.front().name + "'"));
-  }
-  if (!problems.empty()) throw config_error(who + detail::problem_lines(problems));
-  if (!config.sbora) config.sbora.emplace();
-  config.sbora->seed = seed;
-  return model_adapter<T>(*config.kind, std::move(config), std::move(parts));
+  auto parts = detail::plan_parts(config, modules, seed, choose);
+  const adapter_kind kind = *parts[0].kind;
+  return model_adapter<T>(kind, detail::seeded(std::move(config), seed), std::move(parts));
+}
+
+/// The same on memory of the caller's, of trainable_parameters(config, modules) numbers: zero the parameters for a new
+/// adapter. Errors: shape_error where it has another size.
+template <class T, detail::chooses_regions Choose = region_choice>
+model_adapter<T> make_adapter(adapter_config config, std::span<const model_module> modules, std::uint64_t seed,
+                              adapter_memory<T> memory, const Choose& choose = uniform_region) {
+  auto parts = detail::plan_parts(config, modules, seed, choose);
+  const adapter_kind kind = *parts[0].kind;
+  return model_adapter<T>(kind, detail::seeded(std::move(config), seed), std::move(parts), memory);
 }
 
 }  // namespace sbora::inline SBORA_ABI

@@ -21,19 +21,27 @@ SBORA_INSTANCE_OF std::vector<std::string> unmatched_targets(const adapter_confi
   return unmatched;
 }
 
+SBORA_INSTANCE_OF adapter_kind kind_of_module(const adapter_config& config, const target_rules& rules,
+                                              const std::string& module) {
+  const std::optional<adapter_kind> kind = rules.kind_of(module);
+  if (kind) return *kind;
+  if (config.kind) return *config.kind;
+  throw config_error("sbora: the config doesn't say FA or FB (kind) of module '" + module + "'");
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
 SBORA_INSTANCE_OF index_t trainable_parameters(const adapter_config& config, std::span<const model_module> modules) {
-  if (!config.kind) throw config_error("sbora::trainable_parameters: the config doesn't say FA or FB (kind)");
+  detail::require_kind("sbora::trainable_parameters: ", config);
   const target_rules rules(config);
   index_t count = 0;
   for (const model_module& module : modules) {
     if (!rules.matches(module.name)) continue;
     const index_t rank = rules.rank_of(module.name);
-    const std::optional<index_t> own =
-        detail::size_product({rank, config.kind == adapter_kind::fa ? module.d_out : module.d_in});
+    const adapter_kind kind = detail::kind_of_module(config, rules, module.name);
+    const std::optional<index_t> own = detail::region_geometry(kind, module.d_out, module.d_in, rank).parameter_count();
     if (!own || __builtin_add_overflow(count, *own, &count)) {
       throw shape_error("sbora::trainable_parameters: module '" + module.name + "' of " +
                         detail::shape_text(module.d_out, module.d_in) + " and rank " + std::to_string(rank) +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,14 @@ struct adapter_part {
   region target;
   double alpha;
   std::optional<std::uint64_t> base_fingerprint = {};  ///< see base_fingerprint.hpp
+  std::optional<adapter_kind> kind = {};               ///< none: that of the whole
+};
+
+/// Memory of the caller's for all of an adapter's numbers: model_adapter::parameter_count() each.
+template <class T>
+struct adapter_memory {
+  std::span<T> parameters;  ///< keeps its contents: zeros for a new adapter, or trained halves
+  std::span<T> gradient;    ///< empty: for inference
 };
 
 /// What a module's random numbers are drawn from: regions (use 0) and dropout (use 1). A function of one seed and
@@ -70,54 +79,31 @@ inline std::string unlike_module(const model_module& module, index_t d_out, inde
 
 namespace sbora::inline SBORA_ABI {
 
-/// One adapter over several modules of a model, FA for all or FB for all, with one flat array of parameters and
-/// one of gradients: what is trained, saved and loaded.
+/// One adapter over several modules of a model, each FA or FB, with one flat array of parameters and one of gradients:
+/// what is trained, saved and loaded.
 ///
 /// Effect      part i is a basic_adapter for module(i), on its piece of the arrays; pieces follow one another in
 ///             the order of the parts, without gaps. New ones are zero.
-/// Lifetime    owns the arrays; adapters, spans and deltas stay valid after a move, and end with it.
+/// Lifetime    owns the arrays, or uses the caller's, which have to outlive it; adapters, spans and deltas stay valid
+///             after a move, and end with it.
 /// Cost        2·parameter_count() numbers.
 /// Thread      as basic_adapter.
-/// Errors      config_error for no parts, a module twice, an unknown module, FA asked of FB; and those of
-///             basic_adapter.
+/// Errors      config_error for no parts, a module twice, an unknown module, FA asked of FB; shape_error for memory of
+///             another size; and those of basic_adapter.
 template <class T = float>
 class model_adapter {
  public:
   /// `config` says use_rslora, lora_dropout and, in its record, the seed of dropout; it is kept for writing. Ranks
-  /// and alphas are the parts'.
+  /// and alphas are the parts', and kinds where they say one.
   model_adapter(adapter_kind kind, adapter_config config, std::vector<adapter_part> parts)
-      : kind_(kind), config_(std::move(config)) {
-    if (parts.empty()) throw config_error("sbora::model_adapter: no modules");
-    config_.kind = kind;
-    index_t bytes = 0;  // of parameters and gradients
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const adapter_part& part = parts[i];
-      if (!positions_.emplace(part.module, i).second) {
-        throw config_error("sbora::model_adapter: module '" + part.module + "' comes twice");
-      }
-      if (part.d_out < 1 || part.d_in < 1) {
-        throw shape_error("sbora::model_adapter: module '" + part.module + "' is " +
-                          detail::shape_text(part.d_out, part.d_in) + ", both must be at least 1");
-      }
-      const std::optional<index_t> own =
-          detail::size_product({2 * sizeof(T), part.target.rank(), kind == adapter_kind::fa ? part.d_out : part.d_in});
-      if (!own || __builtin_add_overflow(bytes, *own, &bytes)) {
-        throw shape_error("sbora::model_adapter: up to module '" + part.module +
-                          "' there are more parameters than can be counted");
-      }
-      modules_.push_back(part.module);
-      fingerprints_.push_back(part.base_fingerprint);
-    }
-    const auto count = bytes / static_cast<index_t>(2 * sizeof(T));
-    memory_ = detail::make_aligned_array<T>(2 * count);
-    std::fill_n(memory_.get(), 2 * count, T{0});
-    parameters_.value = {memory_.get(), static_cast<std::size_t>(count)};
-    gradient_.value = {memory_.get() + count, static_cast<std::size_t>(count)};
-    kind == adapter_kind::fa ? make_parts<adapter_kind::fa>(std::move(parts))
-                             : make_parts<adapter_kind::fb>(std::move(parts));
-  }
+      : model_adapter(kind, std::move(config), std::move(parts), nullptr) {}
 
-  adapter_kind kind() const noexcept { return kind_; }
+  /// On memory of the caller's.
+  model_adapter(adapter_kind kind, adapter_config config, std::vector<adapter_part> parts, adapter_memory<T> memory)
+      : model_adapter(kind, std::move(config), std::move(parts), &memory) {}
+
+  /// FA or FB where all parts are, nothing where there are both. A part's is its static member `kind`.
+  std::optional<adapter_kind> kind() const noexcept { return kind_; }
   const adapter_config& config() const& noexcept { return config_; }
   adapter_config config() && noexcept { return std::move(config_); }
 
@@ -159,26 +145,21 @@ class model_adapter {
   /// f(const std::string& module, adapter) for every part in order; adapter is an fa_adapter<T>& or fb_adapter<T>&.
   template <class Function>
   void for_each(Function&& f) {
-    std::visit(
-        [&](auto& adapters) {
-          for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
-        },
-        adapters_);
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      std::visit([&](auto& adapter) { f(modules_[i], adapter); }, parts_[i]);
+    }
   }
   template <class Function>
   void for_each(Function&& f) const {
-    std::visit(
-        [&](const auto& adapters) {
-          for (std::size_t i = 0; i < adapters.size(); ++i) f(modules_[i], adapters[i]);
-        },
-        adapters_);
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      std::visit([&](const auto& adapter) { f(modules_[i], adapter); }, parts_[i]);
+    }
   }
 
   /// f(adapter) of one module.
   template <class Function>
   decltype(auto) visit(std::string_view module, Function&& f) const {
-    const std::size_t position = position_of(module);
-    return std::visit([&](const auto& adapters) -> decltype(auto) { return f(adapters[position]); }, adapters_);
+    return std::visit(std::forward<Function>(f), parts_[position_of(module)]);
   }
 
   weight_delta<T> delta(std::string_view module) const& {
@@ -206,6 +187,64 @@ class model_adapter {
   }
 
  private:
+  using any_adapter = std::variant<fa_adapter<T>, fb_adapter<T>>;
+
+  model_adapter(adapter_kind kind, adapter_config config, std::vector<adapter_part> parts,
+                const adapter_memory<T>* memory)
+      : config_(std::move(config)) {
+    if (parts.empty()) throw config_error("sbora::model_adapter: no modules");
+    index_t bytes = 0;  // of parameters and gradients
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      adapter_part& part = parts[i];
+      part.kind = part.kind.value_or(kind);
+      if (!positions_.emplace(part.module, i).second) {
+        throw config_error("sbora::model_adapter: module '" + part.module + "' comes twice");
+      }
+      if (part.d_out < 1 || part.d_in < 1) {
+        throw shape_error("sbora::model_adapter: module '" + part.module + "' is " +
+                          detail::shape_text(part.d_out, part.d_in) + ", both must be at least 1");
+      }
+      const std::optional<index_t> own =
+          detail::size_product({2 * sizeof(T), part.target.rank(), geometry(part).lines});
+      if (!own || __builtin_add_overflow(bytes, *own, &bytes)) {
+        throw shape_error("sbora::model_adapter: up to module '" + part.module +
+                          "' there are more parameters than can be counted");
+      }
+      modules_.push_back(part.module);
+      fingerprints_.push_back(part.base_fingerprint);
+    }
+    const bool mixed =
+        std::any_of(parts.begin(), parts.end(), [&](const adapter_part& part) { return part.kind != parts[0].kind; });
+    kind_ = mixed ? std::nullopt : parts[0].kind;
+    if (kind_ || !config_.kind) config_.kind = kind_.value_or(kind);
+    take_memory(static_cast<std::size_t>(bytes) / (2 * sizeof(T)), memory);
+    make_parts(std::move(parts));
+  }
+
+  static detail::region_geometry geometry(const adapter_part& part) {
+    return {*part.kind, part.d_out, part.d_in, part.target.rank()};
+  }
+
+  void take_memory(std::size_t count, const adapter_memory<T>* memory) {
+    if (memory == nullptr) {
+      const auto size = static_cast<index_t>(2 * count);
+      memory_ = detail::make_aligned_array<T>(size);
+      std::fill_n(memory_.get(), size, T{0});
+      parameters_.value = {memory_.get(), count};
+      gradient_.value = {memory_.get() + count, count};
+      return;
+    }
+    const auto check = [&](const char* what, std::span<const T> given) {
+      if (given.size() == count) return;
+      throw shape_error("sbora::model_adapter: " + std::to_string(count) + " " + what + " needed, the span given has " +
+                        std::to_string(given.size()));
+    };
+    check("parameters", memory->parameters);
+    if (!memory->gradient.empty()) check("gradients", memory->gradient);
+    parameters_.value = memory->parameters;
+    gradient_.value = memory->gradient;
+  }
+
   /// f(), its errors with the module's name.
   template <class Function>
   static void with_module(const std::string& module, Function&& f) {
@@ -218,26 +257,26 @@ class model_adapter {
     }
   }
 
-  template <adapter_kind Kind>
   void make_parts(std::vector<adapter_part> parts) {
     const std::uint64_t seed = config_.sbora && config_.sbora->seed ? *config_.sbora->seed : 0;
-    std::vector<basic_adapter<Kind, T>> made;
-    made.reserve(parts.size());
+    parts_.reserve(parts.size());
     std::size_t at = 0;
     for (adapter_part& part : parts) {
-      const index_t length = Kind == adapter_kind::fa ? part.d_out : part.d_in;
-      const auto count = static_cast<std::size_t>(part.target.rank() * length);
+      const auto count = static_cast<std::size_t>(part.target.rank() * geometry(part).lines);
       const adapter_options options = {.alpha = part.alpha,
                                        .rslora = config_.use_rslora,
                                        .dropout = config_.lora_dropout,
                                        .dropout_seed = module_seed(seed, part.module, 1)};
+      const std::span<T> parameters = parameters_.value.subspan(at, count);
+      const std::span<T> gradient = gradient_.value.empty() ? std::span<T>() : gradient_.value.subspan(at, count);
       with_module(part.module, [&] {
-        made.emplace_back(part.d_out, part.d_in, std::move(part.target), options, parameters_.value.subspan(at, count),
-                          gradient_.value.subspan(at, count));
+        detail::with_kind(*part.kind, [&](auto kind) {
+          parts_.emplace_back(std::in_place_type<basic_adapter<kind, T>>, part.d_out, part.d_in, std::move(part.target),
+                              options, parameters, gradient);
+        });
       });
       at += count;
     }
-    adapters_ = std::move(made);
   }
 
   std::size_t position_of(std::string_view module) const {
@@ -250,14 +289,14 @@ class model_adapter {
 
   template <adapter_kind Kind, class Self>
   static auto& part(Self& self, std::string_view module) {
-    if (self.kind_ != Kind) {
-      throw config_error(std::string("sbora::model_adapter: it is ") + to_string(self.kind_) + ", asked for " +
-                         to_string(Kind));
-    }
-    return std::get<std::vector<basic_adapter<Kind, T>>>(self.adapters_)[self.position_of(module)];
+    auto& of_any_kind = self.parts_[self.position_of(module)];
+    if (auto* const found = std::get_if<basic_adapter<Kind, T>>(&of_any_kind)) return *found;
+    const adapter_kind is = std::visit([](const auto& adapter) { return adapter.kind; }, of_any_kind);
+    throw config_error("sbora::model_adapter: module '" + std::string(module) + "': it is " + to_string(is) +
+                       ", asked for " + to_string(Kind));
   }
 
-  adapter_kind kind_;
+  std::optional<adapter_kind> kind_;
   adapter_config config_;
   std::vector<std::string> modules_;
   std::vector<std::optional<std::uint64_t>> fingerprints_;
@@ -265,7 +304,7 @@ class model_adapter {
   detail::aligned_array<T> memory_;
   detail::reset_on_move<std::span<T>> parameters_;
   detail::reset_on_move<std::span<T>> gradient_;
-  std::variant<std::vector<fa_adapter<T>>, std::vector<fb_adapter<T>>> adapters_;
+  std::vector<any_adapter> parts_;
 };
 
 }  // namespace sbora::inline SBORA_ABI

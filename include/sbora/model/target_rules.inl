@@ -136,20 +136,21 @@ class name_patterns {
     }
   }
 
-  Value first_match(std::string_view name, Value otherwise) const {
+  std::optional<Value> first_match(std::string_view name) const {
+    std::optional<Value> matched;
     std::size_t first = std::string_view::npos;
     if (!plain_.empty()) {
       for_name_suffixes(name, [&](std::string_view suffix) {
         const auto found = plain_.find(std::string(suffix));
         if (found == plain_.end() || found->second.first >= first) return;
-        std::tie(first, otherwise) = found->second;
+        std::tie(first, matched) = found->second;
       });
     }
     for (const auto& [regex, i, value] : regexes_) {
       if (i >= first) break;
       if (regex.matches_all_of(name)) return value;
     }
-    return otherwise;
+    return matched;
   }
 
  private:
@@ -285,6 +286,7 @@ class compiled_rules {
         layers_(config.layers_to_transform),
         ranks_("rank_pattern", config.rank_pattern),
         alphas_("alpha_pattern", config.alpha_pattern),
+        kinds_("kind_pattern", config.kind_pattern),
         r_(config.r),
         lora_alpha_(config.lora_alpha) {
     std::sort(layers_.begin(), layers_.end());
@@ -303,8 +305,9 @@ class compiled_rules {
     return target_.has_suffix(module) && (layers_.empty() || has_layer(module));
   }
 
-  index_t rank_of(std::string_view module) const { return ranks_.first_match(module, r_); }
-  double alpha_of(std::string_view module) const { return alphas_.first_match(module, lora_alpha_); }
+  index_t rank_of(std::string_view module) const { return ranks_.first_match(module).value_or(r_); }
+  double alpha_of(std::string_view module) const { return alphas_.first_match(module).value_or(lora_alpha_); }
+  std::optional<adapter_kind> kind_of(std::string_view module) const { return kinds_.first_match(module); }
 
  private:
   bool has_layer(std::string_view module) const {
@@ -325,6 +328,7 @@ class compiled_rules {
   std::vector<layer_pattern> layer_patterns_;
   name_patterns<index_t> ranks_;
   name_patterns<double> alphas_;
+  name_patterns<adapter_kind> kinds_;
   index_t r_;
   double lora_alpha_;
 };
@@ -339,5 +343,8 @@ SBORA_INSTANCE_OF bool target_rules::chooses() const noexcept { return rules_->c
 SBORA_INSTANCE_OF bool target_rules::matches(std::string_view module) const { return rules_->matches(module); }
 SBORA_INSTANCE_OF index_t target_rules::rank_of(std::string_view module) const { return rules_->rank_of(module); }
 SBORA_INSTANCE_OF double target_rules::alpha_of(std::string_view module) const { return rules_->alpha_of(module); }
+SBORA_INSTANCE_OF std::optional<adapter_kind> target_rules::kind_of(std::string_view module) const {
+  return rules_->kind_of(module);
+}
 
 }  // namespace sbora::inline SBORA_ABI

@@ -50,6 +50,17 @@ inline std::optional<std::uint64_t> parse_hex(std::string_view text) {
   return good ? std::optional(value) : std::nullopt;
 }
 
+/// As files call them.
+inline constexpr std::pair<const char*, adapter_kind> kind_names[] = {{"sbora_fa", adapter_kind::fa},
+                                                                      {"sbora_fb", adapter_kind::fb}};
+
+inline std::optional<adapter_kind> read_kind(const ordered_json& value) {
+  for (const auto& [name, kind] : kind_names) {
+    if (value == name) return kind;
+  }
+  return std::nullopt;
+}
+
 class adapter_config_reader {
  public:
   adapter_config_reader(const ordered_json& document, problem_list& problems)
@@ -65,8 +76,8 @@ class adapter_config_reader {
     read_filter("target_modules", config_.target_modules);
     read_filter("exclude_modules", config_.exclude_modules);
     read_layers();
-    read_pattern("rank_pattern", config_.rank_pattern, json_fields::positive_integer, "integers of 1 or more");
-    read_pattern("alpha_pattern", config_.alpha_pattern, json_fields::positive_number, "positive numbers");
+    read_pattern(fields_, "rank_pattern", config_.rank_pattern, json_fields::positive_integer, "integers of 1 or more");
+    read_pattern(fields_, "alpha_pattern", config_.alpha_pattern, json_fields::positive_number, "positive numbers");
     fields_.read("base_model_name_or_path", config_.base_model_name_or_path);
     fields_.read("revision", config_.revision);
     fields_.read("task_type", config_.task_type);
@@ -88,9 +99,7 @@ class adapter_config_reader {
     }
     const ordered_json* name = fields_.find("adapter_name");
     if (name == nullptr) return;
-    if (*name == "sbora_fa") config_.kind = adapter_kind::fa;
-    if (*name == "sbora_fb") config_.kind = adapter_kind::fb;
-    if (!config_.kind) fields_.wrong("adapter_name", "sbora_fa or sbora_fb", *name);
+    if (!(config_.kind = read_kind(*name))) fields_.wrong("adapter_name", "sbora_fa or sbora_fb", *name);
   }
 
   void read_dropout() {
@@ -152,10 +161,11 @@ class adapter_config_reader {
   }
 
   template <class Value, class Parse>
-  void read_pattern(const char* key, std::vector<module_pattern<Value>>& into, Parse&& parse, const char* expected) {
-    const ordered_json* pattern = fields_.find(key);
+  void read_pattern(json_fields& fields, const char* key, std::vector<module_pattern<Value>>& into, Parse&& parse,
+                    const char* expected) {
+    const ordered_json* pattern = fields.find(key);
     if (pattern == nullptr) return;
-    if (!pattern->is_object()) return fields_.wrong(key, "an object", *pattern);
+    if (!pattern->is_object()) return fields.wrong(key, "an object", *pattern);
     for (const auto& [module, value] : pattern->items()) {
       if (const std::optional<Value> parsed = parse(value)) {
         into.emplace_back(module, *parsed);
@@ -172,6 +182,7 @@ class adapter_config_reader {
     if (!value->is_object()) return fields_.wrong("sbora", "an object", *value);
     json_fields fields(*value, "sbora.", problems_);
     sbora_record record;
+    read_pattern(fields, "kind_pattern", config_.kind_pattern, read_kind, "sbora_fa or sbora_fb");
     fields.read("version", record.version);
     fields.read("seed", record.seed);
     read_hex(fields, "sbora.save", "save", record.save);

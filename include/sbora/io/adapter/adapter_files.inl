@@ -25,7 +25,7 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
       {"bias", "none"},
       {"fan_in_fan_out", config.fan_in_fan_out},
       {"inference_mode", config.inference_mode},
-      {"lora_alpha", detail::number_json(config.lora_alpha)},
+      {"lora_alpha", detail::value_json(config.lora_alpha)},
       {"lora_dropout", config.lora_dropout},
       {"modules_to_save", nullptr},
       {"peft_type", config.peft_type},
@@ -37,7 +37,7 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
     add("enable_lora", nullptr);
     add("merge_weights", false);
   }
-  if (config.kind) add("adapter_name", *config.kind == adapter_kind::fa ? "sbora_fa" : "sbora_fb");
+  if (config.kind) add("adapter_name", detail::value_json(*config.kind));
   if (config.use_rslora) add("use_rslora", true);
   if (config.revision) add("revision", *config.revision);
   if (!config.exclude_modules.empty()) add("exclude_modules", detail::filter_json(config.exclude_modules));
@@ -48,7 +48,7 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
   if (!config.layers_pattern.empty()) add("layers_pattern", config.layers_pattern);
   if (!config.rank_pattern.empty()) add("rank_pattern", detail::pattern_json(config.rank_pattern));
   if (!config.alpha_pattern.empty()) add("alpha_pattern", detail::pattern_json(config.alpha_pattern));
-  if (config.sbora) add("sbora", detail::record_json(*config.sbora));
+  if (config.sbora || !config.kind_pattern.empty()) add("sbora", detail::record_json(config));
   std::sort(fields.begin(), fields.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   ordered_json object = ordered_json::object();
   for (auto& [key, value] : fields) object[key] = std::move(value);

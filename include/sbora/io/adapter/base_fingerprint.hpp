@@ -22,8 +22,7 @@ SBORA_IN_IO_INSTANCES std::uint64_t base_fingerprint(const any_weight& weight, a
 /// Of a module's part of an adapter.
 template <class T>
 std::uint64_t base_fingerprint(const any_weight& weight, const model_adapter<T>& adapter, std::string_view module) {
-  return adapter.visit(module,
-                       [&](const auto& part) { return base_fingerprint(weight, adapter.kind(), part.target()); });
+  return adapter.visit(module, [&](const auto& part) { return base_fingerprint(weight, part.kind, part.target()); });
 }
 
 /// Refuses an adapter that was trained on another base.

@@ -6,10 +6,10 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-template <frozen_weight Weight>
+template <float_weight Weight>
 std::uint64_t fingerprint_of(const Weight& weight, adapter_kind kind, const region& target) {
-  const bool fa = kind == adapter_kind::fa;
-  if (target.dim() != (fa ? weight.d_in() : weight.d_out())) {
+  const region_geometry geometry(kind, weight.d_out(), weight.d_in(), target.rank());
+  if (target.dim() != geometry.dim) {
     throw shape_error("sbora::base_fingerprint: the region is of [0, " + std::to_string(target.dim()) +
                       "), the weight is " + shape_text(weight.d_out(), weight.d_in()));
   }
@@ -18,8 +18,9 @@ std::uint64_t fingerprint_of(const Weight& weight, adapter_kind kind, const regi
   const auto add = [&](const std::vector<float>& values) {
     hash = fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}, hash);
   };
-  std::vector<float> line(static_cast<std::size_t>(fa ? target.rank() : weight.d_in()));
-  if (fa) {
+  const bool columns = geometry.form(storage::out_by_in) == region_form::columns;
+  std::vector<float> line(static_cast<std::size_t>(columns ? target.rank() : weight.d_in()));
+  if (columns) {
     for (index_t row = 0; row < weight.d_out(); ++row) {
       float* into = line.data();
       for (const index_t column : target.indices()) reader.read(row, column, column + 1, into++);

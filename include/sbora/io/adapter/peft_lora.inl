@@ -13,7 +13,7 @@ adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
   config.use_rslora = config.use_rslora && !fold;
   config = describing(std::move(config), parts_of(adapter, fold));
   config.peft_type = "LORA";
-  config.kind.reset();
+  config.kind.reset();  // kind_pattern stays, under a key that PEFT ignores: the tensors of both kinds look alike
   config.sbora.reset();
   config.inference_mode = true;
   return config;

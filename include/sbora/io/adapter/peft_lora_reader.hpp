@@ -111,36 +111,50 @@ class peft_lora_reader {
     }
   }
 
-  /// FA where all modules are, FB where all are.
+  static const one_hot_result<T>& one_hot_of(const halves& of, adapter_kind kind) {
+    return trains_b(kind) ? of.fa : of.fb;
+  }
+
+  /// Of modules whose kind the config doesn't say: FA where all are, FB where all are.
   std::optional<adapter_kind> one_kind() {
-    const halves* not_fa = nullptr;
-    const halves* not_fb = nullptr;
-    for (const halves& of : lines_) {
-      if (!of.fa.refusal.empty() && not_fa == nullptr) not_fa = &of;
-      if (!of.fb.refusal.empty() && not_fb == nullptr) not_fb = &of;
-    }
-    if (not_fa == nullptr && config_.kind != adapter_kind::fb) return adapter_kind::fa;
-    if (not_fb == nullptr && config_.kind != adapter_kind::fa) return adapter_kind::fb;
     std::string why = "the modules aren't all FA or all FB";
-    if (not_fa != nullptr) why += "; '" + not_fa->module + "' isn't FA: lora_A: " + not_fa->fa.refusal;
-    if (not_fb != nullptr) why += "; '" + not_fb->module + "' isn't FB: lora_B: " + not_fb->fb.refusal;
+    for (const adapter_kind kind : {adapter_kind::fa, adapter_kind::fb}) {
+      const auto other = std::find_if(lines_.begin(), lines_.end(), [&](const halves& of) {
+        return !rules_.kind_of(of.module) && !one_hot_of(of, kind).refusal.empty();
+      });
+      if (other == lines_.end() && config_.kind.value_or(kind) == kind) return kind;
+      if (other == lines_.end()) continue;
+      why += "; '" + other->module + "' isn't " + to_string(kind) + (trains_b(kind) ? ": lora_A: " : ": lora_B: ") +
+             one_hot_of(*other, kind).refusal;
+    }
     problems_.add(why);
     return std::nullopt;
   }
 
-  model_adapter<T> make(adapter_kind kind) {
-    const bool fa = kind == adapter_kind::fa;
+  std::optional<model_adapter<T>> make(adapter_kind usual) {
     std::vector<adapter_part> parts;
     for (halves& of : lines_) {
-      parts.push_back({of.module, of.d_out, of.d_in,
-                       region(fa ? of.d_in : of.d_out, std::move(fa ? of.fa.indices : of.fb.indices)),
-                       rules_.alpha_of(of.module)});
+      const adapter_kind kind = rules_.kind_of(of.module).value_or(usual);
+      const std::string& refusal = one_hot_of(of, kind).refusal;
+      if (!refusal.empty()) {
+        problems_.add("module '" + of.module + "' isn't " + to_string(kind) + ", as the config says: " + refusal);
+        continue;
+      }
+      const region_geometry geometry(kind, of.d_out, of.d_in, of.rank);
+      parts.push_back({of.module,
+                       of.d_out,
+                       of.d_in,
+                       region(geometry.dim, std::vector(one_hot_of(of, kind).indices)),
+                       rules_.alpha_of(of.module),
+                       {},
+                       kind});
     }
+    if (!problems_.empty()) return std::nullopt;
     if (left_out_) choose_by_name(config_, parts);
-    model_adapter<T> adapter(kind, std::move(config_), std::move(parts));
+    model_adapter<T> adapter(usual, std::move(config_), std::move(parts));
     std::size_t i = 0;
     adapter.for_each([&](const std::string&, auto& part) {
-      const std::vector<T>& trained = fa ? lines_[i].b : lines_[i].a;
+      const std::vector<T>& trained = trains_b(part.kind) ? lines_[i].b : lines_[i].a;
       std::copy(trained.begin(), trained.end(), part.parameters().begin());
       ++i;
     });

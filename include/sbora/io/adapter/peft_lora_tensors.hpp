@@ -13,9 +13,9 @@ class peft_lora_tensors {
  public:
   /// Lifetime: refers to the adapter. Errors: config_error where the one-hot halves are too large.
   explicit peft_lora_tensors(const model_adapter<T>& adapter) {
-    const bool fa = adapter.kind() == adapter_kind::fa;
     index_t left = largest_one_hot_bytes;
     adapter.for_each([&](const std::string& module, const auto& part) {
+      const bool fa = trains_b(part.kind);
       const index_t rank = part.rank(), length = part.target().dim();
       const std::optional<index_t> bytes = size_product({rank, length, sizeof(T)});
       if (!bytes || (left -= *bytes) < 0) {

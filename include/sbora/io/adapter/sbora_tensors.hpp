@@ -44,18 +44,21 @@ class sbora_tensor_reader {
  private:
   adapter_kind kind_of_tensors() const {
     bool fa = false, fb = false;
+    bool asked = found_.empty();
     for (const auto& [module, tensors] : found_) {
+      if (rules_.kind_of(module)) continue;
+      asked = true;
       fa = fa || tensors.a_indices != nullptr;
       fb = fb || tensors.b_indices != nullptr;
     }
     if (config_.kind) {
-      if (*config_.kind == adapter_kind::fa ? fb && !fa : fa && !fb) {
+      if (trains_b(*config_.kind) ? fb && !fa : fa && !fb) {
         problems_.add(std::string("the config says ") + to_string(*config_.kind) + ", the tensors are " +
                       (fa ? "FA" : "FB"));
       }
       return *config_.kind;
     }
-    if (!fa && !fb) problems_.add("no tensor of indices: neither lora_A nor lora_B without .weight");
+    if (asked && !fa && !fb) problems_.add("no tensor of indices: neither lora_A nor lora_B without .weight");
     if (fa && fb) problems_.add("indices in both lora_A and lora_B: FA and FB in one file");
     return fa ? adapter_kind::fa : adapter_kind::fb;
   }
@@ -104,7 +107,8 @@ class sbora_tensor_reader {
   }
 
   void read_part(const model_module& module) {
-    const bool fa = kind_ == adapter_kind::fa;
+    const adapter_kind kind = rules_.kind_of(module.name).value_or(kind_);
+    const bool fa = trains_b(kind);
     const auto entry = found_.find(module.name);
     const module_tensors tensors = entry == found_.end() ? module_tensors{} : entry->second;
     const tensor_view* const indices = fa ? tensors.a_indices : tensors.b_indices;
@@ -116,13 +120,16 @@ class sbora_tensor_reader {
     if (indices == nullptr) missing(fa ? ".lora_A" : ".lora_B");
     if (trained == nullptr) missing(fa ? ".lora_B.weight" : ".lora_A.weight");
     std::optional<region> target;
-    if (indices != nullptr) target = read_region(*indices, fa ? module.d_in : module.d_out, wrong);
     const index_t rank = rules_.rank_of(module.name);
+    if (indices != nullptr)
+      target = read_region(*indices, region_geometry(kind, module.d_out, module.d_in, rank).dim, wrong);
     if (target && target->rank() != rank) {
       problems_.refuse_or_skip("tensor '" + indices->name + "' has " + std::to_string(target->rank()) +
                                " indices, the config says rank " + std::to_string(rank));
     }
-    if (trained != nullptr) check_trained(*trained, module, target ? target->rank() : rank, wrong);
+    if (trained != nullptr) {
+      check_trained(*trained, {kind, module.d_out, module.d_in, target ? target->rank() : rank}, wrong);
+    }
     for (const std::string& problem : wrong) problems_.refuse_or_skip(problem);
     if (entry != found_.end()) {
       // What is left afterwards is unexpected.
@@ -131,7 +138,7 @@ class sbora_tensor_reader {
     }
     if (!wrong.empty()) return;
     parts_.push_back({module.name, module.d_out, module.d_in, std::move(*target), rules_.alpha_of(module.name),
-                      fingerprints_[module.name]});
+                      fingerprints_[module.name], kind});
     trained_.push_back(trained);
   }
 
@@ -150,10 +157,9 @@ class sbora_tensor_reader {
     }
   }
 
-  void check_trained(const tensor_view& tensor, const model_module& module, index_t rank,
-                     std::vector<std::string>& wrong) const {
-    const std::vector<index_t> shape =
-        kind_ == adapter_kind::fa ? std::vector{module.d_out, rank} : std::vector{rank, module.d_in};
+  static void check_trained(const tensor_view& tensor, const region_geometry& geometry,
+                            std::vector<std::string>& wrong) {
+    const std::vector<index_t> shape = {geometry.rows(), geometry.cols()};
     if (is_exact_type<T>(tensor.type) && tensor.shape == shape) return;
     wrong.push_back("tensor '" + tensor.name + "' is " + type_and_shape(tensor) + ", expected F32, F16 or BF16 " +
                     shape_text(shape));
@@ -164,7 +170,7 @@ class sbora_tensor_reader {
   text_endings endings_;  ///< of target_modules
   problem_list& problems_;
   std::map<std::string, module_tensors> found_;
-  adapter_kind kind_;
+  adapter_kind kind_;  ///< of modules whose kind the config doesn't say
   std::vector<model_module> expected_;
   bool left_out_ = false;
   std::vector<adapter_part> parts_;
@@ -177,7 +183,7 @@ template <class T>
 tensor_pool sbora_tensors(const model_adapter<T>& adapter) {
   tensor_pool pool;
   adapter.for_each([&](const std::string& module, const auto& part) {
-    const bool fa = adapter.kind() == adapter_kind::fa;
+    const bool fa = trains_b(part.kind);
     const auto indices = part.target().indices();
     pool.add_owned(adapter_key(module, fa ? ".lora_A" : ".lora_B"), {part.rank()},
                    std::vector<std::int64_t>(indices.begin(), indices.end()));
