@@ -1,4 +1,4 @@
-// FA and FB in one adapter of a model, in memory of the caller's: kinds by pattern, gradients, optimisers over one span.
+// FA and FB in one adapter of a model, in memory of the caller: kinds by pattern, gradients, one span to optimise.
 
 #include <sbora/model/adapter_set.hpp>
 #include <sbora/optimisers/muon.hpp>
