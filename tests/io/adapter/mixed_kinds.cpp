@@ -67,6 +67,22 @@ TEST_CASE("an adapter of both kinds comes back from sbora's files and PEFT's") {
   }
 }
 
+TEST_CASE("a module whose trained half could be the one-hot one keeps its kind in PEFT's files") {
+  const temporary_directory folder;
+  auto adapter = mixed(adapter_kind::fb);
+  adapter.for_each([](const std::string&, auto& part) {
+    part.matrix().setZero();
+    for (index_t i = 0; i < part.rank(); ++i) part.matrix()(i, i) = 1;
+  });
+  for (int again = 0; again < 2; ++again) {
+    save_peft_lora(adapter, folder.path());
+    auto loaded = load_peft_lora(folder.path(), model).adapter;
+    CHECK(same_adapter(loaded, adapter));
+    CHECK(loaded.config().kind_pattern.size() == adapter.config().kind_pattern.size() + (again == 0 ? 1 : 0));
+    adapter = std::move(loaded);
+  }
+}
+
 TEST_CASE("kinds that no pattern gave are written as patterns") {
   std::vector<sbora::adapter_part> parts;
   for (std::size_t i = 0; i < model.size(); ++i) {

@@ -13,7 +13,11 @@ adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
   config.use_rslora = config.use_rslora && !fold;
   config = describing(std::move(config), parts_of(adapter, fold));
   config.peft_type = "LORA";
-  config.kind.reset();  // kind_pattern stays, under a key that PEFT ignores: the tensors of both kinds look alike
+  // Where there are both kinds, each module's is written, under a key that PEFT ignores: their tensors look alike.
+  if (!adapter.kind() && config.kind_pattern.back().first != ".*") {
+    config.kind_pattern.emplace_back(".*", *config.kind);
+  }
+  config.kind.reset();
   config.sbora.reset();
   config.inference_mode = true;
   return config;
