@@ -81,8 +81,9 @@ void add_embedding_gradient(const weight_delta<float>& a, std::span<const Id> id
 
 namespace sbora::inline SBORA_ABI {
 
-/// A frozen embedding table, y[t] = W[ids[t]], with adapters on it where they are passed. W is vocabulary × features, as
-/// the weight of the head that it may be tied to: one adapter, of d_out = vocabulary and d_in = features, serves both.
+/// A frozen embedding table, y[t] = W[ids[t]], with adapters on it where they are passed. W is vocabulary × features,
+/// as is the weight of the head that it may be tied to: one adapter, of d_out = vocabulary and d_in = features, serves
+/// both.
 ///
 /// Effect      FB trains rows: `rank` tokens, new or changed. FA trains columns: `rank` features of all tokens.
 /// Shapes      ids: one integer a token; y, dy: tokens × features.

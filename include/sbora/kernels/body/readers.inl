@@ -100,7 +100,7 @@ class reader<four_bit_source, float> : public reader_base<reader<four_bit_source
           v values[4];
           table_.look_up_four(codes + at / 2, values);
           SBORA_UNROLL
-          for (int i = 0; i < 4; ++i) v::store(out + at + i * v::lanes, values[i] * s);
+          for (int q = 0; q < 4; ++q) v::store(out + at + q * v::lanes, values[q] * s);
         }
         for (; at + v::lanes <= here; at += v::lanes) v::store(out + at, table_.look_up(codes + at / 2) * s);
       }
