@@ -1,6 +1,6 @@
 /// ratios [NAME...]: measures the named ratios (all without a name), prints "ratio NAME VALUE" for each
-/// on stdout and how it came about on stderr. NAME@LEVEL: with that level forced. --list: names and meanings; --names: names only;
-/// --check NAME...: measures nothing.
+/// on stdout and how it came about on stderr. NAME@LEVEL: with that level forced. --list: names and
+/// meanings; --names: names only; --check NAME...: measures nothing.
 /// Exit 0; 1 if a result was wrong or a measurement failed; 2 for an unknown name.
 
 #include <algorithm>

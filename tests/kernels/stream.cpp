@@ -113,7 +113,7 @@ TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kerne
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
   random_values random(seed);
-  for (index_t tokens = 1; tokens <= 17; ++tokens) {
+  for (index_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 64}) {
     for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{2 * 256 + 5}}) {
       for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}}) {
         for (const bool contiguous : {false, true}) {

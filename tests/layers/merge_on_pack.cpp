@@ -63,7 +63,7 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
   const both_ways<T> merged = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::on_pack_rounded, nothing, x, dy);
   CHECK(same_bits(on_pack.y.memory(), merged.y.memory()));
   CHECK(same_bits(on_pack.dx.memory(), merged.dx.memory()));
-  if (tokens > std::max(sbora::detail::stream_dot_rows, sbora::detail::stream_axpy_rows)) {
+  if (tokens > sbora::detail::most_stream_rows) {
     const both_ways<T> frozen = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::automatic, {}, x, dy);
     CHECK(same_bits(on_pack.y.memory(), frozen.y.memory()));
     CHECK(same_bits(on_pack.dx.memory(), frozen.dx.memory()));
@@ -79,7 +79,7 @@ TEMPLATE_TEST_CASE("deltas added on pack give the bits of the merged weight", ""
     if (!sbora::is_supported(level)) continue;
     sbora::force_isa(level);
     for (const sbora::storage order : both_orders) {
-      for (const index_t tokens : {1, 17, 40}) {
+      for (const index_t tokens : {1, 17, 40, 67}) {
         CAPTURE(sbora::to_string(level), order == sbora::storage::out_by_in, tokens);
         check_same_as_merged<TestType>(order, tokens);
       }

@@ -13,7 +13,13 @@ using sbora::detail::product_shape;
 
 namespace {
 
-constexpr product_means plain = {8, 16, 8, false, false};
+constexpr product_means plain = {.tile_rows = 8,
+                                 .tile_columns = 16,
+                                 .lanes = 8,
+                                 .vector_bytes = 32,
+                                 .pairs = false,
+                                 .codes = false,
+                                 .converted = false};
 
 product_shape usual(index_t rows) {
   return {.rows = rows,
@@ -23,7 +29,8 @@ product_shape usual(index_t rows) {
           .plain_rows = true,
           .bf16_rows = false,
           .updated = false,
-          .rounded = false};
+          .rounded = false,
+          .in_any_batch = false};
 }
 
 product_method method(const product_shape& shape, const product_means& means = plain) {
@@ -38,11 +45,36 @@ TEST_CASE("few rows are streamed, more are packed as vectors, many in tiles") {
   CHECK(method(usual(9)) == product_method::few);
   CHECK(method(usual(64)) == product_method::few);
   CHECK(method(usual(65)) == product_method::packed);
-  product_shape across = usual(16);
+  product_shape across = usual(64);
   across.depth_along_lines = false;
   CHECK(method(across) == product_method::stream);
-  across.rows = 17;
+  across.rows = 65;
   CHECK(method(across) == product_method::packed);
+}
+
+TEST_CASE("how many rows are streamed depends on the level and on what has to be converted") {
+  product_means converted = plain, wide = plain, narrow = plain;
+  converted.converted = true;
+  wide.vector_bytes = 64;
+  narrow.vector_bytes = 16;
+  CHECK(method(usual(12), converted) == product_method::stream);
+  CHECK(method(usual(13), converted) == product_method::few);
+  const auto across = [](index_t rows, const product_means& means) {
+    product_shape shape = usual(rows);
+    shape.depth_along_lines = false;
+    return method(shape, means);
+  };
+  CHECK(across(32, wide) == product_method::stream);
+  CHECK(across(33, wide) == product_method::packed);
+  CHECK(across(16, narrow) == product_method::stream);
+  CHECK(across(17, narrow) == product_method::packed);
+  wide.converted = wide.pairs = true;
+  CHECK(across(64, wide) == product_method::stream);
+  product_shape pairs = usual(16);
+  pairs.bf16_rows = true;
+  CHECK(method(pairs, wide) == product_method::stream);
+  pairs.rows = 17;
+  CHECK(method(pairs, wide) == product_method::packed_pairs);
 }
 
 TEST_CASE("codes in groups and pairs are used where the level has them") {
@@ -105,7 +137,9 @@ TEST_CASE("rows of bf16 never need more scratch than the same rows of the comput
       for (index_t rows = 1; rows < 140; ++rows) {
         product_shape shape = usual(rows);
         shape.depth_along_lines = along;
-        const product_means means = {8, 16, 8, has, has};
+        product_means means = plain;
+        means.pairs = means.codes = means.converted = has;
+        means.vector_bytes = has ? 64 : 32;
         const index_t plain_scratch = plan_product(shape, means, true).scratch;
         shape.bf16_rows = true;
         const product_plan plan = plan_product(shape, means, true);

@@ -29,8 +29,10 @@ struct product_shape {
 /// What an answer depends on besides: the tiles of the level, and which kernels it has for the right operand.
 struct product_means {
   index_t tile_rows, tile_columns, lanes;
-  bool pairs;  ///< bf16 by bf16 in pairs
-  bool codes;  ///< 4-bit codes in groups
+  index_t vector_bytes;
+  bool pairs;      ///< bf16 by bf16 in pairs
+  bool codes;      ///< 4-bit codes in groups
+  bool converted;  ///< its elements are dense and not of the computed type
 };
 
 struct product_plan {
@@ -47,29 +49,51 @@ struct product_plan {
   index_t tasks() const noexcept { return column_blocks * row_blocks; }
 };
 
-/// Rows up to which a right operand without updates is read as it lies instead of being packed, which
-/// then takes longer than the multiplications. (Zen 5, 4096 x 4096: along the depth as fast as packed at 8 rows; across
-/// it, f32 12 GB/s at 16 rows and 19 at 8, packed 8 and 9; bf16 10 and 19, packed 6.5.)
-inline constexpr index_t stream_dot_rows = 8;
-inline constexpr index_t stream_axpy_rows = 16;
+/// Rows up to which a right operand without updates is read as it lies instead of being packed, which then takes longer
+/// than the multiplications.
+struct stream_limits {
+  index_t vector_bytes;      ///< of the level, at least
+  index_t along;             ///< the depth
+  index_t along_converted;   ///< where dense elements have to become the computed type
+  index_t along_pairs;       ///< where pairs of bf16 are the other method
+  index_t across;            ///< the depth; codes too, so that they keep the bits of a product with their values
+  index_t across_converted;  ///< as above
+};
+
+/// From sweeps (benchmarks/ratios, monotone and narrow) of 4096 x 4096 on Granite Rapids, but for the last, which is Zen
+/// 5's of before. In milliseconds, streamed and by the other method:
+///     AVX-512  along 8 rows 5.5, 6.2, 12 rows 6.1, 5.8; bf16 12 rows 4.1, 6.0 and in pairs 16 rows 5.5, 8.5
+///              across 17 rows 9, 21, NF4 8, 12, 32 rows 14, 21, NF4 11, 14 (576 x 576 0.23, 0.21); bf16 64 rows 23, 31
+///     AVX2     along 8 rows 5.3, 6.2, 12 rows 7.5, 6.8; bf16 12 rows 5.9, 8.1, 14 rows 7.0, 8.2
+///              across 17 rows 12, 26, NF4 11, 18; 64 rows 38, 54, NF4 33, 34 (576 x 576 0.63, 0.67); bf16 33, 42
+inline constexpr stream_limits stream_table[] = {
+    {.vector_bytes = 64, .along = 8, .along_converted = 12, .along_pairs = 16, .across = 32, .across_converted = 64},
+    {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 64, .across_converted = 64},
+    {.vector_bytes = 0, .along = 8, .along_converted = 8, .along_pairs = 8, .across = 16, .across_converted = 16}};
+inline constexpr index_t most_stream_rows = 64;
 /// Rows up to which 4-bit codes are taken in groups. (Zen 5, NF4, 4096 x 4096: 195 GFLOP/s for 12 rows and 208 for 16;
 /// as floats 109 and 145.)
 inline constexpr index_t stream_codes_rows = 16;
 
 /// Columns of a task that streams: a mebibyte of a 4096 wide f32 weight along the depth; across it so many that every
-/// row's part is two pages, or, where there is no other thread to share with, whole rows: see stream_axpy.
+/// row's part is two pages, less where more rows are work for more threads, or, where there is no other thread to share
+/// with, whole rows: see stream_axpy.
 inline constexpr index_t stream_dot_columns = 64;
-inline constexpr index_t stream_axpy_columns = 2048;
+inline constexpr index_t stream_axpy_columns = 2048, stream_axpy_columns_of_many = 512;
+
+/// Most rows that are streamed.
+inline index_t stream_rows(const product_shape& s, const product_means& means) {
+  if (s.depth_along_lines && means.codes) return stream_codes_rows;
+  const stream_limits* limits = stream_table;
+  while (limits->vector_bytes > means.vector_bytes) ++limits;
+  if (!s.depth_along_lines) return means.converted ? limits->across_converted : limits->across;
+  if (means.pairs && s.bf16_rows) return limits->along_pairs;
+  return means.converted ? limits->along_converted : limits->along;
+}
 
 inline product_method product_method_for(const product_shape& s, const product_means& means) {
-  if (s.plain_rows && !s.updated && s.depth > 0 && !s.in_any_batch) {
-    if (!s.depth_along_lines) {
-      if (s.rows <= stream_axpy_rows) return product_method::stream;
-    } else if (means.codes) {
-      if (s.rows <= stream_codes_rows) return product_method::stream_codes;
-    } else if (s.rows <= stream_dot_rows) {
-      return product_method::stream;
-    }
+  if (s.plain_rows && !s.updated && s.depth > 0 && !s.in_any_batch && s.rows <= stream_rows(s, means)) {
+    return s.depth_along_lines && means.codes ? product_method::stream_codes : product_method::stream;
   }
   // What is added has to leave the panel bf16, so that it can be one of pairs.
   if (means.pairs && s.bf16_rows && (!s.updated || s.rounded)) return product_method::packed_pairs;
@@ -91,7 +115,9 @@ inline product_plan plan_product(const product_shape& s, const product_means& me
   switch (plan.method) {
     case product_method::stream:
     case product_method::stream_codes:
-      plan.block_columns = s.depth_along_lines ? stream_dot_columns : stream_axpy_columns;
+      plan.block_columns = s.depth_along_lines ? stream_dot_columns
+                           : s.rows <= 16      ? stream_axpy_columns
+                                               : stream_axpy_columns_of_many;
       if (serial && !s.depth_along_lines) plan.block_columns = std::max(plan.block_columns, s.columns);
       plan.scratch = s.rows * s.depth;  // widened or rearranged; for f32 rows it may not be needed
       break;
@@ -129,7 +155,14 @@ inline const code_kernels<float>* code_kernels_for(const right_operand<four_bit>
 template <class Storage>
 product_means means_for(const right_operand<Storage>& right, index_t depth) {
   const auto& packing = get_kernels<packing_kernels<compute_of<Storage>>>();
-  product_means means = {packing.tile_rows, packing.tile_columns, packing.lanes, false, false};
+  product_means means = {.tile_rows = packing.tile_rows,
+                         .tile_columns = packing.tile_columns,
+                         .lanes = packing.lanes,
+                         .vector_bytes = packing.lanes * static_cast<index_t>(sizeof(compute_of<Storage>)),
+                         .pairs = false,
+                         .codes = false,
+                         .converted = false};
+  means.converted = std::is_same_v<source_of<Storage>, dense_source<Storage>> && sizeof(Storage) < sizeof(float);
   if constexpr (has_pairs<Storage>) means.pairs = find_kernels<pair_kernels<Storage>>(active_isa()) != nullptr;
   if constexpr (std::is_same_v<Storage, four_bit>) means.codes = code_kernels_for(right, depth) != nullptr;
   return means;
