@@ -9,9 +9,10 @@
 /// line by line 0.93 in f32, 0.98 in bf16; in turn not measured.)
 inline constexpr index_t stream_lines = 6, stream_piece = 128, stream_ahead_bytes = 2048;
 
-/// sums += left[k]·line[k] for k in [from, to), the last of which may fill no vector: four vectors, since one would wait
-/// for itself. Where it Fetches, what comes is fetched stream_ahead_bytes ahead in its own line, or in the one that is
-/// done next after it, stream_lines further: conversions fill the schedulers before enough cache lines are on their way.
+/// sums += left[k]·line[k] for k in [from, to), the last of which may fill no vector: four vectors, since one would
+/// wait for itself. Where it Fetches, what comes is fetched stream_ahead_bytes ahead in its own line, or in the one
+/// that is done next after it, stream_lines further: conversions fill the schedulers before enough cache lines are on
+/// their way.
 template <bool Fetches, class Reader, class T>
 SBORA_FORCE_INLINE void add_line(const Reader& rhs, index_t line, index_t depth, index_t from, index_t to,
                                  const T* left, vec<T> (&sums)[4]) noexcept {
