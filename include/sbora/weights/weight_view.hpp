@@ -128,7 +128,7 @@ class weight_view {
   index_t stride() const noexcept { return stride_; }
   storage order() const noexcept { return order_; }
   /// Of its elements, without gaps.
-  std::size_t bytes() const noexcept { return static_cast<std::size_t>(d_out_ * d_in_) * sizeof(Scalar); }
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(d_out_ * d_in_) * sizeof(storage_scalar); }
 
   /// The same memory as the kernels take it.
   auto storage_data() const noexcept {
