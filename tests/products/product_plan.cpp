@@ -69,7 +69,7 @@ TEST_CASE("how many rows are streamed depends on the level and on what has to be
   CHECK(across(16, narrow) == product_method::stream);
   CHECK(across(17, narrow) == product_method::packed);
   wide.converted = wide.pairs = true;
-  CHECK(across(64, wide) == product_method::stream);
+  CHECK(across(48, wide) == product_method::stream);
   product_shape pairs = usual(16);
   pairs.bf16_rows = true;
   CHECK(method(pairs, wide) == product_method::stream);

@@ -63,11 +63,12 @@ struct stream_limits {
 /// From sweeps (benchmarks/ratios, monotone and narrow) of 4096 x 4096 on Granite Rapids, but for the last, which is Zen
 /// 5's of before. In milliseconds, streamed and by the other method:
 ///     AVX-512  along 8 rows 5.5, 6.2, 12 rows 6.1, 5.8; bf16 12 rows 4.1, 6.0 and in pairs 16 rows 5.5, 8.5
-///              across 17 rows 9, 21, NF4 8, 12, 32 rows 14, 21, NF4 11, 14 (576 x 576 0.23, 0.21); bf16 64 rows 23, 31
+///              across 17 rows 9, 21, NF4 8, 12, 32 rows 14, 21, NF4 11, 14 (576 x 576 0.23, 0.21); bf16 48 rows
+///              17, 24, 64 rows 23, 31 (576 x 576 0.37, 0.37, 0.45, 0.36)
 ///     AVX2     along 8 rows 5.3, 6.2, 12 rows 7.5, 6.8; bf16 12 rows 5.9, 8.1, 14 rows 7.0, 8.2
 ///              across 17 rows 12, 26, NF4 11, 18; 64 rows 38, 54, NF4 33, 34 (576 x 576 0.63, 0.67); bf16 33, 42
 inline constexpr stream_limits stream_table[] = {
-    {.vector_bytes = 64, .along = 8, .along_converted = 12, .along_pairs = 16, .across = 32, .across_converted = 64},
+    {.vector_bytes = 64, .along = 8, .along_converted = 12, .along_pairs = 16, .across = 32, .across_converted = 48},
     {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 64, .across_converted = 64},
     {.vector_bytes = 0, .along = 8, .along_converted = 8, .along_pairs = 8, .across = 16, .across_converted = 16}};
 inline constexpr index_t most_stream_rows = 64;

@@ -92,8 +92,8 @@ SBORA_NO_INLINE void finish_dots(const stream_args<Storage, T>& a, index_t colum
   }
 }
 
-/// Where rhs runs along the depth: dot products, of several tokens four columns at a time, in pieces that stay in the L1
-/// cache for all tokens; codes become floats in them. The next piece of these lines is fetched meanwhile. (Granite
+/// Where rhs runs along the depth: dot products, of several tokens four columns at a time, in pieces that stay in the
+/// L1 cache for all tokens; codes become floats in them. The next piece of these lines is fetched meanwhile. (Granite
 /// Rapids, 4096 x 4096, milliseconds for 4 and 8 tokens, at AVX2: f32 4.4 and 5.3, bf16 2.7 and 3.8; whole lines, the
 /// next four fetched, 5.7 and 7.1, 3.2 and 4.7. At AVX-512 f32 4.8 and 5.5; 5.1 and 7.)
 template <class Storage, class T>

@@ -137,8 +137,8 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
 }
 
 /// Where rhs runs along the columns: some rows of it at a time are added up into out, in the order of the depth.
-/// (Blocks of columns whose out stays in the L1 cache, Granite Rapids at AVX2, 6 to 16 tokens: of 512 columns 0.8 to 0.9
-/// of the speed, of 2048 0.93 to 1.)
+/// (Blocks of columns whose out stays in the L1 cache, Granite Rapids at AVX2, 6 to 16 tokens: of 512 columns 0.8 to
+/// 0.9 of the speed, of 2048 0.93 to 1.)
 template <class Storage, class T>
 void stream_axpy(const stream_args<Storage, T>& a) noexcept {
   clear_out(a);
