@@ -60,8 +60,8 @@ struct stream_limits {
   index_t across_converted;  ///< as above
 };
 
-/// From sweeps (benchmarks/ratios, monotone and narrow) of 4096 x 4096 on Granite Rapids, but for the last, which is Zen
-/// 5's of before. In milliseconds, streamed and by the other method:
+/// From sweeps (benchmarks/ratios, monotone and narrow) of 4096 x 4096 on Granite Rapids; the last level's isn't
+/// measured. In milliseconds, streamed and by the other method:
 ///     AVX-512  along 8 rows 5.5, 6.2, 12 rows 6.1, 5.8; bf16 12 rows 4.1, 6.0 and in pairs 16 rows 5.5, 8.5
 ///              across 17 rows 9, 21, NF4 8, 12, 32 rows 14, 21, NF4 11, 14 (576 x 576 0.23, 0.21); bf16 48 rows
 ///              17, 24, 64 rows 23, 31 (576 x 576 0.37, 0.37, 0.45, 0.36)

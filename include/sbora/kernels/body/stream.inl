@@ -19,8 +19,8 @@ struct dot_block {
   index_t coming_lines, coming_elements;  ///< how much further that lies which is multiplied next
 };
 
-/// Columns lines from `column` on and Tokens tokens from `token` on. The first tokens' tile Fetches what comes next.
-template <int Columns, int Tokens, bool Fetches, class Reader, class T>
+/// Columns lines from `column` on and Tokens tokens from `token` on. What comes next is fetched.
+template <int Columns, int Tokens, class Reader, class T>
 SBORA_FORCE_INLINE void dot_tile(const dot_block<Reader, T>& b, index_t column, index_t token) noexcept {
   using v = vec<T>;
   const T* const left = b.left + token * b.left_stride;
@@ -39,7 +39,7 @@ SBORA_FORCE_INLINE void dot_tile(const dot_block<Reader, T>& b, index_t column, 
     SBORA_UNROLL
     for (int c = 0; c < Columns; ++c) {
       const v w = b.lines.load(column + c, k);
-      if constexpr (Fetches) b.lines.fetch(column + c + b.coming_lines, k + b.coming_elements);
+      b.lines.fetch(column + c + b.coming_lines, k + b.coming_elements);
       SBORA_UNROLL
       for (int t = 0; t < Tokens; ++t) total[c][t] = multiply_add(x[t], w, total[c][t]);
     }
@@ -52,24 +52,20 @@ SBORA_FORCE_INLINE void dot_tile(const dot_block<Reader, T>& b, index_t column, 
 }
 
 /// The tokens from `token` on, Tokens at a time, and what is left with fewer.
-template <int Tokens, bool Fetches, class Reader, class T>
+template <int Tokens, class Reader, class T>
 SBORA_FORCE_INLINE void dot_tiles(const dot_block<Reader, T>& b, index_t token) noexcept {
-  if (Fetches && token + Tokens <= b.tokens) {
-    dot_tile<dot_columns, Tokens, true>(b, 0, token);
-    return dot_tiles<Tokens, false>(b, token + Tokens);
-  }
-  for (; token + Tokens <= b.tokens; token += Tokens) dot_tile<dot_columns, Tokens, false>(b, 0, token);
-  if constexpr (Tokens > 1) dot_tiles<Tokens - 1, Fetches>(b, token);
+  for (; token + Tokens <= b.tokens; token += Tokens) dot_tile<dot_columns, Tokens>(b, 0, token);
+  if constexpr (Tokens > 1) dot_tiles<Tokens - 1>(b, token);
 }
 
-template <bool Fetches, class Reader, class T>
+template <class Reader, class T>
 SBORA_NO_INLINE void add_dots(const dot_block<Reader, T>& b, index_t columns) noexcept {
   if (columns == dot_columns) {
-    dot_tiles<stream_tile_tokens, Fetches>(b, 0);
+    dot_tiles<stream_tile_tokens>(b, 0);
     return;
   }
   for (index_t c = 0; c < columns; ++c) {
-    for (index_t t = 0; t < b.tokens; ++t) dot_tile<1, 1, false>(b, c, t);
+    for (index_t t = 0; t < b.tokens; ++t) dot_tile<1, 1>(b, c, t);
   }
 }
 
@@ -117,7 +113,7 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
         const bool last = k + piece >= a.depth;
         const index_t coming_lines = last ? dot_columns : 0, coming_elements = last ? -k : piece;
         if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>>) {
-          add_dots<true, reader<dense_source<Storage>, T>, T>(
+          add_dots<reader<dense_source<Storage>, T>, T>(
               {lines, left + k, a.left_stride, tokens, depth, sums, coming_lines, coming_elements}, columns);
         } else {
           constexpr index_t stride = piece + 16;
@@ -127,8 +123,8 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
           for (index_t at = 0; at < piece; at += lines.line_elements) {
             for (index_t c = 0; c < columns; ++c) lines.fetch(c + coming_lines, at + coming_elements);
           }
-          add_dots<false, reader<dense_source<T>, T>, T>({floats, left + k, a.left_stride, tokens, depth, sums, 0, 0},
-                                                         columns);
+          add_dots<reader<dense_source<T>, T>, T>({floats, left + k, a.left_stride, tokens, depth, sums, 0, 0},
+                                                  columns);
         }
       }
       finish_dots(a, column, columns, token, tokens, sums);
