@@ -5,8 +5,8 @@
 /// How one token goes through lines: so many in turn, so many elements of each, and how far ahead in each it fetches.
 /// (Granite Rapids, 4096 wide, of a pass that only reads, at AVX2: f32 0.99, bf16 0.96, f16 0.97, line by line and 8
 /// KiB ahead 0.67, 0.69, 0.71; four lines 0.95, 0.92, 0.92. At AVX-512, milliseconds: f32 4.6 and 5.3, bf16 2.6 and
-/// 3.3. Eight lines gain 0.01 more, but of lines a power of two apart they fill all ways of an L1 cache of 32 KiB. Zen 5
-/// line by line 0.93 in f32, 0.98 in bf16; in turn not measured.)
+/// 3.3. Eight lines gain 0.01 more, but of lines a power of two apart they fill all ways of an L1 cache of 32 KiB.
+/// Zen 5, line by line: 0.93 in f32, 0.98 in bf16; in turn not measured.)
 inline constexpr index_t stream_lines = 6, stream_piece = 128, stream_ahead_bytes = 2048;
 
 /// sums += left[k]·line[k] for k in [from, to), the last of which may fill no vector: four vectors, since one would
