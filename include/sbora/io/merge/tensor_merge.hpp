@@ -71,7 +71,7 @@ class tensor_merge {
     const index_t width = tensor_.shape[1], row = static_cast<index_t>(bytes_of_row(tensor_));
     const index_t begin = (from.data() - tensor_.data.data()) / row, end = begin + std::ssize(from) / row;
     const auto fault = visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
-      auto* const merged = reinterpret_cast<typename storage_type<Scalar>::type*>(to.data());
+      auto* const merged = static_cast<typename storage_type<Scalar>::type*>(static_cast<void*>(to.data()));
       return merged_.merge_rows(begin, end, width, from.data(), merged, pool);
     });
     if (fault.value_or(-1) < 0) return;
