@@ -201,9 +201,8 @@ TEMPLATE_TEST_CASE("every adapter's part has the bits of a call on its tokens", 
     CAPTURE(seed);
     sbora::random_stream random(seed);
     const index_t tokens = 1 + random.below(60), adapters = 1 + random.below(6);
-    mixed_problem<TestType> p(3 + random.below(40), 8 + random.below(40), tokens, adapters, seed % 2 == 0 ? 0.25 : 0,
-                              seed);
-    if (p.d_out < 7) p = mixed_problem<TestType>(21, 30, tokens, adapters, 0, seed);
+    const index_t d_out = 8 + random.below(40), d_in = 8 + random.below(40);
+    mixed_problem<TestType> p(d_out, d_in, tokens, adapters, seed % 2 == 0 ? 0.25 : 0, seed);
     check_against_calls(p, single_ids(tokens, p.count(), seed));
     check_against_calls(p, single_ids(tokens, p.count(), seed, 7));
     check_against_calls(p, several_ids(tokens, p.count(), seed));
