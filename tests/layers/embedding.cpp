@@ -1,6 +1,7 @@
 // An embedding table with adapters: rows are those of a table that the adapter is merged into, gradients those of the
 // dense definition, and a tied head shares both.
 
+#include <sbora/adapters/transposed.hpp>
 #include <sbora/executors/thread_pool.hpp>
 #include <sbora/layers/embedding.hpp>
 #include <sbora/layers/linear.hpp>
@@ -218,6 +219,13 @@ TEST_CASE("gradients are those of the dense definition") {
 TEST_CASE("a step of the rows that were seen") {
   check_sparse_step<adapter_kind::fa>();
   check_sparse_step<adapter_kind::fb>();
+}
+
+TEST_CASE("a transposed adapter has no rows of the vocabulary to be seen") {
+  sbora::fa_adapter<float> adapter(features, vocabulary, sbora::sample_region(vocabulary, 3, 1));
+  sbora::seen_rows seen;
+  const std::vector<int> ids = {1};
+  CHECK_ERROR(sbora::config_error, "take the dense step", seen.assign(ids, sbora::transposed(adapter).delta()));
 }
 
 TEST_CASE("a tied head: one adapter, one gradient") {

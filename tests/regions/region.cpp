@@ -36,6 +36,11 @@ TEST_CASE("a region keeps the order given and knows the ascending one") {
 TEST_CASE("a region knows its members") {
   const region r(10, {7, 0, 9});
   for (index_t i = -2; i < 12; ++i) CHECK(r.contains(i) == (i == 7 || i == 0 || i == 9));
+  const auto given = r.indices();
+  for (index_t i = -2; i < 12; ++i) {
+    const auto at = std::find(given.begin(), given.end(), i);
+    CHECK(r.position_of(i) == (at == given.end() ? -1 : at - given.begin()));
+  }
 }
 
 TEST_CASE("regions are equal with the same dim and the same order") {

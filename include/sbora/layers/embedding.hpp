@@ -9,10 +9,6 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// An integer type that token ids come in.
-template <class Id>
-concept token_id = integer<Id>;
-
 SBORA_COLD inline std::string wrong_token_id(index_t at, const std::string& id, index_t vocabulary) {
   return "token id " + id + " at position " + std::to_string(at) + " is outside [0, " + std::to_string(vocabulary) +
          ")";
@@ -30,12 +26,10 @@ void check_token_ids(std::span<const Id> ids, index_t vocabulary) {
 /// y += row `id` of ΔW, element by element as a merge adds it.
 inline void add_row_of_delta(const weight_delta<float>& a, index_t id, float* y) {
   const region_geometry g = a.geometry();
-  const std::span<const index_t> sorted = a.target->sorted();
   if (!g.is_of_input(true)) {
-    const auto at = std::lower_bound(sorted.begin(), sorted.end(), id);
-    if (at == sorted.end() || *at != id) return;
-    const float* const half =
-        a.parameters + a.target->order()[static_cast<std::size_t>(at - sorted.begin())] * g.index_stride();
+    const index_t position = a.target->position_of(id);
+    if (position < 0) return;
+    const float* const half = a.parameters + position * g.index_stride();
     for (index_t k = 0; k < g.lines; ++k) y[k] += opaque(a.scale * half[k * g.line_stride()]);
     return;
   }
@@ -56,16 +50,15 @@ void add_embedding_gradient(const weight_delta<float>& a, std::span<const Id> id
                             any_executor pool) {
   const region_geometry g = a.geometry();
   const bool of_rows = !g.is_of_input(true);
-  const std::span<const index_t> sorted = a.target->sorted(), indices = a.target->indices();
+  const std::span<const index_t> indices = a.target->indices();
   for_ranges(of_rows ? g.lines : g.rank, embedding_task, pool, [&](index_t begin, index_t end) {
     for (index_t t = 0; t < dy.tokens; ++t) {
       const auto id = static_cast<index_t>(ids[static_cast<std::size_t>(t)]);
       const float* const from = dy.data + t * dy.stride;
       if (of_rows) {
-        const auto at = std::lower_bound(sorted.begin(), sorted.end(), id);
-        if (at == sorted.end() || *at != id) continue;
-        float* const to =
-            a.gradient + a.target->order()[static_cast<std::size_t>(at - sorted.begin())] * g.index_stride();
+        const index_t position = a.target->position_of(id);
+        if (position < 0) continue;
+        float* const to = a.gradient + position * g.index_stride();
         for (index_t k = begin; k < end; ++k) to[k * g.line_stride()] += opaque(a.scale * from[k]);
       } else {
         float* const to = a.gradient + id * g.line_stride();
@@ -141,7 +134,7 @@ class embedding {
   template <class Span>
   void check(Span ids, const detail::named_extent& a, std::span<const delta_type> deltas) const {
     using id = typename Span::value_type;
-    static_assert(detail::token_id<id>, "sbora::embedding: token ids are integers");
+    static_assert(detail::integer<id>, "sbora::embedding: token ids are integers");
     detail::check_features(a, "the table's features", features());
     SBORA_ASSERT(
         a.tokens == static_cast<index_t>(ids.size()),

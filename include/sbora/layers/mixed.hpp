@@ -63,6 +63,19 @@ void run_mixed(const adapter_rows& rows, workspace& memory, Executor& pool, cons
   work(workspace_frame(memory, scratch_of(work)), any_executor(pool));
 }
 
+/// Checks a forward's arguments, then add(deltas, x, y, frame, executor).
+template <class Deltas, class X, class Y, class Executor, class Add>
+void forward_mixed(const Deltas& adapters, const adapter_rows& rows, X& x, Y& y, workspace& memory, Executor& pool,
+                   const Add& add) {
+  using T = scalar_of_deltas<Deltas>;
+  const std::span<const weight_delta<T>> deltas(adapters);
+  const auto in = as_stored_activation<const T>(x);
+  const auto out = as_activation<T>(y);
+  check_shapes({"x", in}, "x", in.features, {"y", out}, "y", out.features);
+  check_mixed(deltas, rows, in.tokens, out.features, in.features);
+  run_mixed(rows, memory, pool, [&](workspace_frame frame, any_executor tasks) { add(deltas, in, out, frame, tasks); });
+}
+
 }  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
@@ -86,15 +99,10 @@ template <class Deltas, class X, class Y, class Executor = serial_executor>
   requires detail::fits_mixed_call<Deltas, X, Y, workspace&, Executor>
 void mixed_forward(const Deltas& adapters, const adapter_rows& rows, X&& x, Y&& y, workspace& memory,
                    Executor&& pool = Executor{}) {
-  using T = detail::scalar_of_deltas<Deltas>;
-  const std::span<const weight_delta<T>> deltas(adapters);
-  const auto in = detail::as_stored_activation<const T>(x);
-  const auto out = detail::as_activation<T>(y);
-  detail::check_shapes({"x", in}, "x", in.features, {"y", out}, "y", out.features);
-  detail::check_mixed(deltas, rows, in.tokens, out.features, in.features);
-  detail::run_mixed(rows, memory, pool, [&](detail::workspace_frame frame, any_executor tasks) {
-    detail::add_mixed(deltas, rows, true, in, out, frame, tasks);
-  });
+  detail::forward_mixed(adapters, rows, x, y, memory, pool,
+                        [&](auto deltas, auto in, auto out, auto frame, auto tasks) {
+                          detail::add_mixed(deltas, rows, true, in, out, frame, tasks);
+                        });
 }
 
 /// The same in training mode, with dropout; nothing is saved, for the backward is given x again.
@@ -104,15 +112,10 @@ template <class Deltas, class X, class Y, class Executor = serial_executor>
   requires detail::fits_mixed_call<Deltas, X, Y, workspace&, Executor>
 void mixed_forward(const Deltas& adapters, const adapter_rows& rows, X&& x, Y&& y, training_step step,
                    workspace& memory, Executor&& pool = Executor{}) {
-  using T = detail::scalar_of_deltas<Deltas>;
-  const std::span<const weight_delta<T>> deltas(adapters);
-  const auto in = detail::as_stored_activation<const T>(x);
-  const auto out = detail::as_activation<T>(y);
-  detail::check_shapes({"x", in}, "x", in.features, {"y", out}, "y", out.features);
-  detail::check_mixed(deltas, rows, in.tokens, out.features, in.features);
-  detail::run_mixed(rows, memory, pool, [&](detail::workspace_frame frame, any_executor tasks) {
-    detail::add_mixed_training(deltas, rows, step.dropout_step, in, out, frame, tasks);
-  });
+  detail::forward_mixed(adapters, rows, x, y, memory, pool,
+                        [&](auto deltas, auto in, auto out, auto frame, auto tasks) {
+                          detail::add_mixed_training(deltas, rows, step.dropout_step, in, out, frame, tasks);
+                        });
 }
 
 /// Each adapter's gradient from its tokens, and dx += their parts, unless dx is sbora::no_dx.

@@ -104,10 +104,8 @@ class merged_row {
 
   /// Of a region of whole rows, which are few: vectors wouldn't be seen beside reading the weight.
   static void add_run(const part& p, index_t row, index_t begin, index_t end, float* values) {
-    const auto sorted = p.delta->target->sorted();
-    const auto at = std::lower_bound(sorted.begin(), sorted.end(), row);
-    if (at == sorted.end() || *at != row) return;
-    const index_t position = p.delta->target->order()[static_cast<std::size_t>(at - sorted.begin())];
+    const index_t position = p.delta->target->position_of(row);
+    if (position < 0) return;
     const float* const trained = p.delta->parameters + position * p.index_stride;
     for (index_t k = begin; k < end; ++k) values[k - begin] += opaque(p.delta->scale * trained[k * p.line_stride]);
   }

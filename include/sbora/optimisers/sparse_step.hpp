@@ -26,21 +26,16 @@ class seen_rows {
   void assign(const Ids& ids, const weight_delta<T>& delta) {
     const detail::region_geometry g = delta.geometry();
     const bool of_region = !g.is_of_input(true);
-    if (g.cols() != (of_region ? g.lines : g.rank) || delta.transposed) {
+    if (delta.transposed) {
       throw config_error(
           "sbora::seen_rows: a transposed adapter's rows aren't the vocabulary's, so there are no ranges of them; take "
           "the dense step");
     }
-    const std::span<const index_t> sorted = delta.target->sorted();
     rows_.clear();
     for (const auto id : ids) {
-      const auto row = static_cast<index_t>(id);
-      if (!of_region) {
-        rows_.push_back(row);
-      } else if (const auto at = std::lower_bound(sorted.begin(), sorted.end(), row);
-                 at != sorted.end() && *at == row) {
-        rows_.push_back(delta.target->order()[static_cast<std::size_t>(at - sorted.begin())]);
-      }
+      const auto token = static_cast<index_t>(id);
+      const index_t row = of_region ? delta.target->position_of(token) : token;
+      if (row >= 0) rows_.push_back(row);
     }
     std::sort(rows_.begin(), rows_.end());
     rows_.erase(std::unique(rows_.begin(), rows_.end()), rows_.end());

@@ -108,7 +108,13 @@ class region {
     return std::move(whole.order_);
   }
 
-  bool contains(index_t index) const noexcept { return std::binary_search(sorted_.begin(), sorted_.end(), index); }
+  bool contains(index_t index) const noexcept { return position_of(index) >= 0; }
+  /// j with indices()[j] == index, or -1. Cost: O(log rank).
+  index_t position_of(index_t index) const noexcept {
+    const auto found = std::lower_bound(sorted_.begin(), sorted_.end(), index);
+    if (found == sorted_.end() || *found != index) return -1;
+    return order_[static_cast<std::size_t>(found - sorted_.begin())];
+  }
 
   /// Same dim, same indices in the same order.
   friend bool operator==(const region& a, const region& b) noexcept {

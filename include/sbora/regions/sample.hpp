@@ -20,8 +20,8 @@ SBORA_COLD inline void check_rank(const char* who, index_t dim, index_t rank) {
   }
 }
 
-/// The first `count` entries of a uniformly shuffled [0, n): Fisher-Yates, which swaps entry i with entry swapped[i] at
-/// step i, of which only what moved is looked up.
+/// The first `count` entries of a uniformly shuffled [0, n) by Fisher-Yates: step i swaps entry i with one that is
+/// drawn from [i, n). All are drawn first; what an entry holds at a step is then looked up among the earlier swaps.
 inline std::vector<index_t> shuffled_prefix(index_t n, index_t count, std::uint64_t seed) {
   random_stream random(seed);
   std::vector<std::pair<index_t, index_t>> swaps;  // (entry, step), ascending
