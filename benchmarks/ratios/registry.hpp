@@ -56,6 +56,7 @@ double mixed_64_adapters();
 double mixed_512_8();
 double mixed_step_512_8();
 double mixed_vs_serial();
+double store_overhead();
 double batch_invariant_n1();
 double batch_invariant_n64();
 double compile_cost();

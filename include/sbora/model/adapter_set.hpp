@@ -3,7 +3,7 @@
 #include <memory>
 
 #include <sbora/model/make_adapter.hpp>
-#include <sbora/model/problem_list.hpp>
+#include <sbora/model/module_list.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -31,44 +31,24 @@ template <class T = float>
 class adapter_set {
  public:
   /// Errors: config_error for a name that comes twice or is empty, shape_error for sizes below 1.
-  explicit adapter_set(std::vector<model_module> modules) : modules_(std::move(modules)) {
-    for (std::size_t i = 0; i < modules_.size(); ++i) {
-      const model_module& module = modules_[i];
-      if (module.name.empty()) throw config_error(who + "a module without a name");
-      if (module.d_out < 1 || module.d_in < 1) {
-        throw shape_error(who + "module '" + module.name + "' is " + detail::shape_text(module.d_out, module.d_in) +
-                          ", both must be at least 1");
-      }
-      if (!positions_.emplace(module.name, i).second) {
-        throw config_error(who + "module '" + module.name + "' comes twice");
-      }
-    }
-  }
+  explicit adapter_set(std::vector<model_module> modules) : modules_(who, std::move(modules)) {}
 
-  const std::vector<model_module>& modules() const& noexcept { return modules_; }
-  std::vector<model_module> modules() && noexcept { return std::move(modules_); }
+  const std::vector<model_module>& modules() const& noexcept { return modules_.modules(); }
+  std::vector<model_module> modules() && noexcept { return std::move(modules_).modules(); }
 
   /// A new adapter, as make_adapter.
   template <class Choose = region_choice>
   model_adapter<T>& add(const std::string& name, adapter_config config, std::uint64_t seed,
                         const Choose& choose = uniform_region) & {
     check_free(name);
-    return insert(name, make_adapter<T>(std::move(config), modules_, seed, choose));
+    return insert(name, make_adapter<T>(std::move(config), modules(), seed, choose));
   }
 
   /// One that was made or loaded. Errors: checkpoint_error with every module that the model lacks or has in another
   /// shape.
   model_adapter<T>& add(const std::string& name, model_adapter<T> adapter) & {
     check_free(name);
-    detail::problem_list problems;
-    adapter.for_each([&](const std::string& module, const auto& part) {
-      const auto found = positions_.find(module);
-      if (found == positions_.end()) return problems.add(detail::unknown_module(module, modules_));
-      const model_module& has = modules_[found->second];
-      if (has.d_out == part.d_out() && has.d_in == part.d_in()) return;
-      problems.add(detail::unlike_module(has, part.d_out(), part.d_in()));
-    });
-    problems.throw_if_any("adapter '" + name + "' isn't for this model", "give one that was made for it");
+    modules_.check(name, adapter);
     return insert(name, std::move(adapter));
   }
 
@@ -125,7 +105,7 @@ class adapter_set {
   /// What a layer of this module computes with: the deltas of all enabled adapters that have it, in the order of
   /// status(). Errors: config_error where the model has no such module.
   delta_list<T> deltas(std::string_view module) const& {
-    if (positions_.find(std::string(module)) == positions_.end()) {
+    if (!modules_.position(module)) {
       throw config_error(who + "the model has no module '" + std::string(module) + "'");
     }
     delta_list<T> list;
@@ -177,8 +157,7 @@ class adapter_set {
     for (entry& e : entries_) e.adapter->set_enabled(e.active && enabled_);
   }
 
-  std::vector<model_module> modules_;
-  std::unordered_map<std::string, std::size_t> positions_;
+  detail::module_list modules_;
   std::vector<entry> entries_;
   bool enabled_ = true;
 };
