@@ -2,7 +2,9 @@
 
 #include <sbora/io/tensor.hpp>
 
+#include "io/safetensors_text.hpp"
 #include "support/catch.hpp"
+#include "support/matrices.hpp"
 #include "support/message.hpp"
 
 using namespace sbora_tests;
@@ -97,4 +99,18 @@ TEST_CASE("a tensor without elements") {
   CHECK(tensor.copy<double>().empty());
   CHECK(tensor.as_matrix<double>().cols() == 7);
   CHECK_ERROR(sbora::shape_error, "0 x 7", tensor.as_weight<double>());
+}
+
+TEST_CASE("slices of a stack are weights in place") {
+  const auto values = random_vector<float>(3 * 4 * 5, 1);
+  const sbora::tensor_view stack = tensor_of("stack", values, {3, 4, 5});
+  const sbora::tensor_view second = stack.slice(1);
+  CHECK(second.name == "stack[1]");
+  const auto w = second.as_weight<float>();
+  CHECK((w.data() == values.data() + 20 && w.d_out() == 4 && w.d_in() == 5));
+  CHECK(second.slice(3).shape == std::vector<index_t>{5});
+  CHECK_ERROR(sbora::shape_error, "no slice 3", stack.slice(3));
+  CHECK_ERROR(sbora::shape_error, "no slice -1", stack.slice(-1));
+  CHECK_ERROR(sbora::shape_error, "expected two dimensions", stack.as_weight<float>());
+  CHECK_ERROR(sbora::shape_error, "no slice 0", second.slice(0).slice(0).slice(0));
 }

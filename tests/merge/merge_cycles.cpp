@@ -1,6 +1,9 @@
 // 10,000 merges and unmerges in random order over 8 disjoint regions. After every one, all memory is
 // what the merged set demands, whatever order it came in; at the end it is the original, bit for bit.
 
+#include <functional>
+#include <memory>
+
 #include "support/catch.hpp"
 #include "support/merge_problem.hpp"
 
@@ -65,5 +68,104 @@ TEMPLATE_TEST_CASE("10,000 cycles of merge and unmerge leave no trace", "", floa
   for (const sbora::storage order : both_orders) {
     check_cycles<adapter_kind::fa, TestType>(order);
     check_cycles<adapter_kind::fb, TestType>(order);
+  }
+}
+
+namespace {
+
+/// Adapters that are merged into views of one memory and taken out again, in any order; each has elements of its own.
+class shared_memory {
+ public:
+  template <class Scalar, class Adapter>
+  void add(sbora::weight_view<Scalar> part, std::vector<Adapter> alternatives) {
+    auto into = std::make_shared<sbora::merger<Scalar>>(part);
+    auto all = std::make_shared<const std::vector<Adapter>>(std::move(alternatives));
+    steps_.push_back([into, all, merged = std::size_t{0}](sbora::random_stream& random, bool all_out) mutable {
+      const auto next = all_out ? 0 : static_cast<std::size_t>(random.below(std::ssize(*all) + 1));  // 0: none
+      if (next == merged) return;
+      if (next == 0) into->unmerge((*all)[merged - 1]);
+      else if (merged == 0) into->merge((*all)[next - 1]);
+      else into->swap((*all)[merged - 1], (*all)[next - 1]);
+      merged = next;
+    });
+  }
+  void step(sbora::random_stream& random) {
+    steps_[static_cast<std::size_t>(random.below(std::ssize(steps_)))](random, false);
+  }
+  void take_all_out(sbora::random_stream& random) {
+    for (const auto& step : steps_) step(random, true);
+  }
+
+ private:
+  std::vector<std::function<void(sbora::random_stream&, bool)>> steps_;
+};
+
+template <adapter_kind Kind, class T>
+std::vector<sbora::basic_adapter<Kind, T>> some_adapters(index_t d_out, index_t d_in, std::uint64_t seed) {
+  std::vector<sbora::basic_adapter<Kind, T>> all;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const index_t dim = Kind == adapter_kind::fa ? d_in : d_out;
+    all.emplace_back(d_out, d_in, sbora::sample_region(dim, 2 + static_cast<index_t>(i), seed + i));
+    fill_random(all.back().parameters(), seed + i + 10);
+  }
+  return all;
+}
+
+/// 1,000 sequences of merges, swaps and unmerges over memory that some views share.
+template <class Scalar, class Fill>
+void check_shared(index_t rows, index_t cols, const Fill& fill) {
+  padded_matrix<Scalar> memory(rows, cols, 3);
+  memory.randomise(31);
+  const padded_matrix<Scalar> original = memory;
+  shared_memory views;
+  fill(views, memory);
+  sbora::random_stream random(37);
+  int wrong = 0, changed = 0;
+  for (int sequence = 0; sequence < 1000; ++sequence) {
+    for (index_t length = 1 + random.below(8); length > 0; --length) views.step(random);
+    changed += !same_bits(memory.memory(), original.memory());
+    views.take_all_out(random);
+    wrong += !same_bits(memory.memory(), original.memory());
+  }
+  CHECK(wrong == 0);
+  CHECK(changed > 500);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("1,000 sequences over fused, stacked and tied weights leave every byte", "", float, double,
+                   Eigen::bfloat16, Eigen::half) {
+  using T = typename sbora::weight_view<TestType>::compute_scalar;
+  using enum sbora::storage;
+  constexpr auto fa = adapter_kind::fa, fb = adapter_kind::fb;
+  const auto view_of = [](padded_matrix<TestType>& m, sbora::storage order) {
+    const bool straight = order == out_by_in;
+    return sbora::weight_view<TestType>(m.data(), straight ? m.rows() : m.cols(), straight ? m.cols() : m.rows(),
+                                        m.stride(), order);
+  };
+  for (const sbora::storage order : both_orders) {
+    const bool straight = order == out_by_in;
+    check_shared<TestType>(straight ? 40 : 21, straight ? 21 : 40, [&](shared_memory& views, auto& memory) {  // q, k, v
+      const auto whole = view_of(memory, order);
+      views.add(rows_of(whole, {0, 20}), some_adapters<fa, T>(20, 21, 1));
+      views.add(rows_of(whole, {20, 30}), some_adapters<fb, T>(10, 21, 2));
+      views.add(rows_of(whole, {30, 40}), some_adapters<fa, T>(10, 21, 3));
+    });
+    check_shared<
+        TestType>(straight ? 60 : 68, straight ? 17 : 15, [&](shared_memory& views, auto& memory) {  // 4 experts
+      const auto whole = view_of(memory, order);
+      for (index_t e = 0; e < 4; ++e) {
+        const auto expert = straight ? rows_of(whole, {15 * e, 15 * e + 15}) : columns_of(whole, {17 * e, 17 * e + 17});
+        if (e % 2 == 0) views.add(expert, some_adapters<fa, T>(15, 17, 4));
+        else views.add(expert, some_adapters<fb, T>(15, 17, 5));
+      }
+    });
+    // A table that is the head, too: new tokens' rows, by views of both orders on the one memory.
+    check_shared<TestType>(50, 16, [&](shared_memory& views, auto& memory) {
+      const auto table = view_of(memory, out_by_in);
+      const sbora::weight_view<TestType> turned(memory.data(), 16, 50, memory.stride(), in_by_out);
+      views.add(rows_of(table, {0, 30}), some_adapters<fb, T>(30, 16, 6));
+      views.add(columns_of(turned, {30, 50}), some_adapters<fa, T>(16, 20, 7));
+    });
   }
 }

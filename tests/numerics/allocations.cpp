@@ -3,6 +3,7 @@
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/layers/grouped_linear.hpp>
 #include <sbora/layers/mixed.hpp>
 #include <sbora/optimisers/lion.hpp>
 #include <sbora/optimisers/muon.hpp>
@@ -240,5 +241,34 @@ TEST_CASE("batches of many adapters") {
           mixed_forward(deltas, rows, activation(fa.x), activation(y), sbora::training_step{1}, memory, threads);
           mixed_backward(deltas, rows, activation(fa.dy), activation(fa.x), activation(dx), sbora::training_step{1},
                          memory, threads);
+        }) == 0);
+}
+
+TEST_CASE("experts") {
+  constexpr index_t experts = 4, d_out = 90, d_in = 70, tokens = 80;
+  padded_matrix<float> stack(experts * d_out, d_in), x(tokens, d_in), dx(tokens, d_in), y(2 * tokens, d_out),
+      dy(2 * tokens, d_out);
+  stack.randomise(1), x.randomise(2), dy.randomise(3);
+  const sbora::grouped_linear layer(
+      experts_of(sbora::weight_view<const float>(stack.data(), experts * d_out, d_in), 4));
+  std::vector<sbora::fa_adapter<float>> fa;
+  std::vector<sbora::fb_adapter<float>> fb;
+  for (std::uint64_t e = 0; e < 2; ++e) {
+    fa.emplace_back(d_out, d_in, sbora::sample_region(d_in, 6, e), sbora::adapter_options{.dropout = 0.5});
+    fb.emplace_back(d_out, d_in, sbora::sample_region(d_out, 4, e));
+  }
+  const sbora::delta_list<float> deltas = {fa[0].delta(), fb[0].delta(), fa[1].delta(), fb[1].delta()};
+  std::vector<index_t> ids(2 * tokens);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<index_t>(i * i % 7) % experts;
+  sbora::expert_tokens routed;
+  sbora::workspace memory;
+  sbora::thread_pool threads(2);
+  CHECK(allocations_after_warm_up([&] {
+          routed.assign(ids, 2, experts);
+          layer.forward(activation(x), activation(y), routed.groups(), deltas, memory, threads);
+          layer.forward(activation(x), activation(y), routed.groups(), deltas, sbora::training_step{1}, memory,
+                        threads);
+          layer.backward(activation(dy), activation(x), activation(dx), routed.groups(), deltas,
+                         sbora::training_step{1}, memory, threads);
         }) == 0);
 }

@@ -110,6 +110,15 @@ TEST_CASE("region_union keeps both orders, each index once") {
   CHECK(region_union(a, a) == a);
 }
 
+TEST_CASE("shifted_region says a part's indices in the whole") {
+  const region part(4, {3, 0, 1});
+  CHECK(shifted_region(part, 5, 9) == region(9, {8, 5, 6}));
+  CHECK(shifted_region(part, 0, 4) == part);
+  CHECK_ERROR(region_error, "index 8 at position 0 is outside [0, 8)", shifted_region(part, 5, 8));
+  CHECK_ERROR(region_error, "outside [0, 9)", shifted_region(part, -1, 9));
+  CHECK_ERROR(region_error, "outside [0, 9)", shifted_region(part, std::numeric_limits<index_t>::max(), 9));
+}
+
 TEST_CASE("set operations reject different dims by their values") {
   const region a(10, {1}), b(12, {1});
   CHECK_ERROR(region_error, "different dims, 10 and 12", shared_indices(a, b));

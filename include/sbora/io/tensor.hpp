@@ -84,7 +84,20 @@ struct tensor_view {
     return copied;
   }
 
-  /// A weight in place, d_out × d_in as the tensor's shape.
+  /// Number i along the first dimension, in place: a weight of a stack of three dimensions. Errors: shape_error.
+  tensor_view slice(index_t i) const {
+    if (shape.empty() || i < 0 || i >= shape[0]) {
+      throw shape_error("sbora::tensor_view: tensor '" + name + "' has shape " + detail::shape_text(shape) +
+                        " and no slice " + std::to_string(i));
+    }
+    const std::size_t size = data.size() / static_cast<std::size_t>(shape[0]);
+    return {name + "[" + std::to_string(i) + "]",
+            type,
+            {shape.begin() + 1, shape.end()},
+            data.subspan(static_cast<std::size_t>(i) * size, size)};
+  }
+
+  /// A weight in place, d_out × d_in as the tensor's shape; of a stack, slice(i).as_weight().
   template <class Scalar>
   weight_view<const Scalar> as_weight() const {
     require_matrix();

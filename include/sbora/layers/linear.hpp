@@ -3,6 +3,7 @@
 #include <span>
 
 #include <sbora/core/lasting_span.hpp>
+#include <sbora/layers/base_product.hpp>
 #include <sbora/layers/delta.hpp>
 #include <sbora/weights/frozen_weight.hpp>
 
@@ -35,42 +36,37 @@ class linear {
   using scalar = typename Weight::compute_scalar;
   using delta_type = weight_delta<scalar>;
 
-  explicit linear(Weight weight) : weight_(weight) {}
+  explicit linear(Weight weight) : product_{.weight = weight} {}
 
   /// With a bias of d_out numbers, which is referred to. Errors: shape_error.
-  linear(Weight weight, lasting_span<scalar> bias) : weight_(weight), bias_(bias) {
+  linear(Weight weight, lasting_span<scalar> bias) : product_{.weight = weight, .bias = bias} {
     if (static_cast<index_t>(bias.size()) != d_out()) {
       throw shape_error("sbora::linear: bias has " + std::to_string(bias.size()) + " elements, d_out is " +
                         std::to_string(d_out()));
     }
   }
 
-  index_t d_out() const noexcept { return weight_.d_out(); }
-  index_t d_in() const noexcept { return weight_.d_in(); }
-  Weight weight() const noexcept { return weight_; }
+  index_t d_out() const noexcept { return product_.weight.d_out(); }
+  index_t d_in() const noexcept { return product_.weight.d_in(); }
+  Weight weight() const noexcept { return product_.weight; }
 
   /// Has every product of this layer use W + the deltas of `list` for W, or W again for null. What an overlay
   /// merges (overlay.hpp). Lifetime: keeps the pointer; the list may change between calls.
   void set_overlay(const delta_list<scalar>* list) {
     if (list != nullptr) {
-      for (const delta_type& delta : *list) {
-        if (delta.d_out == d_out() && delta.d_in == d_in()) continue;
-        throw shape_error("sbora::linear: the overlay is for a weight of " +
-                          detail::shape_text(delta.d_out, delta.d_in) + ", the weight is " +
-                          detail::shape_text(d_out(), d_in()));
-      }
+      for (const delta_type& delta : *list) detail::check_overlay("sbora::linear", delta, d_out(), d_in());
     }
-    overlay_ = list;
+    product_.merged_beside = list;
   }
 
-  delta_path path() const noexcept { return path_; }
-  void set_delta_path(delta_path path) noexcept { path_ = path; }
+  delta_path path() const noexcept { return product_.path; }
+  void set_delta_path(delta_path path) noexcept { product_.path = path; }
 
   /// Whether a token's results have the same bits alone, in any batch and at any place of it. Otherwise few tokens are
   /// computed in another way than many, which is faster and adds in another order.
   /// Cost        1 token over f32 takes about twice its time (avx2 2.2, avx512 1.7), 64 a tenth more.
-  bool batch_invariant() const noexcept { return batch_invariant_; }
-  void set_batch_invariant(bool invariant) noexcept { batch_invariant_ = invariant; }
+  bool batch_invariant() const noexcept { return product_.batch_invariant; }
+  void set_batch_invariant(bool invariant) noexcept { product_.batch_invariant = invariant; }
 
   /// y = x·Wᵀ + bias.
   template <class X, class Y, class Executor = serial_executor>
@@ -104,7 +100,7 @@ class linear {
   void forward(X&& x, Y&& y, Adapter& adapter, Saved& saved, workspace& memory, Executor&& pool = Executor{}) const {
     const auto in = detail::as_stored_activation<const scalar>(x);
     const auto out = detail::as_stored_activation<scalar>(y);
-    const delta_type a = as_computed(adapter.delta());
+    const delta_type a = product_.as_computed(adapter.delta());
     check_call(true, in, out, {&a, 1});
     const std::uint64_t step = adapter.dropout_step();
     scalar* gathered = nullptr;
@@ -112,12 +108,7 @@ class linear {
       if constexpr (detail::saves_gathered(Adapter::kind)) {
         if (a.enabled) detail::keep_input(a, in, step, gathered, tasks);
       }
-      const bool packs = packs_deltas(in, true);
-      if (!a.enabled || (a.dropout == 0 && packs)) return apply(true, in, out, {&a, 1}, packs, frame, tasks);
-      const activation_view<scalar> sum = sum_of(out, frame);
-      apply(true, in, sum, {}, packs, frame, tasks);
-      detail::add_training_delta(a, in, step, gathered, sum, frame, tasks);
-      finish(sum, out, tasks);
+      product_.training_forward(a, in, step, static_cast<const scalar*>(gathered), out, frame, tasks);
     };
     const detail::workspace_frame frame(memory, detail::scratch_of(work));
     if (a.enabled && in.tokens > 0) gathered = detail::start_saving(adapter, in, saved);
@@ -148,7 +139,7 @@ class linear {
                                Executor>
   void backward(Dy&& dy, Dx&& dx, Adapter& adapter, const Saved& saved, workspace& memory,
                 Executor&& pool = Executor{}) const {
-    const delta_type a = as_computed(adapter.delta());
+    const delta_type a = product_.as_computed(adapter.delta());
     const auto out = detail::as_stored_activation<const scalar>(dy);
     detail::check_features({"dy", out}, "d_out", d_out());
     check_deltas({&a, 1});
@@ -164,7 +155,7 @@ class linear {
       const auto in = detail::as_stored_activation<scalar>(dx);
       detail::check_shapes({"dy", out}, "d_out", d_out(), {"dx", in}, "d_in", d_in());
       run([&](detail::workspace_frame frame, any_executor tasks) {
-        input_gradient(a, out, saved.dropout_step(), in, frame, tasks);
+        product_.input_gradient(a, out, saved.dropout_step(), in, frame, tasks);
         if (a.enabled) detail::add_gradient(a, out, saved, frame, tasks);
       });
     }
@@ -198,7 +189,7 @@ class linear {
     const std::size_t training = detail::scratch_of([&](detail::workspace_frame frame, any_executor) {
       for (const bool forward : {true, false}) {
         detail::workspace_frame rest = frame;
-        sum_of(no_result<Result>(tokens, forward), rest);
+        product_.sum_of(no_result<Result>(tokens, forward), rest);
         detail::count_delta(a, tokens, rest);
       }
     });
@@ -221,43 +212,16 @@ class linear {
       for (const bool forward : {true, false}) {
         const activation_view<const scalar> left(nullptr, tokens, forward ? d_in() : d_out());
         for (const bool packs : {true, false}) {
-          apply(forward, left, no_result<Result>(tokens, forward), deltas, packs, frame, tasks);
+          product_.apply(forward, left, no_result<Result>(tokens, forward), deltas, packs, frame, tasks);
         }
       }
     });
   }
 
   void check_deltas(std::span<const delta_type> deltas) const {
-    for (const auto& list : {deltas, overlay()}) {
+    for (const auto& list : {deltas, product_.overlay()}) {
       for (const delta_type& delta : list) detail::check_delta(delta, d_out(), d_in());
     }
-  }
-
-  /// Whether a call on this left operand adds ΔW on pack; see delta_path.
-  template <class Left>
-  bool packs_deltas(activation_view<const Left> left, bool forward) const {
-    if (path_ != delta_path::automatic) return path_ != delta_path::separate;
-    return detail::plan_of(left_of(left), detail::right_of(weight_, forward), true).adds_updates;
-  }
-
-  template <class Left>
-  detail::left_operand<Left> left_of(activation_view<const Left> left) const {
-    return {left.data, left.tokens, left.features, left.stride, 1, nullptr, batch_invariant_};
-  }
-
-  /// Where sums are collected before they become `out`.
-  template <class Out>
-  activation_view<scalar> sum_of(activation_view<Out> out, detail::workspace_frame& frame) const {
-    if constexpr (std::is_same_v<Out, scalar>) return out;
-    else return {frame.take<scalar>(out.tokens * out.features), out.tokens, out.features};
-  }
-  template <class Out>
-  static void finish(activation_view<scalar> sum, activation_view<Out> out, any_executor pool) {
-    if constexpr (!std::is_same_v<Out, scalar>) detail::narrow(sum, out, pool);
-  }
-
-  std::span<const delta_type> overlay() const {
-    return overlay_ != nullptr ? std::span<const delta_type>(*overlay_) : std::span<const delta_type>();
   }
 
   template <class Left, class Out>
@@ -273,81 +237,14 @@ class linear {
            workspace& memory, any_executor pool) const {
     check_call(forward, left, out, deltas);
     if (left.tokens == 0) return;
-    const bool packs = packs_deltas(left, forward);
+    const bool packs = product_.packs_deltas(left, forward);
     const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
-      apply(forward, left, out, deltas, packs, frame, tasks);
+      product_.apply(forward, left, out, deltas, packs, frame, tasks);
     };
     work(detail::workspace_frame(memory, detail::scratch_of(work)), pool);
   }
 
-  /// out = left·(W + overlay + deltas)ᵀ + bias or left·(W + overlay + deltas); `packs`: ΔW is added on pack.
-  template <class Left, class Out>
-  void apply(bool forward, activation_view<const Left> left, activation_view<Out> out,
-             std::span<const delta_type> deltas, bool packs, detail::workspace_frame frame, any_executor pool) const {
-    const activation_view<scalar> sum = sum_of(out, frame);
-    detail::product_result<scalar> result = {.data = sum.data, .stride = sum.stride};
-    if (forward && !bias_.empty()) result.bias = bias_.data();
-    auto right = detail::right_of(weight_, forward);
-    if (packs) right.updates = updates_of(forward, deltas, frame);
-    const bool one_product = packs || (overlay().empty() && deltas.empty());
-    if constexpr (!std::is_same_v<Out, scalar>) {
-      if (one_product) result.narrowed = out.data, result.narrowed_stride = out.stride;
-    }
-    detail::multiply<typename Weight::storage_scalar, scalar>(left_of(left), right, result, frame, pool);
-    if (one_product) return;
-    for (const auto& list : {overlay(), deltas}) {
-      for (const delta_type& delta : list) {
-        if (takes_part(delta, frame)) detail::add_delta(as_computed(delta), forward, left, sum, frame, pool);
-      }
-    }
-    finish(sum, out, pool);
-  }
-
-  /// dx = dy·(W + overlay + the adapter's ΔW) with the dropout of `step`.
-  template <class Y, class Out>
-  void input_gradient(const delta_type& a, activation_view<const Y> dy, std::uint64_t step, activation_view<Out> dx,
-                      detail::workspace_frame frame, any_executor pool) const {
-    const bool packs = packs_deltas(dy, false);
-    if (a.dropout == 0 && packs) return apply(false, dy, dx, {&a, 1}, packs, frame, pool);
-    const activation_view<scalar> sum = sum_of(dx, frame);
-    apply(false, dy, sum, {}, packs, frame, pool);
-    if (a.enabled) detail::add_training_gradient(a, dy, step, sum, frame, pool);
-    finish(sum, dx, pool);
-  }
-
-  /// A delta whose part is computed on its own, as this layer's.
-  delta_type as_computed(delta_type delta) const {
-    delta.batch_invariant = delta.batch_invariant || batch_invariant_;
-    return delta;
-  }
-
-  /// Disabled adapters are counted too: they may be enabled before the call.
-  static bool takes_part(const delta_type& delta, const detail::workspace_frame& frame) {
-    return delta.enabled || frame.counts();
-  }
-
-  /// What overlay and deltas add on pack.
-  detail::panel_updates<scalar> updates_of(bool forward, std::span<const delta_type> deltas,
-                                           detail::workspace_frame& frame) const {
-    const bool rounded = path_ == delta_path::on_pack_rounded;
-    const std::size_t most = overlay().size() + deltas.size();
-    auto* const updates = frame.take<detail::panel_update<scalar>>(static_cast<index_t>(most));
-    index_t count = 0;
-    for (const auto& list : {overlay(), deltas}) {
-      for (const delta_type& delta : list) {
-        if (!takes_part(delta, frame)) continue;
-        if (!frame.counts()) updates[count] = detail::update_of(delta, forward, rounded);
-        ++count;
-      }
-    }
-    return {updates, count, rounded};
-  }
-
-  Weight weight_;
-  std::span<const scalar> bias_;
-  const delta_list<scalar>* overlay_ = nullptr;
-  delta_path path_ = delta_path::automatic;
-  bool batch_invariant_ = false;
+  detail::base_product<Weight> product_;
 };
 
 template <class Weight>

@@ -3,16 +3,7 @@
 #include <sbora/layers/call_arguments.hpp>
 #include <sbora/layers/mixed_product.hpp>
 #include <sbora/layers/shapes.hpp>
-
-namespace sbora::inline SBORA_ABI {
-
-/// Which masks a training call's dropout has: the same number for a step's forward and its backward, another for the
-/// next step.
-struct training_step {
-  std::uint64_t dropout_step = 0;
-};
-
-}  // namespace sbora::inline SBORA_ABI
+#include <sbora/layers/training_step.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 

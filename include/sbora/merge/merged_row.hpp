@@ -13,6 +13,14 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
+class merged_row;
+
+/// Where deltas are merged in a matrix of memory: into those rows and columns of it.
+struct merged_place {
+  const merged_row* what;
+  index_range rows, columns;
+};
+
 /// Elements of a row that are in float at a time, on the stack.
 inline constexpr index_t merged_piece = 1024;
 /// Elements of a task: what is copied for it stays in the L2 cache.
@@ -72,56 +80,7 @@ class merged_row {
     }
   }
 
-  /// Merges rows [begin, end) of a dense weight of `width` columns, copied from the bytes `from` to `to`, without gaps,
-  /// and touches only what the deltas do. Returns row·width + column of the first element that isn't finite; -1: none.
-  template <class Storage>
-  index_t merge_rows(index_t begin, index_t end, index_t width, const void* from, Storage* to,
-                     any_executor pool) const {
-    const index_t rows = std::max<index_t>(1, merged_task / width);
-    std::vector<index_t> faults(static_cast<std::size_t>(ceil_div(end - begin, rows)), -1);
-    for_ranges(end - begin, rows, pool, [&](index_t first, index_t last) {
-      const index_t at = first * width;
-      std::memcpy(to + at, static_cast<const char*>(from) + at * static_cast<index_t>(sizeof(Storage)),
-                  static_cast<std::size_t>((last - first) * width) * sizeof(Storage));
-      index_t& fault = faults[static_cast<std::size_t>(first / rows)];
-      for (index_t row = first; row < last && fault < 0; ++row) {
-        const index_t column = merge_row(begin + row, width, to + row * width);
-        if (column >= 0) fault = (begin + row) * width + column;
-      }
-    });
-    const auto found = std::find_if(faults.begin(), faults.end(), [](index_t fault) { return fault >= 0; });
-    return found == faults.end() ? -1 : *found;
-  }
-
- private:
-  struct part {
-    const weight_delta<float>* delta;
-    bool whole;  ///< its region is of whole rows
-    index_t line_stride;
-    index_t index_stride;
-    std::vector<index_t> places;  ///< of its columns, ascending, in columns_
-  };
-
-  /// Of a region of whole rows, which are few: vectors wouldn't be seen beside reading the weight.
-  static void add_run(const part& p, index_t row, index_t begin, index_t end, float* values) {
-    const index_t position = p.delta->target->position_of(row);
-    if (position < 0) return;
-    const float* const trained = p.delta->parameters + position * p.index_stride;
-    for (index_t k = begin; k < end; ++k) values[k - begin] += opaque(p.delta->scale * trained[k * p.line_stride]);
-  }
-
-  /// Of one of columns: those of its elements that are in [begin, end) of `where`, ascending.
-  static void add_elements(const part& p, std::span<const index_t> where, index_t row, index_t begin, index_t end,
-                           float* values) {
-    const auto order = p.delta->target->order();
-    const float* const trained = p.delta->parameters + row * p.line_stride;
-    auto i = static_cast<std::size_t>(std::lower_bound(where.begin(), where.end(), begin) - where.begin());
-    for (; i < where.size() && where[i] < end; ++i) {
-      values[where[i] - begin] += opaque(p.delta->scale * trained[order[i] * p.index_stride]);
-    }
-  }
-
-  /// In place; returns the column of the first element that isn't finite, or -1.
+  /// Merges into a row in place; returns the column of the first element that isn't finite, or -1.
   template <class Storage>
   index_t merge_row(index_t row, index_t width, Storage* elements) const {
     float values[merged_piece];
@@ -151,10 +110,74 @@ class merged_row {
     return -1;
   }
 
+  /// The whole of a weight: see merge_rows below.
+  template <class Storage>
+  index_t merge_rows(index_t begin, index_t end, index_t width, const void* from, Storage* to, any_executor pool) const;
+
+ private:
+  struct part {
+    const weight_delta<float>* delta;
+    bool whole;  ///< its region is of whole rows
+    index_t line_stride;
+    index_t index_stride;
+    std::vector<index_t> places;  ///< of its columns, ascending, in columns_
+  };
+
+  /// Of a region of whole rows, which are few: vectors wouldn't be seen beside reading the weight.
+  static void add_run(const part& p, index_t row, index_t begin, index_t end, float* values) {
+    const index_t position = p.delta->target->position_of(row);
+    if (position < 0) return;
+    const float* const trained = p.delta->parameters + position * p.index_stride;
+    for (index_t k = begin; k < end; ++k) values[k - begin] += opaque(p.delta->scale * trained[k * p.line_stride]);
+  }
+
+  /// Of one of columns: those of its elements that are in [begin, end) of `where`, ascending.
+  static void add_elements(const part& p, std::span<const index_t> where, index_t row, index_t begin, index_t end,
+                           float* values) {
+    const auto order = p.delta->target->order();
+    const float* const trained = p.delta->parameters + row * p.line_stride;
+    auto i = static_cast<std::size_t>(std::lower_bound(where.begin(), where.end(), begin) - where.begin());
+    for (; i < where.size() && where[i] < end; ++i) {
+      values[where[i] - begin] += opaque(p.delta->scale * trained[order[i] * p.index_stride]);
+    }
+  }
+
   const conversion_kernels<float>& conversions_ = get_kernels<conversion_kernels<float>>();
   std::vector<part> parts_;
   std::vector<index_t> rows_;
   std::vector<index_t> columns_;
 };
+
+/// Merges rows [begin, end) of a dense matrix of `width` columns, copied from the bytes `from` to `to`, without gaps,
+/// and touches only what the deltas do. Returns row·width + column of the first element that isn't finite; -1: none.
+template <class Storage>
+index_t merge_rows(std::span<const merged_place> places, index_t begin, index_t end, index_t width, const void* from,
+                   Storage* to, any_executor pool) {
+  const index_t rows = std::max<index_t>(1, merged_task / width);
+  std::vector<index_t> faults(static_cast<std::size_t>(ceil_div(end - begin, rows)), -1);
+  for_ranges(end - begin, rows, pool, [&](index_t first, index_t last) {
+    const index_t at = first * width;
+    std::memcpy(to + at, static_cast<const char*>(from) + at * static_cast<index_t>(sizeof(Storage)),
+                static_cast<std::size_t>((last - first) * width) * sizeof(Storage));
+    index_t& fault = faults[static_cast<std::size_t>(first / rows)];
+    for (const merged_place& place : places) {
+      const index_t row_end = std::min(begin + last, place.rows.end);
+      for (index_t row = std::max(begin + first, place.rows.begin); row < row_end && fault < 0; ++row) {
+        const index_t column = place.what->merge_row(row - place.rows.begin, place.columns.size(),
+                                                     to + (row - begin) * width + place.columns.begin);
+        if (column >= 0) fault = row * width + place.columns.begin + column;
+      }
+    }
+  });
+  const auto found = std::find_if(faults.begin(), faults.end(), [](index_t fault) { return fault >= 0; });
+  return found == faults.end() ? -1 : *found;
+}
+
+template <class Storage>
+index_t merged_row::merge_rows(index_t begin, index_t end, index_t width, const void* from, Storage* to,
+                               any_executor pool) const {
+  const merged_place all = {this, {0, end}, {0, width}};
+  return detail::merge_rows(std::span(&all, 1), begin, end, width, from, to, pool);
+}
 
 }  // namespace sbora::inline SBORA_ABI::detail

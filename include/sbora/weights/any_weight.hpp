@@ -47,6 +47,10 @@ class any_weight {
   std::size_t bytes() const noexcept {
     return visit([](const auto& view) { return view.bytes(); });
   }
+  /// Requires a part inside: see rows_of (part.hpp), which also says what codes refuse.
+  any_weight part(const weight_part& p) const {
+    return visit([&](const auto& view) { return any_weight(view.part(p), owner_); });
+  }
   /// Whether it is codes of 4 or 8 bits, or fp8.
   bool is_quantised() const noexcept { return view_.index() > 2; }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 
@@ -111,7 +112,7 @@ class four_bit_view {
 
   four_bit_view(four_bit_type type, lasting_span<std::uint8_t> codes, index_t d_out, index_t d_in,
                 const four_bit_scales& scales)
-      : type_(type), codes_(codes), d_out_(d_out), d_in_(d_in), scales_(scales) {
+      : type_(type), codes_(codes), d_out_(d_out), d_in_(d_in), stride_(d_in), scales_(scales) {
     constexpr const char* who = "sbora::four_bit_view";
     const index_t elements = detail::checked_element_count(who, d_out, d_in);
     detail::check_blocksize(who, scales.blocksize);
@@ -139,6 +140,8 @@ class four_bit_view {
   four_bit_type type() const noexcept { return type_; }
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
+  /// Elements from row to row, more than d_in in a part of another weight's columns.
+  index_t stride() const noexcept { return stride_; }
   index_t blocksize() const noexcept { return scales_.blocksize; }
   storage order() const noexcept { return storage::out_by_in; }
   std::span<const std::uint8_t> codes() const noexcept { return codes_; }
@@ -151,12 +154,42 @@ class four_bit_view {
            sizeof(float) * (scales_.absmax.size() + scales_.nested_absmax.size() + scales_.nested_table.size());
   }
 
+  /// Requires a part inside: see rows_of (part.hpp). Errors: quantization_error.
+  four_bit_view part(const weight_part& p) const {
+    four_bit_view made = *this;
+    made.d_out_ = p.rows.size();
+    made.d_in_ = p.columns.size();
+    const index_t first = p.rows.begin * stride_ + p.columns.begin;
+    const index_t elements = (made.d_out_ - 1) * stride_ + made.d_in_;
+    const index_t together = scales_.blocksize * (scales_.nested() ? detail::nested_blocksize : 1);
+    if (first % together != 0) {
+      throw quantization_error("sbora::four_bit_view: a part that begins with row " + std::to_string(p.rows.begin) +
+                               ", column " + std::to_string(p.columns.begin) + " begins within the " +
+                               std::to_string(together) + " elements that share a scale; begin at a multiple of " +
+                               std::to_string(together / std::gcd(together, stride_)) +
+                               " rows, or dequantize the weight (sbora::dequantize) and take a part of that");
+    }
+    const auto some = [](auto span, index_t begin, index_t count) {
+      return decltype(span)(span.data() + begin, static_cast<std::size_t>(count));
+    };
+    const index_t block = first / scales_.blocksize, blocks = detail::ceil_div(elements, scales_.blocksize);
+    made.codes_ = some(codes_, first / 2, detail::ceil_div(elements, 2));
+    if (scales_.nested()) {
+      made.scales_.absmax_codes = some(scales_.absmax_codes, block, blocks);
+      made.scales_.nested_absmax = some(scales_.nested_absmax, block / detail::nested_blocksize,
+                                        detail::ceil_div(blocks, detail::nested_blocksize));
+    } else {
+      made.scales_.absmax = some(scales_.absmax, block, blocks);
+    }
+    return made;
+  }
+
   detail::four_bit_source source() const noexcept {
     int shift = 5;
     while ((index_t{1} << shift) < scales_.blocksize) ++shift;
     return {codes_.data(),
             detail::codebook_of(type_).value.data(),
-            d_in_,
+            stride_,
             shift,
             scales_.nested() ? scales_.nested_absmax.data() : scales_.absmax.data(),
             scales_.nested() ? scales_.absmax_codes.data() : nullptr,
@@ -169,6 +202,7 @@ class four_bit_view {
   std::span<const std::uint8_t> codes_;
   index_t d_out_;
   index_t d_in_;
+  index_t stride_;
   four_bit_scales scales_;
 };
 

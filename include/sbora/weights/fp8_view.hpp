@@ -54,30 +54,64 @@ class fp8_view {
 
   fp8_view(lasting_span<std::uint8_t> codes, lasting_span<float> scales, index_t d_out, index_t d_in,
            fp8_scaling scaling)
-      : codes_(codes), scales_(scales), d_out_(d_out), d_in_(d_in), scaling_(scaling) {
+      : codes_(codes),
+        scales_(scales),
+        d_out_(d_out),
+        d_in_(d_in),
+        stride_(d_in),
+        scale_stride_(scaling == fp8_scaling::block_128 ? detail::ceil_div(d_in, block) : 1),
+        scaling_(scaling) {
     constexpr const char* who = "sbora::fp8_view";
     detail::check_count(who, "codes", codes.size(), detail::checked_element_count(who, d_out, d_in));
     const index_t rows = scaling == fp8_scaling::block_128 ? detail::ceil_div(d_out, block) : d_out;
-    detail::check_count(who, "scales", scales.size(), scaling == fp8_scaling::tensor ? 1 : rows * scales_in_row());
+    detail::check_count(who, "scales", scales.size(), scaling == fp8_scaling::tensor ? 1 : rows * scale_stride_);
     detail::check_scales_finite(who, "scales", scales);
   }
 
   index_t d_out() const noexcept { return d_out_; }
   index_t d_in() const noexcept { return d_in_; }
   storage order() const noexcept { return storage::out_by_in; }
+  /// Elements from row to row, more than d_in in a part of another weight's columns.
+  index_t stride() const noexcept { return stride_; }
   std::span<const std::uint8_t> codes() const noexcept { return codes_; }
   std::span<const float> scales() const noexcept { return scales_; }
   fp8_scaling scaling() const noexcept { return scaling_; }
-  std::size_t bytes() const noexcept { return codes_.size() + sizeof(float) * scales_.size(); }
+  std::size_t bytes() const noexcept {
+    return static_cast<std::size_t>(d_out_ * d_in_) + sizeof(float) * scales_.size();
+  }
+
+  /// Requires a part inside: see rows_of (part.hpp). Errors: quantization_error.
+  fp8_view part(const weight_part& p) const {
+    fp8_view made = *this;
+    made.d_out_ = p.rows.size();
+    made.d_in_ = p.columns.size();
+    made.codes_ = codes_.subspan(static_cast<std::size_t>(p.rows.begin * stride_ + p.columns.begin),
+                                 static_cast<std::size_t>((made.d_out_ - 1) * stride_ + made.d_in_));
+    if (scaling_ == fp8_scaling::row) {
+      made.scales_ = scales_.subspan(static_cast<std::size_t>(p.rows.begin), static_cast<std::size_t>(made.d_out_));
+    } else if (scaling_ == fp8_scaling::block_128) {
+      if (p.rows.begin % block != 0 || p.columns.begin % block != 0) {
+        throw quantization_error("sbora::fp8_view: a part that begins with row " + std::to_string(p.rows.begin) +
+                                 ", column " + std::to_string(p.columns.begin) +
+                                 " begins within a block of 128 x 128, whose scales are shared; begin at multiples of "
+                                 "128, or dequantize the weight (sbora::dequantize) and take a part of that");
+      }
+      const index_t rows = detail::ceil_div(made.d_out_, block), columns = detail::ceil_div(made.d_in_, block);
+      made.scales_ =
+          scales_.subspan(static_cast<std::size_t>(p.rows.begin / block * scale_stride_ + p.columns.begin / block),
+                          static_cast<std::size_t>((rows - 1) * scale_stride_ + columns));
+    }
+    return made;
+  }
 
   detail::fp8_source source() const noexcept {
     constexpr int all = 62, one = 0, seven = 7;  // log2 of what shares a scale
     const int lines = scaling_ == fp8_scaling::tensor ? all : scaling_ == fp8_scaling::row ? one : seven;
     return {.data = codes_.data(),
-            .stride = d_in_,
+            .stride = stride_,
             .table = detail::e4m3_values.data(),
             .scale = scales_.data(),
-            .scale_stride = scales_in_row(),
+            .scale_stride = scale_stride_,
             .line_shift = lines,
             .at_shift = scaling_ == fp8_scaling::block_128 ? seven : all};
   }
@@ -85,14 +119,12 @@ class fp8_view {
  private:
   static constexpr index_t block = 128;
 
-  index_t scales_in_row() const noexcept {
-    return scaling_ == fp8_scaling::block_128 ? detail::ceil_div(d_in_, block) : 1;
-  }
-
   std::span<const std::uint8_t> codes_;
   std::span<const float> scales_;
   index_t d_out_;
   index_t d_in_;
+  index_t stride_;
+  index_t scale_stride_;
   fp8_scaling scaling_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <sbora/core/checked_size.hpp>
 #include <sbora/kernels/sources.hpp>
+#include <sbora/weights/part.hpp>
 #include <sbora/weights/scalar_types.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -129,6 +130,14 @@ class weight_view {
   storage order() const noexcept { return order_; }
   /// Of its elements, without gaps.
   std::size_t bytes() const noexcept { return static_cast<std::size_t>(d_out_ * d_in_) * sizeof(storage_scalar); }
+
+  /// Requires a part inside: see rows_of (part.hpp).
+  weight_view part(const weight_part& p) const {
+    const bool rows_are_lines = order_ == storage::out_by_in;
+    const index_t line = rows_are_lines ? p.rows.begin : p.columns.begin;
+    const index_t at = rows_are_lines ? p.columns.begin : p.rows.begin;
+    return {exact{}, data_ + line * stride_ + at, p.rows.size(), p.columns.size(), stride_, order_};
+  }
 
   /// The same memory as the kernels take it.
   auto storage_data() const noexcept {

@@ -368,3 +368,135 @@ TEST_CASE("only touched pages are written: a sparse file stays sparse") {
   merge_in_place(path, {{"w9", {{columns.delta()}}}});
   CHECK(used() - empty <= four_rows + (8 << 20) + administration);
 }
+
+namespace {
+
+using Eigen::bfloat16;
+
+/// A fused projection, its transpose, and stacks of both orders.
+struct fused_model {
+  std::vector<float> fused = random_vector<float>(30 * 40, 1);
+  std::vector<bfloat16> conv1d = random_vector<bfloat16>(40 * 30, 2);
+  std::vector<Eigen::half> stack = random_vector<Eigen::half>(4 * 12 * 10, 3);
+  std::vector<float> turned = random_vector<float>(4 * 10 * 12, 4);
+  sbora::fa_adapter<float> q = random_fa(12, 40, 5, 5), v = random_fa(8, 40, 3, 6), expert = random_fa(12, 10, 3, 7);
+  sbora::fb_adapter<float> k = random_fb(10, 40, 2, 8), other = random_fb(12, 10, 4, 9), half = random_fb(6, 10, 2, 10);
+
+  std::vector<sbora::tensor_view> tensors() const {
+    return {tensor_of("fused", fused, {30, 40}), tensor_of("conv1d", conv1d, {40, 30}),
+            tensor_of("stack", stack, {4, 12, 10}), tensor_of("turned", turned, {4, 10, 12})};
+  }
+
+  weight_changes changes() const {
+    const sbora::weight_part all_of_q = {{0, 12}, {0, 40}}, all_of_k = {{12, 22}, {0, 40}},
+                             all_of_v = {{22, 30}, {0, 40}};
+    const std::vector<sbora::part_change> qkv = {
+        {{q.delta()}, 0, all_of_q}, {{k.delta()}, 0, all_of_k}, {{v.delta()}, 0, all_of_v}};
+    const std::vector<sbora::part_change> experts = {
+        {{expert.delta()}, 1}, {{other.delta()}, 3}, {{half.delta()}, 0, sbora::weight_part{{6, 12}, {0, 10}}}};
+    return {{"fused", {{}, storage::out_by_in, qkv}},
+            {"conv1d", {{}, storage::in_by_out, qkv}},
+            {"stack", {{}, storage::out_by_in, experts}},
+            {"turned", {{}, storage::in_by_out, experts}}};
+  }
+
+  /// By mergers of views of the parts.
+  void merge() {
+    const auto merge_parts = [&](auto w, const auto& qkv) {
+      qkv(rows_of(w, {0, 12}), q), qkv(rows_of(w, {12, 22}), k), qkv(rows_of(w, {22, 30}), v);
+    };
+    const auto merge_one = [](auto w, const auto& adapter) { sbora::merger(w).merge(adapter); };
+    merge_parts(sbora::weight_view(fused.data(), 30, 40), merge_one);
+    merge_parts(sbora::weight_view(conv1d.data(), 30, 40, 0, storage::in_by_out), merge_one);
+    const auto merge_experts = [&](auto* data, storage order) {
+      const auto slice = [&](index_t i) { return sbora::weight_view(data + i * 120, 12, 10, 0, order); };
+      merge_one(slice(1), expert), merge_one(slice(3), other), merge_one(rows_of(slice(0), {6, 12}), half);
+    };
+    merge_experts(stack.data(), storage::out_by_in);
+    merge_experts(turned.data(), storage::in_by_out);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("parts of tensors and weights of stacks, merged into files as in memory, and restored") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  fused_model model;
+  write_safetensors(path, model.tensors());
+  const std::string before = read_file(path);
+  const weight_changes changes = model.changes();
+  sbora::thread_pool pool(2);
+  write_merged_checkpoint(checkpoint::open(path), changes, directory / "copy");
+  write_merged_tensors(checkpoint::open(path), changes, directory / "tensors", {}, {}, pool);
+  model.merge();
+  {
+    const checkpoint copy = checkpoint::open(directory / "copy"), tensors = checkpoint::open(directory / "tensors");
+    for (const sbora::tensor_view& expected : model.tensors()) {
+      CAPTURE(expected.name);
+      CHECK(bytes_of_tensor(copy.at(expected.name)) == bytes_of_tensor(expected));
+      CHECK(bytes_of_tensor(tensors.at(expected.name)) == bytes_of_tensor(expected));
+    }
+  }
+  merge_in_place(path, changes);
+  CHECK((read_file(path) == read_file(directory / "copy")));
+  {
+    // What is kept is the parts' alone.
+    const auto kept = sbora::safetensors_file::open(path.string() + ".originals");
+    CHECK(kept.at("fused@0:12.column_originals").shape == std::vector<index_t>{12, 5});
+    CHECK(kept.at("fused.row_originals").shape == std::vector<index_t>{2, 40});
+    CHECK(kept.at("conv1d.column_originals").shape == std::vector<index_t>{40, 2});
+    CHECK(kept.at("stack@12:24.column_originals").shape == std::vector<index_t>{12, 3});
+  }
+  sbora::unmerge_in_place(path);
+  CHECK((read_file(path) == before));
+}
+
+TEST_CASE("originals whose rows aren't the tensor's are refused") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  const fused_model model;
+  write_safetensors(path, model.tensors());
+  const std::string before = read_file(path);
+  const std::vector<index_t> column = {3};
+  const std::vector<float> values(12);
+  for (const char* const range :
+       {"fused@0:31", "fused@-1:11", "fused@12:0", "fused@19:30", "fused@0:", "fused@0:12x", "x@0:12"}) {
+    CAPTURE(range);
+    write_safetensors(path.string() + ".originals",
+                      std::vector{tensor_of(std::string(range) + ".columns", column, {1}),
+                                  tensor_of(std::string(range) + ".column_originals", values, {12, 1})},
+                      {{"format", "sbora originals"}});
+    CHECK_ERROR(sbora::checkpoint_error, range, sbora::unmerge_in_place(path));
+    CHECK((read_file(path) == before));
+  }
+}
+
+TEST_CASE("parts that a tensor hasn't change nothing") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  fused_model model;
+  write_safetensors(path, model.tensors());
+  const std::string before = read_file(path);
+  const auto refused = [&](const char* name, sbora::part_change change, const char* text) {
+    CHECK_ERROR(sbora::checkpoint_error, text, merge_in_place(path, {{name, {{}, storage::out_by_in, {change}}}}));
+    CHECK((read_file(path) == before));
+    CHECK(files_in(directory.path()) == 1);
+  };
+  using part = sbora::weight_part;
+  refused("stack", {{model.expert.delta()}, 4}, "[4, 12, 10] and no weight number 4");
+  refused("stack", {{model.expert.delta()}, -1}, "no weight number -1");
+  refused("fused", {{model.q.delta()}, 1, part{{0, 12}, {0, 40}}}, "no weight number 1");
+  refused("fused", {{model.q.delta()}, 0, part{{20, 32}, {0, 40}}}, "no rows 20 to 32");
+  refused("fused", {{model.q.delta()}, 0, part{{0, 13}, {0, 40}}},
+          "a part of shape [13, 40], the adapter is for [12, 40]");
+  refused("stack", {{model.q.delta()}, 0}, "a part of shape [12, 10], the adapter is for [12, 40]");
+  CHECK_ERROR(sbora::checkpoint_error, "has shape [4, 12, 10], the adapter is for [12, 10]",
+              merge_in_place(path, {{"stack", {{model.expert.delta()}}}}));
+  model.expert.parameters().back() = std::numeric_limits<float>::infinity();
+  CHECK_ERROR(sbora::not_finite_error,
+              "row 11, column " + std::to_string(model.expert.target().indices()[2]) + " of 'stack'[2]",
+              merge_in_place(path, {{"stack", {{}, storage::out_by_in, {{{model.expert.delta()}, 2}}}}}));
+  CHECK((read_file(path) == before));
+  CHECK(files_in(directory.path()) == 1);
+}

@@ -18,7 +18,7 @@ namespace sbora::inline SBORA_ABI {
 ///             states' JSON.
 /// Cost        no copy of codes or scales.
 /// Thread      one call at a time.
-/// Errors      config_error, before anything is added.
+/// Errors      config_error; quantization_error for a part of a weight's columns; before anything is added.
 /// Source      as bitsandbytes_weights.
 class bitsandbytes_writer {
  public:
@@ -37,6 +37,7 @@ class bitsandbytes_writer {
 
  private:
   void check_name(const std::string& name) const;
+  static void check_rows(const std::string& name, index_t stride, index_t d_in);
   template <class Scalar>
   void put(std::string name, std::span<const Scalar> values, std::vector<index_t> shape);
   template <class Scalar>

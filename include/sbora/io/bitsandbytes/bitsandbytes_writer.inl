@@ -21,12 +21,21 @@ SBORA_INSTANCE_OF void bitsandbytes_writer::check_name(const std::string& name) 
   }
 }
 
+SBORA_INSTANCE_OF void bitsandbytes_writer::check_rows(const std::string& name, index_t stride, index_t d_in) {
+  if (stride == d_in) return;
+  throw quantization_error("sbora::bitsandbytes_writer: " + name + " has " + std::to_string(d_in) + " of " +
+                           std::to_string(stride) +
+                           " columns of another weight, and files have whole rows; quantise "
+                           "the part itself");
+}
+
 SBORA_INSTANCE_OF void bitsandbytes_writer::add(const std::string& name, const four_bit_view& weight, dtype original) {
   check_name(name);
   if (!is_dense_dtype(original)) {
     throw config_error("sbora::bitsandbytes_writer: " + name + " was quantised from " + to_string(original) +
                        ", expected F32, F16 or BF16");
   }
+  check_rows(name, weight.stride(), weight.d_in());
   const four_bit_scales& scales = weight.scales();
   detail::quant_state state = {weight.type(), weight.blocksize(), original, weight.d_out(), weight.d_in(), {}};
   put<std::uint8_t>(name, weight.codes(), {static_cast<index_t>(weight.codes().size()), 1});
@@ -50,6 +59,7 @@ SBORA_INSTANCE_OF void bitsandbytes_writer::add(const std::string& name, const i
     throw config_error("sbora::bitsandbytes_writer: an int8 weight is called '" + name +
                        "', expected a name that ends in '.weight'");
   }
+  check_rows(name, weight.stride(), weight.d_in());
   static constexpr std::uint8_t by_rows = 0;
   const std::string module = name.substr(0, name.size() - std::string_view("weight").size());
   put<std::int8_t>(name, weight.codes(), {weight.d_out(), weight.d_in()});

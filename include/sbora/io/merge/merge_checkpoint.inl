@@ -41,7 +41,7 @@ void copy_merged(const safetensors_file& from, const tensor_view& tensor, const 
   const tensor_merge merge(tensor, change);
   if (merge.empty()) return copy_bytes(from, tensor.data, progress, put);
   std::vector<std::byte> merged;
-  for_row_windows(from, tensor, [&](std::span<const std::byte> rows) {
+  for_row_windows(from, tensor, {0, rows_in(tensor)}, [&](std::span<const std::byte> rows) {
     merge.apply(rows, merged, pool);
     put(merged);
     progress.add(merged.size());

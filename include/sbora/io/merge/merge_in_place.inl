@@ -20,11 +20,7 @@ void for_touched_rows(const safetensors_file& file, const tensor_merge& merge, a
     merge.apply(rows, merged, pool);
     f(rows.data(), std::span<const std::byte>(merged));
   };
-  if (!merge.columns().empty()) return for_row_windows(file, merge.tensor(), apply);
-  const std::size_t row_bytes = bytes_of_row(merge.tensor());
-  for (const index_t row : merge.rows()) {
-    apply(merge.tensor().data.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
-  }
+  for (const index_range& rows : merge.touched()) for_row_windows(file, merge.tensor(), rows, apply);
 }
 
 inline std::vector<merge_target> targets_of(const checkpoint& model, const weight_changes& changes) {

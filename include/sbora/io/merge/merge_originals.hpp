@@ -2,13 +2,18 @@
 
 #include <sys/file.h>
 
+#include <charconv>
+#include <optional>
+
 #include <sbora/io/file_access.hpp>
 #include <sbora/io/merge/tensor_merge.hpp>
 #include <sbora/io/safetensors/safetensors_file.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 
 /// What merging into a file overwrites, kept beside it as a safetensors file: of tensor NAME the rows that are
-/// touched as a whole (NAME.rows, NAME.row_originals) and the columns (NAME.columns, NAME.column_originals).
+/// touched as a whole (NAME.rows, NAME.row_originals) and the columns (NAME.columns, NAME.column_originals), or those
+/// of rows B to E alone (NAME@B:E.columns, NAME@B:E.column_originals). Of more than two dimensions, all but the last
+/// count as rows.
 namespace sbora::inline SBORA_ABI::detail {
 
 /// Beside the file itself, whatever links lead to it.
@@ -81,6 +86,26 @@ class patched_file {
   nlink_t names_;
 };
 
+/// What columns of those rows are kept under, before the suffix.
+inline std::string name_of_rows(const tensor_view& tensor, index_range rows) {
+  if (rows == index_range{0, rows_in(tensor)}) return tensor.name;
+  return tensor.name + "@" + std::to_string(rows.begin) + ":" + std::to_string(rows.end);
+}
+
+/// The rows that such a name says, and the tensor's name in their place; nothing where it says none.
+inline std::optional<index_range> rows_of_name(std::string& name) {
+  const std::size_t at = name.rfind('@'), colon = name.rfind(':');
+  if (at == std::string::npos || colon == std::string::npos || colon < at) return std::nullopt;
+  index_range rows = {};
+  const auto read = [&](std::size_t begin, std::size_t end, index_t& number) {
+    const auto [stopped, error] = std::from_chars(name.data() + begin, name.data() + end, number);
+    return error == std::errc() && stopped == name.data() + end;
+  };
+  if (!read(at + 1, colon, rows.begin) || !read(colon + 1, name.size(), rows.end)) return std::nullopt;
+  name.resize(at);
+  return rows;
+}
+
 /// f(place of the element in its row) for each column.
 template <class Function>
 void for_columns(std::span<const index_t> columns, std::size_t element, Function&& f) {
@@ -89,43 +114,48 @@ void for_columns(std::span<const index_t> columns, std::size_t element, Function
 
 inline void write_originals(const safetensors_file& file, const std::vector<tensor_merge>& merges) {
   std::vector<tensor_view> kept;
-  std::map<std::string, const tensor_merge*> of_name;
-  const auto announce = [&](const tensor_merge& merge, const char* suffix, dtype type, std::vector<index_t> shape) {
-    kept.push_back({merge.tensor().name + suffix, type, std::move(shape), {}});
-    of_name.emplace(kept.back().name, &merge);
+  struct origin {
+    const tensor_merge* merge;
+    const touched_columns* columns;
+  };
+  std::map<std::string, origin> of_name;
+  const auto announce = [&](const origin& of, std::string name, dtype type, std::vector<index_t> shape) {
+    kept.push_back({std::move(name), type, std::move(shape), {}});
+    of_name.emplace(kept.back().name, of);
   };
   for (const tensor_merge& merge : merges) {
     const tensor_view& tensor = merge.tensor();
-    const auto rows = static_cast<index_t>(merge.rows().size()), columns = static_cast<index_t>(merge.columns().size());
-    if (rows > 0) {
-      announce(merge, ".rows", dtype::i64, {rows});
-      announce(merge, ".row_originals", tensor.type, {rows, tensor.shape[1]});
+    if (const auto rows = std::ssize(merge.rows()); rows > 0) {
+      announce({&merge, nullptr}, tensor.name + ".rows", dtype::i64, {rows});
+      announce({&merge, nullptr}, tensor.name + ".row_originals", tensor.type, {rows, width_of(tensor)});
     }
-    if (columns > 0) {
-      announce(merge, ".columns", dtype::i64, {columns});
-      announce(merge, ".column_originals", tensor.type, {tensor.shape[0], columns});
+    for (const touched_columns& of : merge.columns()) {
+      const std::string name = name_of_rows(tensor, of.rows);
+      const auto columns = std::ssize(of.columns);
+      announce({&merge, &of}, name + ".columns", dtype::i64, {columns});
+      announce({&merge, &of}, name + ".column_originals", tensor.type, {of.rows.size(), columns});
     }
   }
   safetensors_stream_writer out(originals_of(file.path()), kept, {{"format", "sbora originals"}}, file.path());
   for (const tensor_view& part : out.tensors()) {
-    const tensor_merge& merge = *of_name.at(part.name);
-    const tensor_view& tensor = merge.tensor();
+    const auto& [merge, columns] = of_name.at(part.name);
+    const tensor_view& tensor = merge->tensor();
     const std::size_t row_size = bytes_of_row(tensor);
     if (part.name.ends_with(".rows")) {
-      out.write(part.name, std::as_bytes(std::span(merge.rows())));
+      out.write(part.name, std::as_bytes(std::span(merge->rows())));
     } else if (part.name.ends_with(".columns")) {
-      out.write(part.name, std::as_bytes(std::span(merge.columns())));
+      out.write(part.name, std::as_bytes(std::span(columns->columns)));
     } else if (part.name.ends_with(".row_originals")) {
-      for (const index_t row : merge.rows()) {
+      for (const index_t row : merge->rows()) {
         out.write(part.name, tensor.data.subspan(static_cast<std::size_t>(row) * row_size, row_size));
       }
     } else {
       const std::size_t element = static_cast<std::size_t>(bits_of(tensor.type)) / 8;
       std::vector<std::byte> gathered;
-      for_row_windows(file, tensor, [&](std::span<const std::byte> rows) {
+      for_row_windows(file, tensor, columns->rows, [&](std::span<const std::byte> rows) {
         gathered.clear();
         for (std::size_t at = 0; at < rows.size(); at += row_size) {
-          for_columns(merge.columns(), element, [&](std::size_t place) {
+          for_columns(columns->columns, element, [&](std::size_t place) {
             gathered.insert(gathered.end(), &rows[at + place], &rows[at + place] + element);
           });
         }
@@ -140,6 +170,7 @@ inline void write_originals(const safetensors_file& file, const std::vector<tens
 struct kept_lines {
   const tensor_view* tensor;
   bool rows;
+  index_range of_rows;  ///< columns: those that they are touched in
   std::vector<index_t> touched;
   std::span<const std::byte> originals;
 };
@@ -154,18 +185,23 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
     for (const bool rows : {true, false}) {
       const std::string suffix = rows ? ".row_originals" : ".column_originals";
       if (!part.name.ends_with(suffix)) continue;
-      const std::string name = part.name.substr(0, part.name.size() - suffix.size());
-      const tensor_view* const tensor = file.find(name);
+      std::string name = part.name.substr(0, part.name.size() - suffix.size());
       const tensor_view* const touched = kept.find(name + (rows ? ".rows" : ".columns"));
+      const tensor_view* tensor = file.find(name);
+      std::optional<index_range> some;
+      if (tensor == nullptr && !rows && (some = rows_of_name(name))) tensor = file.find(name);
       if (tensor == nullptr || touched == nullptr || touched->type != dtype::i64 || tensor->type != part.type ||
-          !is_dense_dtype(part.type) || tensor->shape.size() != 2) {
+          !is_dense_dtype(part.type) || tensor->shape.size() < 2 || tensor->data.empty()) {
         problems.add("'" + part.name + "' isn't of a tensor of the file");
         continue;
       }
-      lines.push_back({tensor, rows, touched->copy<index_t>(), part.data});
-      const index_t count = touched->elements(), dim = tensor->shape[rows ? 0 : 1];
-      const std::vector<index_t> shape = {rows ? count : tensor->shape[0], rows ? tensor->shape[1] : count};
-      const bool inside = std::all_of(lines.back().touched.begin(), lines.back().touched.end(),
+      const index_t all = rows_in(*tensor), width = width_of(*tensor);
+      const index_range of = some.value_or(index_range{0, all});
+      lines.push_back({tensor, rows, of, touched->copy<index_t>(), part.data});
+      const index_t count = touched->elements(), dim = rows ? all : width;
+      const std::vector<index_t> shape = {rows ? count : of.end - of.begin, rows ? width : count};
+      const bool inside = of.begin >= 0 && of.begin < of.end && of.end <= all &&
+                          std::all_of(lines.back().touched.begin(), lines.back().touched.end(),
                                       [&](index_t line) { return line >= 0 && line < dim; });
       if (part.shape != shape || !inside) problems.add("'" + part.name + "' doesn't fit '" + name + "'");
     }
@@ -188,7 +224,7 @@ inline void restore(patched_file& to, const kept_lines& kept) {
     return;
   }
   std::vector<std::byte> restored;
-  for_row_windows(to.file(), tensor, [&](std::span<const std::byte> rows) {
+  for_row_windows(to.file(), tensor, kept.of_rows, [&](std::span<const std::byte> rows) {
     restored.assign(rows.begin(), rows.end());
     for (std::size_t at = 0; at < rows.size(); at += row_size) {
       for_columns(kept.touched, element, [&](std::size_t place) {

@@ -9,25 +9,36 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
+/// A tensor of two dimensions or more as a matrix of memory: its last one, and all others.
+inline index_t width_of(const tensor_view& tensor) { return tensor.shape.back(); }
+inline index_t rows_in(const tensor_view& tensor) {
+  return *size_product(std::span<const index_t>(tensor.shape).first(tensor.shape.size() - 1));
+}
 inline std::size_t bytes_of_row(const tensor_view& tensor) {
-  return static_cast<std::size_t>(tensor.shape[1]) * static_cast<std::size_t>(bits_of(tensor.type)) / 8;
+  return static_cast<std::size_t>(width_of(tensor)) * static_cast<std::size_t>(bits_of(tensor.type)) / 8;
 }
 
 /// Rows that are worked on at once have about this many.
 inline constexpr std::size_t window_bytes = std::size_t{4} << 20;
 
-/// f(rows) for all rows of a tensor, a few MiB of them at a time; their pages are let go afterwards.
+/// f(rows) for these rows of a tensor, a few MiB of them at a time; their pages are let go afterwards.
 template <class Function>
-void for_row_windows(const safetensors_file& file, const tensor_view& tensor, Function&& f) {
+void for_row_windows(const safetensors_file& file, const tensor_view& tensor, index_range range, Function&& f) {
   if (tensor.data.empty()) return;
-  const std::size_t row = bytes_of_row(tensor);
+  const std::size_t row = bytes_of_row(tensor), end = static_cast<std::size_t>(range.end) * row;
   const std::size_t most = std::max<std::size_t>(1, window_bytes / row) * row;
-  for (std::size_t at = 0; at < tensor.data.size(); at += most) {
-    const auto rows = tensor.data.subspan(at, std::min(most, tensor.data.size() - at));
+  for (std::size_t at = static_cast<std::size_t>(range.begin) * row; at < end; at += most) {
+    const auto rows = tensor.data.subspan(at, std::min(most, end - at));
     f(rows);
     file.release(rows);
   }
 }
+
+/// Columns that are touched in these rows, ascending.
+struct touched_columns {
+  index_range rows;
+  std::vector<index_t> columns;
+};
 
 /// What a change makes of rows of a tensor: see merged_row.
 ///
@@ -41,49 +52,127 @@ class tensor_merge {
     if (!is_dense_dtype(tensor.type)) {
       return who + "is " + to_string(tensor.type) + ", expected F32, BF16 or F16";
     }
-    for (const weight_delta<float>& delta : change.deltas) {
-      const bool straight = change.order == storage::out_by_in;
-      const std::vector<index_t> shape = {straight ? delta.d_out : delta.d_in, straight ? delta.d_in : delta.d_out};
-      if (tensor.shape != shape) {
-        return who + "has shape " + shape_text(tensor.shape) + ", the adapter is for " + shape_text(shape);
+    const auto unfit = [&](const delta_list<float>& deltas, const std::vector<index_t>& shape) -> std::string {
+      for (const weight_delta<float>& delta : deltas) {
+        const std::vector<index_t> expected = as_stored(delta.d_out, delta.d_in, change.order);
+        if (shape != expected) return shape_text(shape) + ", the adapter is for " + shape_text(expected);
+      }
+      return {};
+    };
+    if (const std::string what = unfit(change.deltas, tensor.shape); !what.empty()) return who + "has shape " + what;
+    for (const part_change& changed : change.parts) {
+      const std::size_t dims = tensor.shape.size();
+      const index_t slices = dims == 3 ? tensor.shape[0] : 1;
+      if ((dims != 2 && dims != 3) || changed.slice < 0 || changed.slice >= slices) {
+        return who + "has shape " + shape_text(tensor.shape) + " and no weight number " + std::to_string(changed.slice);
+      }
+      const auto [rows, columns] = memory_of(tensor, change.order, changed);
+      const auto inside = [](index_range range, index_t size) {
+        return range.begin >= 0 && range.begin < range.end && range.end <= size;
+      };
+      if (!inside(rows, tensor.shape[dims - 2]) || !inside(columns, tensor.shape[dims - 1])) {
+        return who + "has shape " + shape_text(tensor.shape) + " and no " + range_text("rows", rows) + ", " +
+               range_text("columns", columns);
+      }
+      if (const std::string what = unfit(changed.deltas, {rows.size(), columns.size()}); !what.empty()) {
+        return who + "has a part of shape " + what;
       }
     }
     return {};
   }
 
   /// Requires: no problem. Disabled deltas are left out.
-  tensor_merge(const tensor_view& tensor, const weight_change& change)
-      : tensor_(tensor), order_(change.order), merged_(change.deltas, change.order) {}
+  tensor_merge(const tensor_view& tensor, const weight_change& change) : tensor_(tensor), order_(change.order) {
+    if (!change.deltas.empty()) add(change.deltas, {{0, rows_in(tensor)}, {0, width_of(tensor)}});
+    for (const part_change& changed : change.parts) {
+      weight_part memory = memory_of(tensor, change.order, changed);
+      const index_t first = changed.slice * tensor.shape[tensor.shape.size() - 2];
+      memory.rows = {first + memory.rows.begin, first + memory.rows.end};
+      add(changed.deltas, memory);
+    }
+    std::sort(rows_.begin(), rows_.end());
+    rows_.erase(std::unique(rows_.begin(), rows_.end()), rows_.end());
+  }
 
   const tensor_view& tensor() const& noexcept { return tensor_; }
   const tensor_view& tensor() const&& = delete;  // would dangle: name the object
   bool empty() const noexcept { return merged_.empty(); }
-  /// Touched as a whole, ascending.
-  const std::vector<index_t>& rows() const& noexcept { return merged_.rows(); }
+  /// Touched as a whole, or in a part of each, ascending.
+  const std::vector<index_t>& rows() const& noexcept { return rows_; }
   const std::vector<index_t>& rows() const&& = delete;  // would dangle: name the object
-  /// Touched in all rows, ascending.
-  const std::vector<index_t>& columns() const& noexcept { return merged_.columns(); }
-  const std::vector<index_t>& columns() const&& = delete;  // would dangle: name the object
+  /// Touched in all rows of a range; ranges are different ones, and may overlap.
+  const std::vector<touched_columns>& columns() const& noexcept { return columns_; }
+  const std::vector<touched_columns>& columns() const&& = delete;  // would dangle: name the object
+  /// The rows of both, ascending and apart.
+  std::vector<index_range> touched() const {
+    std::vector<index_range> all;
+    for (const touched_columns& of : columns_) all.push_back(of.rows);
+    for (const index_t row : rows_) all.push_back({row, row + 1});
+    std::sort(all.begin(), all.end(), [](index_range a, index_range b) { return a.begin < b.begin; });
+    std::vector<index_range> apart;
+    for (const index_range& range : all) {
+      if (!apart.empty() && range.begin <= apart.back().end) apart.back().end = std::max(apart.back().end, range.end);
+      else apart.push_back(range);
+    }
+    return apart;
+  }
 
   /// Whole rows of the tensor, as they lie in its file, merged into the buffer.
   void apply(std::span<const std::byte> from, std::vector<std::byte>& to, any_executor pool) const {
     to.resize(from.size());
-    const index_t width = tensor_.shape[1], row = static_cast<index_t>(bytes_of_row(tensor_));
+    const index_t width = width_of(tensor_), row = static_cast<index_t>(bytes_of_row(tensor_));
     const index_t begin = (from.data() - tensor_.data.data()) / row, end = begin + std::ssize(from) / row;
+    std::vector<merged_place> places = places_;
+    for (std::size_t i = 0; i < places.size(); ++i) places[i].what = &merged_[i];
     const auto fault = visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
       auto* const merged = static_cast<typename storage_type<Scalar>::type*>(static_cast<void*>(to.data()));
-      return merged_.merge_rows(begin, end, width, from.data(), merged, pool);
+      return merge_rows(std::span<const merged_place>(places), begin, end, width, from.data(), merged, pool);
     });
     if (fault.value_or(-1) < 0) return;
     index_t at[] = {*fault / width, *fault % width};
+    std::string name = "'" + tensor_.name + "'";
+    if (tensor_.shape.size() == 3) {
+      name += "[" + std::to_string(at[0] / tensor_.shape[1]) + "]";
+      at[0] %= tensor_.shape[1];
+    }
     if (order_ == storage::in_by_out) std::swap(at[0], at[1]);
-    throw_merge_not_finite("sbora", at[0], at[1], "'" + tensor_.name + "'");
+    throw_merge_not_finite("sbora", at[0], at[1], name);
   }
 
  private:
+  /// Of W's, those of the memory.
+  template <class Size>
+  static std::vector<Size> as_stored(Size d_out, Size d_in, storage order) {
+    return order == storage::out_by_in ? std::vector<Size>{d_out, d_in} : std::vector<Size>{d_in, d_out};
+  }
+  /// In its slice.
+  static weight_part memory_of(const tensor_view& tensor, storage order, const part_change& changed) {
+    if (!changed.part) return {{0, tensor.shape[tensor.shape.size() - 2]}, {0, width_of(tensor)}};
+    const auto ranges = as_stored(changed.part->rows, changed.part->columns, order);
+    return {ranges[0], ranges[1]};
+  }
+
+  void add(const delta_list<float>& deltas, const weight_part& memory) {
+    merged_row merged(deltas, order_);
+    if (merged.empty()) return;
+    for (const index_t row : merged.rows()) rows_.push_back(memory.rows.begin + row);
+    if (!merged.columns().empty()) {
+      auto of = std::find_if(columns_.begin(), columns_.end(), [&](const auto& c) { return c.rows == memory.rows; });
+      if (of == columns_.end()) of = columns_.insert(of, {memory.rows, {}});
+      for (const index_t column : merged.columns()) of->columns.push_back(memory.columns.begin + column);
+      std::sort(of->columns.begin(), of->columns.end());
+      of->columns.erase(std::unique(of->columns.begin(), of->columns.end()), of->columns.end());
+    }
+    places_.push_back({nullptr, memory.rows, memory.columns});
+    merged_.push_back(std::move(merged));
+  }
+
   const tensor_view& tensor_;
   storage order_;
-  merged_row merged_;
+  std::vector<merged_row> merged_;
+  std::vector<merged_place> places_;  // of each
+  std::vector<index_t> rows_;
+  std::vector<touched_columns> columns_;
 };
 
 /// The changes by the names that the checkpoint's files have for the tensors.

@@ -1,17 +1,28 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include <sbora/adapters/weight_delta.hpp>
+#include <sbora/weights/part.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
+/// What is to be merged into a part of a tensor: weight number `slice` of a stack of them (three dimensions; 0 where
+/// there are two), and of that the part, or all of it. The deltas are of the part's shape.
+struct part_change {
+  delta_list<float> deltas;
+  index_t slice = 0;
+  std::optional<weight_part> part = {};
+};
+
 /// What is to be merged into one tensor of a file. in_by_out for the transposed weights of Conv1D and
-/// fan_in_fan_out. Lifetime: the deltas point into their adapters.
+/// fan_in_fan_out. Parts that overlap are merged one after the other. Lifetime: the deltas point into their adapters.
 struct weight_change {
   delta_list<float> deltas;
   storage order = storage::out_by_in;
+  std::vector<part_change> parts = {};
 };
 
 /// By the tensor's name in the file.
