@@ -98,11 +98,12 @@ int summary(std::size_t different, std::size_t of, const char* what) {
   return different == 0 ? 0 : 1;
 }
 
-int diff_checkpoints(const diff_options& set) {
-  const sbora::checkpoint a = sbora::checkpoint::open(set.a), b = sbora::checkpoint::open(set.b);
+/// How many there are by name, and how many differ, of which it says how.
+std::pair<std::size_t, std::size_t> diff_tensors(const diff_options& set, std::span<const sbora::tensor_view> a,
+                                                 std::span<const sbora::tensor_view> b) {
   std::map<std::string, std::pair<const sbora::tensor_view*, const sbora::tensor_view*>> tensors;
-  for (const sbora::tensor_view& tensor : a.tensors()) tensors[tensor.name].first = &tensor;
-  for (const sbora::tensor_view& tensor : b.tensors()) tensors[tensor.name].second = &tensor;
+  for (const sbora::tensor_view& tensor : a) tensors[tensor.name].first = &tensor;
+  for (const sbora::tensor_view& tensor : b) tensors[tensor.name].second = &tensor;
   std::size_t total = 0, done = 0, different = 0;
   for (const auto& [name, pair] : tensors) total += pair.first != nullptr ? pair.first->data.size() : 0;
   progress shown("comparing");
@@ -121,7 +122,21 @@ int diff_checkpoints(const diff_options& set) {
     }
     if (one != nullptr) shown.update_bytes(done += one->data.size(), total);
   }
-  return summary(different, tensors.size(), "tensors");
+  return {tensors.size(), different};
+}
+
+int diff_checkpoints(const diff_options& set) {
+  const sbora::checkpoint a = sbora::checkpoint::open(set.a), b = sbora::checkpoint::open(set.b);
+  const auto [all, different] = diff_tensors(set, a.tensors(), b.tensors());
+  return summary(different, all, "tensors");
+}
+
+std::vector<sbora::tensor_view> full_tensors_of(const sbora::model_adapter<float>& adapter) {
+  std::vector<sbora::tensor_view> views;
+  for (const auto& tensor : adapter.full_tensors()) {
+    views.push_back({tensor.name, sbora::dtype::f32, tensor.shape, std::as_bytes(std::span(tensor.values))});
+  }
+  return views;
 }
 
 /// An adapter's update at a module, line by line: index, and s·values.
@@ -210,7 +225,9 @@ int diff_adapters(const diff_options& set) {
     });
     different += differs ? 1 : 0;
   }
-  return summary(different, modules.size(), "modules");
+  if (a.full_tensors().empty() && b.full_tensors().empty()) return summary(different, modules.size(), "modules");
+  const auto [full, full_different] = diff_tensors(set, full_tensors_of(a), full_tensors_of(b));
+  return summary(different + full_different, modules.size() + full, "modules and full tensors");
 }
 
 }  // namespace

@@ -61,6 +61,11 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
   line("scale", range(scales, number) + (adapter.config().use_rslora ? " (rsLoRA)" : ""));
   line("dropout", number(adapter.config().lora_dropout));
   line("trainable parameters", grouped(adapter.parameter_count()));
+  if (const auto& whole = adapter.full_tensors(); !whole.empty()) {
+    index_t elements = 0;
+    for (const auto& tensor : whole) elements += std::ssize(tensor.values);
+    line("full tensors", std::to_string(whole.size()) + ", " + grouped(elements) + " elements");
+  }
   line("base recorded", fingerprints == 0 ? "no" : "of " + std::to_string(fingerprints) + " modules");
   if (!list) return;
   std::printf("\n%-14s%-6s%-12s%-40s %s\n", "d_out x d_in", "rank", "scale",
@@ -70,6 +75,9 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
     std::printf("%-14s%-6td%-12s%-40s %s\n", shape.c_str(), part.rank(), number(part.scale()).c_str(),
                 index_text(part.target().indices(), false).c_str(), module.c_str());
   });
+  for (const auto& tensor : adapter.full_tensors()) {
+    std::printf("%-20s %s\n", shape_text(tensor.shape).c_str(), tensor.name.c_str());
+  }
 }
 
 void inspect_adapter(const inspect_options& set) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include <sbora/io/file_access.hpp>
@@ -10,16 +11,6 @@ namespace sbora_tool {
 
 namespace {
 
-sbora::weight_changes changes_of(const sbora::model_adapter<float>& adapter) {
-  sbora::weight_changes changes;
-  for (const std::string& module : adapter.modules()) {
-    changes[module + ".weight"] = {
-        {adapter.delta(module)},
-        adapter.config().fan_in_fan_out ? sbora::storage::in_by_out : sbora::storage::out_by_in};
-  }
-  return changes;
-}
-
 /// Where the adapter says which weights it was trained on, these have to be the ones.
 void check_base(const base_model& base, const sbora::model_adapter<float>& adapter) {
   const auto recorded = base.fingerprints(
@@ -29,15 +20,25 @@ void check_base(const base_model& base, const sbora::model_adapter<float>& adapt
 }
 
 /// A merged head that some readers take the embedding for: transformers 5 takes the head where the two differ, and
-/// says so; transformers 4 drops it.
-void say_where_head_is_tied(const base_model& base, const sbora::model_adapter<float>& adapter) {
-  for (const std::string& module : adapter.modules()) {
-    if (module != "lm_head" && !module.ends_with(".lm_head")) continue;
-    if (!base.is_tied()) return;
-    std::fprintf(stderr,
-                 "sbora_tool: the base's config.json has tie_word_embeddings: true, and %s is merged alone: set it to "
-                 "false in the merged model's, or transformers 4 takes the embedding for the head\n",
-                 module.c_str());
+/// says so; transformers 4 drops it. And an embedding that is replaced, with which the head changes.
+void say_where_head_is_tied(const base_model& base, const sbora::weight_changes& changes) {
+  const auto is = [](const std::string& tensor, const std::string& name) {
+    return tensor == name || tensor.ends_with("." + name);
+  };
+  for (const auto& [tensor, change] : changes) {
+    const std::string module = tensor.substr(0, std::min(tensor.rfind('.'), tensor.size()));
+    if (is(tensor, "lm_head.weight") && base.is_tied()) {
+      std::fprintf(
+          stderr,
+          "sbora_tool: the base's config.json has tie_word_embeddings: true, and %s is merged alone: set it to "
+          "false in the merged model's, or transformers 4 takes the embedding for the head\n",
+          module.c_str());
+    } else if (change.full != nullptr && is(tensor, "embed_tokens.weight") && base.is_tied()) {
+      std::fprintf(stderr,
+                   "sbora_tool: the base's config.json has tie_word_embeddings: true: with %s, which the adapter "
+                   "replaces, the head changes too\n",
+                   module.c_str());
+    }
   }
 }
 
@@ -78,13 +79,13 @@ int merge(const merge_options& set) {
   sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
   adapter.set_multiplier(set.multiplier);
   if (!set.any_base) check_base(base, adapter);
-  say_where_head_is_tied(base, adapter);
+  const sbora::weight_changes changes = adapter_changes(adapter);
+  say_where_head_is_tied(base, changes);
   const std::vector<fs::path> outputs = outputs_of(set, base.checkpoint());
   check_free(set, outputs);
   progress shown("merging");
   std::uint64_t bytes = 0;
   const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update_bytes(done, bytes = total); };
-  const sbora::weight_changes changes = changes_of(adapter);
   if (set.whole) {
     sbora::detail::made_directories made;
     if (outputs.front() != set.output) made.make(set.output);  // else it is the file

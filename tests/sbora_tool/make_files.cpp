@@ -145,6 +145,14 @@ void write_head_lora(const fs::path& folder) {
   save_peft_lora(sbora::make_adapter(config, std::vector<sbora::model_module>{{"lm_head", 16, 10}}, 9), folder);
 }
 
+/// With the normalisation and the embedding.
+sbora::model_adapter<float> with_full_tensors(std::uint64_t seed) {
+  auto made = adapter(sbora::adapter_kind::fa, 5, false);
+  made.set_full_tensors(
+      {{"model.norm.weight", {10}, values(10, seed)}, {"model.embed_tokens.weight", {16, 10}, values(160, seed)}});
+  return made;
+}
+
 void make(const fs::path& folder) {
   using sbora::adapter_kind;
   using sbora::sbora_layout;
@@ -159,6 +167,8 @@ void make(const fs::path& folder) {
   save_sbora(adapter(adapter_kind::fb, 6, true), folder / "fb_rslora");
   save_peft_lora(adapter(adapter_kind::fb, 6, false), folder / "fb_peft");
   save_sbora(adapter(adapter_kind::fa, 5, false, true), folder / "mixed");
+  save_sbora(with_full_tensors(8), folder / "full");
+  save_sbora(with_full_tensors(9), folder / "full_other");
   write_dense_lora(folder / "dense_lora");
   write_quantised(folder / "base_nf4", 1, true);
   write_quantised(folder / "base_int8", 1, false);

@@ -160,6 +160,20 @@ expect 2 'finite' merge fa --base base --output out.safetensors --multiplier 1e3
 check [ ! -e out ]
 check [ ! -e out.safetensors ]
 
+# Tensors that an adapter replaces as a whole
+expect 0 'full tensors +2, 170 elements' inspect full
+expect 0 '^\[16, 10\] +model.embed_tokens.weight$' inspect full --list
+expect 0 '' convert full full_peft --to peft
+check grep -q 'model.embed_tokens' full_peft/adapter_config.json
+expect 0 '^same: 6 modules and full tensors$' diff full full_peft
+expect 1 '^model.norm.weight: .* differ' diff full full_other
+expect 1 '^model.norm.weight: only in full$' diff full fa
+expect 0 '6 tensors merged' merge full_peft --base base --output full_merged --whole
+expect 1 'model.norm.weight: ' diff base full_merged
+expect 1 '^2 of 6 tensors differ$' diff whole_sharded full_merged # fa's part is the same
+expect 0 '6 tensors merged' merge full --base sharded --output full_sharded --whole
+expect 0 '^same: 6 tensors$' diff full_merged full_sharded
+
 # A base in bitsandbytes' codes has the layers' sizes, and says what can be done instead of merging
 for base in base_nf4 base_int8; do
     expect 0 'kind +SBoRA-FA' inspect fa_official --base $base

@@ -58,6 +58,10 @@ void load_sbora_adapter(model& into, const std::filesystem::path& directory,
                         const std::vector<sbora::model_module>& modules) {
   const auto adapter = sbora::load_adapter<float>(directory, modules).adapter;
   if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
+  if (!adapter.full_tensors().empty()) {
+    throw input_error(directory.string() + ": bias and modules_to_save are not supported, it has '" +
+                      adapter.full_tensors().front().name + "'");
+  }
   adapter_plan plan;
   plan.method = adapter.kind() == sbora::adapter_kind::fa ? adapter_method::sbora_fa : adapter_method::sbora_fb;
   plan.target_modules = adapter.modules();

@@ -23,6 +23,10 @@ struct module_filter {
 template <class Value>
 using module_pattern = std::pair<std::string, Value>;
 
+/// Which biases an adapter trains beside its halves, PEFT's `bias`: none, all, or those of modules with an adapter
+/// (lora_only). They are full tensors of it.
+enum class bias_training { none, all, adapted };
+
 /// What sbora's own files say of a module beyond PEFT's keys.
 struct recorded_module {
   std::string name;
@@ -60,6 +64,8 @@ struct adapter_config {
   bool fan_in_fan_out = false;  ///< the weights lie d_in × d_out
   module_filter target_modules = {};
   module_filter exclude_modules = {};
+  bias_training bias = bias_training::none;
+  std::vector<std::string> modules_to_save = {};  ///< ends of names: all their tensors are full tensors
   std::vector<index_t> layers_to_transform = {};
   std::vector<std::string> layers_pattern = {};
   std::vector<module_pattern<index_t>> rank_pattern = {};

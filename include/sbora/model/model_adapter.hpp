@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <sbora/adapters/adapter.hpp>
+#include <sbora/adapters/full_tensor.hpp>
 #include <sbora/core/random.hpp>
 #include <sbora/model/adapter_config.hpp>
 #include <sbora/core/fnv1a.hpp>
@@ -167,6 +168,29 @@ class model_adapter {
   }
   weight_delta<T> delta(std::string_view module) const&& = delete;  // would dangle: name the adapter
 
+  /// What it replaces as a whole in the model, beside its parts: full_tensor_merger puts it there. Not among
+  /// parameters().
+  const std::vector<full_tensor<T>>& full_tensors() const& noexcept { return full_tensors_; }
+  std::vector<full_tensor<T>> full_tensors() && noexcept { return std::move(full_tensors_); }
+  /// Errors: config_error for a name that is empty, comes twice, or is the weight of a part's module; shape_error for
+  /// another number of values than the shape has.
+  void set_full_tensors(std::vector<full_tensor<T>> tensors) {
+    std::unordered_map<std::string_view, bool> names;
+    for (const full_tensor<T>& tensor : tensors) {
+      const std::string who = "sbora::model_adapter: full tensor '" + tensor.name + "' ";
+      if (tensor.name.empty()) throw config_error(who + "has no name");
+      if (!names.emplace(tensor.name, true).second) throw config_error(who + "comes twice");
+      if (tensor.name.ends_with(".weight") && has(std::string_view(tensor.name).substr(0, tensor.name.size() - 7))) {
+        throw config_error(who + "is the weight of a module that has an adapter");
+      }
+      if (detail::require_product(who.c_str(), tensor.shape) != std::ssize(tensor.values)) {
+        throw shape_error(who + "has " + std::to_string(tensor.values.size()) + " values, its shape has " +
+                          std::to_string(*detail::size_product(tensor.shape)));
+      }
+    }
+    full_tensors_ = std::move(tensors);
+  }
+
   void set_enabled(bool enabled) noexcept {
     for_each([&](const std::string&, auto& adapter) { adapter.set_enabled(enabled); });
   }
@@ -305,6 +329,7 @@ class model_adapter {
   detail::reset_on_move<std::span<T>> parameters_;
   detail::reset_on_move<std::span<T>> gradient_;
   std::vector<any_adapter> parts_;
+  std::vector<full_tensor<T>> full_tensors_;
 };
 
 }  // namespace sbora::inline SBORA_ABI

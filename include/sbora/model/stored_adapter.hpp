@@ -23,6 +23,7 @@ model_adapter<T> inference_copy(const model_adapter<T>& adapter, aligned_vector<
   copy.for_each([&](const std::string& module, auto& part) {
     adapter.visit(module, [&](const auto& from) { part.set_multiplier(from.multiplier()); });
   });
+  copy.set_full_tensors(adapter.full_tensors());
   return copy;
 }
 
@@ -49,7 +50,7 @@ class stored_adapter {
   weight_delta<T> delta(index_t module) const& { return deltas_[static_cast<std::size_t>(module)]; }
   weight_delta<T> delta(index_t module) const&& = delete;  // would dangle: name the handle
 
-  /// What counts against a store's budget: parameters, regions and deltas.
+  /// What counts against a store's budget: parameters, regions, deltas and full tensors.
   index_t bytes() const noexcept { return bytes_; }
 
   /// For adapter_store. `living` is the bytes of all that there are, and is told of this one's beginning and end.
@@ -65,6 +66,9 @@ class stored_adapter {
       deltas_[modules.position(module).value()] = part.delta();
       bytes_ += 3 * part.rank() * static_cast<index_t>(sizeof(index_t));
     });
+    for (const full_tensor<T>& tensor : adapter_.full_tensors()) {
+      bytes_ += static_cast<index_t>(tensor.values.size() * sizeof(T));
+    }
     living_->fetch_add(bytes_);
   }
   stored_adapter(const stored_adapter&) = delete;

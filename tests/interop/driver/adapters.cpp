@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <sbora/io.hpp>
+#include <sbora/merge/full_tensor_merger.hpp>
 #include <sbora/sbora.hpp>
 
 #include "commands.hpp"
@@ -91,6 +92,11 @@ void merge_adapter(arguments words) {
     sbora::merger merger{sbora::weight_view<float>(copy.data(), part.d_out(), part.d_in())};
     merger.merge(part);
   });
+  for (const sbora::full_tensor<float>& tensor : loaded.adapter.full_tensors()) {
+    std::vector<float>& copy = merged[tensor.name] = base.at(tensor.name).copy<float>();
+    sbora::full_tensor_merger<float> merger{std::span<float>(copy)};
+    merger.merge(tensor);
+  }
   std::vector<sbora::tensor_view> tensors(base.tensors().begin(), base.tensors().end());
   for (sbora::tensor_view& tensor : tensors) {
     if (const auto found = merged.find(tensor.name); found != merged.end()) {
@@ -128,7 +134,20 @@ void describe(arguments words) {
                                     {"shape", {part.matrix().rows(), part.matrix().cols()}},
                                     {"trained", part.parameters()}};
   });
+  for (const sbora::full_tensor<float>& tensor : loaded.adapter.full_tensors()) {
+    described["full"][tensor.name] = {{"shape", tensor.shape}, {"values", tensor.values}};
+  }
   std::printf("%s\n", described.dump().c_str());
+}
+
+/// BASE ADAPTER FOLDER: loaded and written again, in FOLDER/native, official and peft.
+void save_again(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
+  const path folder = words[2];
+  sbora::save_sbora(loaded.adapter, folder / "native");
+  sbora::save_sbora(loaded.adapter, folder / "official", sbora::sbora_layout::official);
+  sbora::save_peft_lora(loaded.adapter, folder / "peft");
 }
 
 /// CONFIG NAMES: what an adapter_config.json says of each module of a file of names, as JSON.
@@ -158,10 +177,7 @@ void list_modules(arguments words) {
 void merge_into_files(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
   const auto loaded = sbora::load_adapter<float>(words[1], sbora::checkpoint_weights(base).modules());
-  sbora::weight_changes changes;
-  for (const std::string& module : loaded.adapter.modules())
-    changes[module + ".weight"] = {{loaded.adapter.delta(module)}};
-  write_merged_tensors(base, changes, words[2]);
+  write_merged_tensors(base, adapter_changes(loaded.adapter), words[2]);
 }
 
 }  // namespace
@@ -171,6 +187,7 @@ void add_adapter_commands(command_table& table) {
   table["merge-adapter"] = merge_adapter;
   table["adapter-forward"] = forward;
   table["describe-adapter"] = describe;
+  table["save-adapter-again"] = save_again;
   table["match-modules"] = match_modules;
   table["list-modules"] = list_modules;
   table["merge-into-files"] = merge_into_files;

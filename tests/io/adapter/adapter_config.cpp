@@ -146,6 +146,8 @@ TEST_CASE("a written config is read back the same, to the last bit") {
   config.lora_alpha = 0.1 + 0.2;
   config.target_modules = {{}, R"(.*\.(q|v)_proj)"};
   config.exclude_modules = {{"lm_head", "a \"quoted\" näme"}, {}};
+  config.bias = sbora::bias_training::adapted;
+  config.modules_to_save = {"norm", "lm_head"};
   config.rank_pattern = {{"z", 3}, {"a", 4}};
   config.alpha_pattern = {{"z", 1e-300}, {"a", 123456789012345678.0}};
   config.sbora = sbora::sbora_record{
@@ -184,16 +186,16 @@ TEST_CASE("keys are written ascending and integers as integers") {
 }
 
 TEST_CASE("everything that would be ignored is refused at once, and left out when lenient") {
-  const std::string text = R"({"peft_type": "LORA", "r": 4, "bias": "all", "use_dora": true, "lora_bias": true,
-    "modules_to_save": ["lm_head"], "trainable_token_indices": [1, 2], "layer_replication": [[0, 4]],
+  const std::string text = R"({"peft_type": "LORA", "r": 4, "bias": "sometimes", "use_dora": true, "lora_bias": true,
+    "trainable_token_indices": [1, 2], "layer_replication": [[0, 4]],
     "alora_invocation_tokens": [5], "use_qalora": true, "target_parameters": ["experts.w"], "use_bdlora": {"a": 1},
     "velora_config": {"a": 1}, "monteclora_config": {"a": 1}, "arrow_config": {"a": 1}, "kasa_config": {"a": 1},
     "enable_lora": [true, false], "init_lora_weights": "pissa_niter_16"})";
   CHECK(problems_of(text) ==
-        lines{R"(bias: only "none" is supported, got "all")", "alora_invocation_tokens isn't supported, got [5]",
-              R"(arrow_config isn't supported, got {"a":1})", "enable_lora isn't supported, got [true,false]",
-              R"(kasa_config isn't supported, got {"a":1})", "layer_replication isn't supported, got [[0,4]]",
-              "lora_bias isn't supported, got true", R"(modules_to_save isn't supported, got ["lm_head"])",
+        lines{R"(bias: expected none, all or lora_only, got "sometimes")",
+              "alora_invocation_tokens isn't supported, got [5]", R"(arrow_config isn't supported, got {"a":1})",
+              "enable_lora isn't supported, got [true,false]", R"(kasa_config isn't supported, got {"a":1})",
+              "layer_replication isn't supported, got [[0,4]]", "lora_bias isn't supported, got true",
               R"(monteclora_config isn't supported, got {"a":1})",
               R"(target_parameters isn't supported, got ["experts.w"])",
               "trainable_token_indices isn't supported, got [1,2]", R"(use_bdlora isn't supported, got {"a":1})",
@@ -246,6 +248,8 @@ TEST_CASE("values of the wrong type or range are refused in either mode") {
   refused(R"("use_rslora": 1)", "use_rslora: expected true or false, got 1");
   refused(R"("fan_in_fan_out": "yes")", R"(fan_in_fan_out: expected true or false, got "yes")");
   refused(R"("inference_mode": 0)", "inference_mode: expected true or false, got 0");
+  refused(R"("modules_to_save": "lm_head")", R"(modules_to_save: expected a list of names, got "lm_head")");
+  refused(R"("modules_to_save": [1])", "modules_to_save: expected a list of names, got [1]");
   refused(R"("target_modules": [1])", "target_modules: expected a list of names or a regular expression, got [1]");
   refused(R"("target_modules": [""])", R"(target_modules: expected a list of names or a regular expression, got [""])");
   refused(R"("exclude_modules": {})", "exclude_modules: expected a list of names or a regular expression, got {}");

@@ -23,7 +23,6 @@ inline constexpr std::array not_honoured = {"alora_invocation_tokens",
                                             "kasa_config",
                                             "layer_replication",
                                             "lora_bias",
-                                            "modules_to_save",
                                             "monteclora_config",
                                             "target_parameters",
                                             "trainable_token_indices",
@@ -54,6 +53,9 @@ inline std::optional<std::uint64_t> parse_hex(std::string_view text) {
 inline constexpr std::pair<const char*, adapter_kind> kind_names[] = {{"sbora_fa", adapter_kind::fa},
                                                                       {"sbora_fb", adapter_kind::fb}};
 
+inline constexpr std::pair<const char*, bias_training> bias_names[] = {
+    {"none", bias_training::none}, {"all", bias_training::all}, {"lora_only", bias_training::adapted}};
+
 inline std::optional<adapter_kind> read_kind(const ordered_json& value) {
   for (const auto& [name, kind] : kind_names) {
     if (value == name) return kind;
@@ -75,6 +77,7 @@ class adapter_config_reader {
     fields_.read("fan_in_fan_out", config_.fan_in_fan_out);
     read_filter("target_modules", config_.target_modules);
     read_filter("exclude_modules", config_.exclude_modules);
+    read_whole();
     read_layers();
     read_pattern(fields_, "rank_pattern", config_.rank_pattern, json_fields::positive_integer, "integers of 1 or more");
     read_pattern(fields_, "alpha_pattern", config_.alpha_pattern, json_fields::positive_number, "positive numbers");
@@ -126,6 +129,20 @@ class adapter_config_reader {
     } else {
       fields_.wrong(key, "a list of names or a regular expression", *value);
     }
+  }
+
+  /// What is trained beside the halves.
+  void read_whole() {
+    if (const ordered_json* bias = fields_.find("bias")) {
+      const auto* const named = std::find_if(std::begin(bias_names), std::end(bias_names),
+                                             [&](const auto& each) { return *bias == each.first; });
+      if (named != std::end(bias_names)) config_.bias = named->second;
+      else problems_.refuse_or_skip("bias: expected none, all or lora_only, got " + json_fields::excerpt(*bias));
+    }
+    const ordered_json* modules = fields_.find("modules_to_save");
+    if (modules == nullptr || is_off(*modules)) return;
+    if (is_names(*modules)) config_.modules_to_save = modules->get<std::vector<std::string>>();
+    else fields_.wrong("modules_to_save", "a list of names", *modules);
   }
 
   void read_layers() {
@@ -229,9 +246,6 @@ class adapter_config_reader {
   }
 
   void refuse_what_is_not_honoured() {
-    if (const ordered_json* bias = fields_.find("bias"); bias != nullptr && *bias != "none") {
-      problems_.refuse_or_skip("bias: only \"none\" is supported, got " + json_fields::excerpt(*bias));
-    }
     for (const char* key : not_honoured) {
       const ordered_json* value = fields_.find(key);
       if (value == nullptr || is_off(*value)) continue;

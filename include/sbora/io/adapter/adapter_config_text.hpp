@@ -20,6 +20,12 @@ inline ordered_json value_json(adapter_kind kind) {
       ->first;
 }
 
+inline ordered_json value_json(bias_training bias) {
+  return std::find_if(std::begin(bias_names), std::end(bias_names),
+                      [&](const auto& each) { return each.second == bias; })
+      ->first;
+}
+
 inline ordered_json filter_json(const module_filter& filter) {
   if (filter.regex) return *filter.regex;
   return filter.names.empty() ? ordered_json(nullptr) : ordered_json(filter.names);

@@ -19,8 +19,8 @@ struct read_config {
 
 /// The text of an adapter_config.json.
 ///
-/// Effect      Strict: what would change the adapter and can't be honoured (DoRA, biases, modules_to_save, layer
-///             replication, aLoRA …) is refused. Lenient: it is left out and listed. Unknown keys are left out and
+/// Effect      Strict: what would change the adapter and can't be honoured (DoRA, LoRA biases, layer replication,
+///             aLoRA …) is refused. Lenient: it is left out and listed. Unknown keys are left out and
 ///             listed in either mode, as PEFT ignores them, so that files of later versions stay readable; keys of
 ///             PEFT's that change nothing (auto_mapping, peft_version …) are left out silently.
 /// Numerics    numbers come back to the last bit.

@@ -22,12 +22,13 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
   using detail::ordered_json;
   std::vector<std::pair<std::string, ordered_json>> fields = {
       {"base_model_name_or_path", detail::optional_json(config.base_model_name_or_path)},
-      {"bias", "none"},
+      {"bias", detail::value_json(config.bias)},
       {"fan_in_fan_out", config.fan_in_fan_out},
       {"inference_mode", config.inference_mode},
       {"lora_alpha", detail::value_json(config.lora_alpha)},
       {"lora_dropout", config.lora_dropout},
-      {"modules_to_save", nullptr},
+      {"modules_to_save",
+       config.modules_to_save.empty() ? ordered_json(nullptr) : ordered_json(config.modules_to_save)},
       {"peft_type", config.peft_type},
       {"r", config.r},
       {"target_modules", detail::filter_json(config.target_modules)},

@@ -27,21 +27,31 @@ struct module_tensors {
   const tensor_view* b_indices = nullptr;  ///< lora_B
 };
 
-/// By module, whatever wraps the names: see tensor_names.hpp. What isn't one of the four is unexpected. `modules` may
-/// be empty.
-inline std::map<std::string, module_tensors> tensors_by_module(std::span<const tensor_view> tensors,
-                                                               std::span<const model_module> modules,
-                                                               problem_list& problems) {
+/// What an adapter file holds, whatever wraps the names: see tensor_names.hpp.
+struct file_tensors {
+  std::map<std::string, module_tensors> halves;  ///< by module
+  /// With their names, empty where they are no adapter's; full_tensors.hpp says what they are.
+  std::vector<std::pair<std::string, const tensor_view*>> others;
+};
+
+/// `modules` may be empty.
+inline file_tensors sort_tensors(std::span<const tensor_view> tensors, std::span<const model_module> modules,
+                                 problem_list& problems) {
   std::vector<std::string> names;
   for (const tensor_view& tensor : tensors) names.push_back(tensor.name);
   names = adapter_names_without_wrappers(std::move(names));
-  std::map<std::string, module_tensors> found;
+  file_tensors file;
+  std::map<std::string, module_tensors>& found = file.halves;
   std::optional<std::string> adapter;  // the first one's name
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string quoted = "'" + shortened(tensors[i].name) + "'";
     const std::optional<adapter_tensor_name> name = parse_adapter_tensor(names[i]);
-    if (name && !adapter) adapter = name->adapter;
-    if (!name || name->adapter.empty() != adapter->empty()) {
+    if (!name) {
+      file.others.emplace_back(names[i].size() <= largest_module_name ? names[i] : "", &tensors[i]);
+      continue;
+    }
+    if (!adapter) adapter = name->adapter;
+    if (name->adapter.empty() != adapter->empty()) {
       problems.refuse_or_skip("unexpected tensor " + quoted);
       continue;
     }
@@ -65,10 +75,13 @@ inline std::map<std::string, module_tensors> tensors_by_module(std::span<const t
                        std::all_of(found.begin(), found.end(), [&](const auto& of) { return is_parallel(of.first); });
   if (!wrapped || std::any_of(modules.begin(), modules.end(),
                               [&](const model_module& module) { return is_parallel(module.name); })) {
-    return found;
+    return file;
   }
-  std::map<std::string, module_tensors> unwrapped;  // the model was wrapped before PEFT came
-  for (const auto& [module, of] : found) unwrapped.emplace(module.substr(parallel_prefix.size()), of);
+  file_tensors unwrapped;  // the model was wrapped before PEFT came
+  for (const auto& [module, of] : found) unwrapped.halves.emplace(module.substr(parallel_prefix.size()), of);
+  for (const auto& [name, tensor] : file.others) {
+    unwrapped.others.emplace_back(is_parallel(name) ? name.substr(parallel_prefix.size()) : name, tensor);
+  }
   return unwrapped;
 }
 

@@ -11,7 +11,8 @@ enum class rslora_export { folded, flag };
 /// Writes an adapter as an ordinary PEFT LoRA, which computes exactly the same.
 ///
 /// Effect      lora_A and lora_B of every module in the adapter's scalar, of which one is the region's one-hot
-///             vectors; ranks and alphas that differ as rank_pattern and alpha_pattern; no DoRA, no bias. An old
+///             vectors; ranks and alphas that differ as rank_pattern and alpha_pattern; full tensors under
+///             PEFT's names, with bias and modules_to_save that say them; no DoRA. An old
 ///             adapter there is replaced: interrupted, there is the old one, the new one, or none, but no mixture.
 /// Cost        rank·(d_out + d_in) numbers a module on disk; 1 MiB of memory.
 /// Numerics    alpha/rank is the adapter's scale to the last bit (of float, where alpha can't be exact in double).

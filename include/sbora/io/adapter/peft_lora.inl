@@ -20,7 +20,7 @@ adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
   config.kind.reset();
   config.sbora.reset();
   config.inference_mode = true;
-  return config;
+  return with_full_tensors(std::move(config), adapter);
 }
 
 /// An SBoRA adapter where a tensor of indices is there, a LoRA otherwise.

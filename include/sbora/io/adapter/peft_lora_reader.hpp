@@ -1,6 +1,6 @@
 #pragma once
 
-#include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/adapter/full_tensors.hpp>
 #include <sbora/io/adapter/one_hot.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -11,17 +11,24 @@ class peft_lora_reader {
  public:
   peft_lora_reader(std::span<const tensor_view> tensors, adapter_config config, std::span<const model_module> modules,
                    problem_list& problems)
+      : peft_lora_reader(tensors, sort_tensors(tensors, modules, problems), std::move(config), modules, problems) {}
+
+ private:
+  peft_lora_reader(std::span<const tensor_view> tensors, file_tensors file, adapter_config config,
+                   std::span<const model_module> modules, problem_list& problems)
       : config_(std::move(config)),
         rules_(rules_of_file(config_, problems)),
         modules_(modules),
         problems_(problems),
-        found_(tensors_by_module(tensors, modules, problems)) {
+        full_(read_full_tensors<T>(file.others, file.halves, config_, problems)),
+        found_(std::move(file.halves)) {
     problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
       return !rules_.chooses() || rules_.matches(module);
     }));
     for (std::size_t i = 0; i < modules.size(); ++i) positions_.emplace(modules[i].name, i);
   }
 
+ public:
   std::optional<model_adapter<T>> read() {
     for (const auto& [module, tensors] : found_) read_module(module, tensors);
     for (const model_module& module : modules_) {
@@ -158,6 +165,7 @@ class peft_lora_reader {
       std::copy(trained.begin(), trained.end(), part.parameters().begin());
       ++i;
     });
+    adapter.set_full_tensors(std::move(full_));
     return adapter;
   }
 
@@ -165,6 +173,7 @@ class peft_lora_reader {
   target_rules rules_;
   std::span<const model_module> modules_;
   problem_list& problems_;
+  std::vector<full_tensor<T>> full_;
   std::map<std::string, module_tensors> found_;
   std::unordered_map<std::string, std::size_t> positions_;
   std::vector<halves> lines_;

@@ -2,12 +2,12 @@
 
 #include <map>
 
-#include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/adapter/full_tensors.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// The tensors of a LoRA: both halves of every module. The one-hot halves are made piece by piece as they are written,
-/// since one can be larger than all that is in memory.
+/// The tensors of a LoRA: both halves of every module, and full tensors. The one-hot halves are made piece by piece as
+/// they are written, since one can be larger than all that is in memory.
 template <class T>
 class peft_lora_tensors {
  public:
@@ -28,6 +28,9 @@ class peft_lora_tensors {
       add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {part.matrix().rows(), part.matrix().cols()},
           {nullptr, part.parameters(), fa});
     });
+    for (const full_tensor<T>& tensor : adapter.full_tensors()) {
+      add(full_tensor_key(adapter, tensor.name, true), tensor.shape, {nullptr, tensor.values, false});
+    }
   }
 
   /// Without data.

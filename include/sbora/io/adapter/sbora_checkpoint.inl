@@ -23,6 +23,7 @@ adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout
   const bool native = layout == sbora_layout::native;
   adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
   config.peft_type = "SBORA";
+  config = with_full_tensors(std::move(config), adapter);
   if (adapter.kind()) config.kind = adapter.kind();
   config.inference_mode = true;
   config.sbora.reset();

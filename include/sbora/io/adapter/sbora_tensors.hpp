@@ -1,6 +1,6 @@
 #pragma once
 
-#include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/adapter/full_tensors.hpp>
 #include <sbora/model/make_adapter.hpp>
 #include <sbora/model/name_lists.hpp>
 
@@ -12,11 +12,17 @@ class sbora_tensor_reader {
  public:
   sbora_tensor_reader(std::span<const tensor_view> tensors, adapter_config config,
                       std::span<const model_module> modules, problem_list& problems)
+      : sbora_tensor_reader(tensors, sort_tensors(tensors, modules, problems), std::move(config), modules, problems) {}
+
+ private:
+  sbora_tensor_reader(std::span<const tensor_view> tensors, file_tensors file, adapter_config config,
+                      std::span<const model_module> modules, problem_list& problems)
       : config_(std::move(config)),
         rules_(rules_of_file(config_, problems)),
         endings_(config_.target_modules.names),
         problems_(problems),
-        found_(tensors_by_module(tensors, modules, problems)),
+        full_(read_full_tensors<T>(file.others, file.halves, config_, problems)),
+        found_(std::move(file.halves)),
         kind_(kind_of_tensors()) {
     problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
       return is_recorded() || config_.target_modules.empty() || is_chosen(module);
@@ -24,6 +30,7 @@ class sbora_tensor_reader {
     list_expected(modules);
   }
 
+ public:
   /// Errors: those collected. Nothing where no part could be read.
   std::optional<model_adapter<T>> read() {
     for (const model_module& module : expected_) read_part(module);
@@ -38,6 +45,7 @@ class sbora_tensor_reader {
     model_adapter<T> adapter(kind_, std::move(config_), std::move(parts_));
     std::size_t i = 0;
     adapter.for_each([&](const std::string&, auto& part) { copy_exactly<T>(*trained_[i++], part.parameters()); });
+    adapter.set_full_tensors(std::move(full_));
     return adapter;
   }
 
@@ -169,6 +177,7 @@ class sbora_tensor_reader {
   target_rules rules_;
   text_endings endings_;  ///< of target_modules
   problem_list& problems_;
+  std::vector<full_tensor<T>> full_;
   std::map<std::string, module_tensors> found_;
   adapter_kind kind_;  ///< of modules whose kind the config doesn't say
   std::vector<model_module> expected_;
@@ -190,6 +199,9 @@ tensor_pool sbora_tensors(const model_adapter<T>& adapter) {
     pool.add<T>(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"),
                 {part.matrix().rows(), part.matrix().cols()}, part.parameters());
   });
+  for (const full_tensor<T>& tensor : adapter.full_tensors()) {
+    pool.add<T>(full_tensor_key(adapter, tensor.name, false), tensor.shape, tensor.values);
+  }
   return pool;
 }
 

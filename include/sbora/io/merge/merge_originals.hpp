@@ -191,7 +191,7 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
       std::optional<index_range> some;
       if (tensor == nullptr && !rows && (some = rows_of_name(name))) tensor = file.find(name);
       if (tensor == nullptr || touched == nullptr || touched->type != dtype::i64 || tensor->type != part.type ||
-          !is_dense_dtype(part.type) || tensor->shape.size() < 2 || tensor->data.empty()) {
+          !is_dense_dtype(part.type) || (tensor->shape.size() < 2 && !rows) || tensor->data.empty()) {
         problems.add("'" + part.name + "' isn't of a tensor of the file");
         continue;
       }

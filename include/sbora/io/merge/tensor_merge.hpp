@@ -1,5 +1,7 @@
 #pragma once
 
+#include <numeric>
+
 #include <sbora/io/bitsandbytes/quantised_names.hpp>
 #include <sbora/io/merge/weight_change.hpp>
 #include <sbora/io/safetensors/safetensors_file.hpp>
@@ -9,10 +11,11 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-/// A tensor of two dimensions or more as a matrix of memory: its last one, and all others.
-inline index_t width_of(const tensor_view& tensor) { return tensor.shape.back(); }
+/// A tensor as a matrix of memory: its last dimension, and all others; a scalar is 1 x 1.
+inline index_t width_of(const tensor_view& tensor) { return tensor.shape.empty() ? 1 : tensor.shape.back(); }
 inline index_t rows_in(const tensor_view& tensor) {
-  return *size_product(std::span<const index_t>(tensor.shape).first(tensor.shape.size() - 1));
+  const std::span<const index_t> shape(tensor.shape);
+  return *size_product(shape.first(shape.empty() ? 0 : shape.size() - 1));
 }
 inline std::size_t bytes_of_row(const tensor_view& tensor) {
   return static_cast<std::size_t>(width_of(tensor)) * static_cast<std::size_t>(bits_of(tensor.type)) / 8;
@@ -52,6 +55,12 @@ class tensor_merge {
     if (!is_dense_dtype(tensor.type)) {
       return who + "is " + to_string(tensor.type) + ", expected F32, BF16 or F16";
     }
+    if (change.full != nullptr) {
+      if (!change.deltas.empty() || !change.parts.empty())
+        return who + "has an adapter, and a full tensor in its place";
+      if (tensor.shape == change.full->shape) return {};
+      return who + "has shape " + shape_text(tensor.shape) + ", the adapter's is " + shape_text(change.full->shape);
+    }
     const auto unfit = [&](const delta_list<float>& deltas, const std::vector<index_t>& shape) -> std::string {
       for (const weight_delta<float>& delta : deltas) {
         const std::vector<index_t> expected = as_stored(delta.d_out, delta.d_in, change.order);
@@ -82,7 +91,12 @@ class tensor_merge {
   }
 
   /// Requires: no problem. Disabled deltas are left out.
-  tensor_merge(const tensor_view& tensor, const weight_change& change) : tensor_(tensor), order_(change.order) {
+  tensor_merge(const tensor_view& tensor, const weight_change& change)
+      : tensor_(tensor), order_(change.order), full_(change.full) {
+    if (full_ != nullptr && !tensor.data.empty()) {
+      rows_.resize(static_cast<std::size_t>(rows_in(tensor)));
+      std::iota(rows_.begin(), rows_.end(), index_t{0});
+    }
     if (!change.deltas.empty()) add(change.deltas, {{0, rows_in(tensor)}, {0, width_of(tensor)}});
     for (const part_change& changed : change.parts) {
       weight_part memory = memory_of(tensor, change.order, changed);
@@ -96,7 +110,7 @@ class tensor_merge {
 
   const tensor_view& tensor() const& noexcept { return tensor_; }
   const tensor_view& tensor() const&& = delete;  // would dangle: name the object
-  bool empty() const noexcept { return merged_.empty(); }
+  bool empty() const noexcept { return merged_.empty() && full_ == nullptr; }
   /// Touched as a whole, or in a part of each, ascending.
   const std::vector<index_t>& rows() const& noexcept { return rows_; }
   const std::vector<index_t>& rows() const&& = delete;  // would dangle: name the object
@@ -122,6 +136,7 @@ class tensor_merge {
     to.resize(from.size());
     const index_t width = width_of(tensor_), row = static_cast<index_t>(bytes_of_row(tensor_));
     const index_t begin = (from.data() - tensor_.data.data()) / row, end = begin + std::ssize(from) / row;
+    if (full_ != nullptr) return replace(begin * width, end * width, to);
     std::vector<merged_place> places = places_;
     for (std::size_t i = 0; i < places.size(); ++i) places[i].what = &merged_[i];
     const auto fault = visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
@@ -152,6 +167,19 @@ class tensor_merge {
     return {ranges[0], ranges[1]};
   }
 
+  /// Elements [begin, end) of the full tensor, in the type of the file's.
+  void replace(index_t begin, index_t end, std::vector<std::byte>& to) const {
+    visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
+      auto* const rounded = static_cast<Scalar*>(static_cast<void*>(to.data()));
+      for (index_t i = begin; i < end; ++i) {
+        rounded[i - begin] = static_cast<Scalar>(full_->values[static_cast<std::size_t>(i)]);
+        if (is_finite(static_cast<float>(rounded[i - begin]))) continue;
+        throw_merge_not_finite("sbora", i / width_of(tensor_), i % width_of(tensor_), "'" + tensor_.name + "'");
+      }
+      return true;
+    });
+  }
+
   void add(const delta_list<float>& deltas, const weight_part& memory) {
     merged_row merged(deltas, order_);
     if (merged.empty()) return;
@@ -169,6 +197,7 @@ class tensor_merge {
 
   const tensor_view& tensor_;
   storage order_;
+  const full_tensor<float>* full_;
   std::vector<merged_row> merged_;
   std::vector<merged_place> places_;  // of each
   std::vector<index_t> rows_;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include <sbora/adapters/full_tensor.hpp>
 #include <sbora/adapters/weight_delta.hpp>
 #include <sbora/weights/part.hpp>
 
@@ -23,6 +24,7 @@ struct weight_change {
   delta_list<float> deltas;
   storage order = storage::out_by_in;
   std::vector<part_change> parts = {};
+  const full_tensor<float>* full = nullptr;  ///< instead of all that: what the tensor becomes, rounded to its type
 };
 
 /// By the tensor's name in the file.
