@@ -22,7 +22,7 @@ const sbora::tensor_view& find_tensor(const tensor_source& from, const std::stri
 template <class Function>
 sbora::any_weight of_dense(const sbora::any_weight& weight, Function f) {
   return weight.visit([&]<class View>(const View& view) -> sbora::any_weight {
-    if constexpr (requires { view.stride(); }) return f(view);
+    if constexpr (requires { view.data(); }) return f(view);
     else throw std::logic_error("a quantised weight where a dense one is needed");
   });
 }
