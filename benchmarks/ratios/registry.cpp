@@ -64,6 +64,12 @@ std::span<const ratio> ratios() {
       ratio{"store_overhead", "<= 1.10",
             "time to decode with a store that has room for 100 of its 1,000 adapters, over one with room for all",
             store_overhead},
+      ratio{"experts_overhead", "<= 0.05",
+            "time of a grouped forward of 512 tokens, two of 8 experts each, with an adapter on each expert over the "
+            "frozen one, minus 1",
+            experts_overhead},
+      ratio{"embedding_of_bw", ">= 0.7", "bytes of rows gathered per second over those of only reading the table",
+            embedding_of_bw},
       ratio{"batch_invariant_n1", "(none)",
             "time of a forward of 1 token with the same bits in any batch, over one that needn't", batch_invariant_n1},
       ratio{"batch_invariant_n64", "(none)", "the same of 64 tokens", batch_invariant_n64},

@@ -57,6 +57,8 @@ double mixed_512_8();
 double mixed_step_512_8();
 double mixed_vs_serial();
 double store_overhead();
+double experts_overhead();
+double embedding_of_bw();
 double batch_invariant_n1();
 double batch_invariant_n64();
 double compile_cost();

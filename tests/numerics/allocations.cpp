@@ -3,6 +3,7 @@
 #include <sbora/sbora.hpp>
 
 #include <sbora/executors/thread_pool.hpp>
+#include <sbora/layers/embedding.hpp>
 #include <sbora/layers/grouped_linear.hpp>
 #include <sbora/layers/mixed.hpp>
 #include <sbora/optimisers/lion.hpp>
@@ -270,5 +271,30 @@ TEST_CASE("experts") {
                         threads);
           layer.backward(activation(dy), activation(x), activation(dx), routed.groups(), deltas,
                          sbora::training_step{1}, memory, threads);
+        }) == 0);
+}
+
+TEST_CASE("an embedding, its head, and tokens that are replaced in both") {
+  constexpr index_t vocabulary = 50, features = 40, tokens = 30;
+  padded_matrix<float> table(vocabulary, features), x(tokens, features), dx(tokens, features), y(tokens, vocabulary);
+  table.randomise(1);
+  const sbora::weight_view<const float> weight(table.data(), vocabulary, features);
+  sbora::trainable_tokens trained(weight, sbora::sample_region(vocabulary, 5, 1));
+  sbora::fa_adapter<float> adapter(vocabulary, features, sbora::sample_region(features, 5, 1));
+  const sbora::embedding input(weight);
+  const sbora::linear head(weight);
+  std::vector<index_t> ids(tokens);
+  for (std::size_t t = 0; t < ids.size(); ++t) ids[t] = static_cast<index_t>(t * 7 % vocabulary);
+  sbora::workspace memory;
+  sbora::thread_pool threads(2);
+  CHECK(allocations_after_warm_up([&] {
+          input.forward(ids, activation(x), adapter, threads);
+          input.backward(ids, activation(x), adapter, threads);
+          input.forward(ids, activation(x), trained, threads);
+          head.forward(activation(x), activation(y), memory, threads);
+          replaced_forward(trained, activation(x), activation(y), memory, threads);
+          head.backward(activation(y), activation(dx), memory, threads);
+          replaced_backward(trained, weight, activation(y), activation(x), activation(dx), memory, threads);
+          input.backward(ids, activation(dx), trained, threads);
         }) == 0);
 }

@@ -28,6 +28,9 @@ constexpr adapter_kind transposed_kind(adapter_kind kind) noexcept {
   return kind == adapter_kind::fa ? adapter_kind::fb : adapter_kind::fa;
 }
 
+/// Of adapters whose regions are whole rows of W.
+inline constexpr adapter_kind row_kind = adapter_kind::fb;
+
 /// What a backward needs of x: its features in the region (fa), or all of it.
 constexpr bool saves_gathered(adapter_kind kind) noexcept { return kind == adapter_kind::fa; }
 

@@ -4,6 +4,7 @@
 
 #include <sbora/core/misuse.hpp>
 #include <sbora/layers/shapes.hpp>
+#include <sbora/layers/trainable_tokens.hpp>
 #include <sbora/simd/opaque.hpp>
 #include <sbora/weights/row_reader.hpp>
 
@@ -79,6 +80,8 @@ namespace sbora::inline SBORA_ABI {
 /// both.
 ///
 /// Effect      FB trains rows: `rank` tokens, new or changed. FA trains columns: `rank` features of all tokens.
+///             trainable_tokens are rows, too, but put in the table's place instead of added to it; backward takes them
+///             as an adapter.
 /// Shapes      ids: one integer a token; y, dy: tokens × features.
 /// Requires    ids in [0, vocabulary), shapes that fit: SBORA_ASSERT, always, before anything is written. A weight that
 ///             can be read row by row as floats: at compile time. Adapters without dropout: SBORA_ASSERT.
@@ -89,8 +92,7 @@ namespace sbora::inline SBORA_ABI {
 /// Numerics    a row is W + round(s·b₁) + … in float, summed in the adapters' order: over a float table the bits of one
 ///             that they are merged into. Gradients are added to in the tokens' order: equal bits for any executor.
 /// Thread      const; one adapter takes one backward at a time.
-/// Source      torch.nn.Embedding; adapters of rows: PEFT's trainable tokens, which are not added but put in the rows'
-///             place.
+/// Source      torch.nn.Embedding.
 template <float_weight Weight>
 class embedding {
  public:
@@ -113,6 +115,12 @@ class embedding {
   void forward(const Ids& ids, Y&& y, const Adapter& adapter, Executor&& pool = Executor{}) const {
     const delta_type delta = adapter.delta();
     gather(std::span(ids), detail::as_activation<float>(y), {&delta, 1}, pool);
+  }
+  /// The same with rows that are replaced: y[t] = the row of a trained token, or W[ids[t]].
+  template <class Ids, class Y, detail::executor_argument Executor = serial_executor>
+  void forward(const Ids& ids, Y&& y, const trainable_tokens& tokens, Executor&& pool = Executor{}) const {
+    const delta_type rows = tokens.delta();
+    gather(std::span(ids), detail::as_activation<float>(y), {&rows, 1}, pool, true);
   }
 
   /// gradient += the adapter's gradient: FB row j's is s·Σ dy[t] over the tokens t of vocabulary row target()[j]; FA's
@@ -148,15 +156,23 @@ class embedding {
   }
 
   template <class Span>
-  void gather(Span ids, activation_view<float> y, std::span<const delta_type> deltas, any_executor pool) const {
+  void gather(Span ids, activation_view<float> y, std::span<const delta_type> deltas, any_executor pool,
+              bool replaced = false) const {
     check(ids, {"y", y}, deltas);
     detail::check_result({"y", y});
     const detail::row_reader<Weight> reader(table_);
     detail::for_ranges(y.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
+      const auto id_of = [&](index_t t) { return static_cast<index_t>(ids[static_cast<std::size_t>(t)]); };
       for (index_t t = begin; t < end; ++t) {
-        const auto id = static_cast<index_t>(ids[static_cast<std::size_t>(t)]);
+        const index_t id = id_of(t);
         float* const row = y.data + t * y.stride;
+        if (t + 1 < y.tokens) reader.fetch(id_of(t + 1));  // it may be anywhere
+        if (const index_t place = replaced ? deltas[0].target->position_of(id) : -1; place >= 0) {
+          std::copy_n(deltas[0].parameters + place * features(), features(), row);
+          continue;
+        }
         reader.read(id, 0, features(), row);
+        if (replaced) continue;
         for (const delta_type& delta : deltas) {
           if (delta.enabled) detail::add_row_of_delta(delta, id, row);
         }

@@ -36,6 +36,20 @@ class row_reader {
     for (index_t k = begin; k < end; ++k) decode_.decode({weight_.source(), k, row, row + 1, out + (k - begin)});
   }
 
+  /// Brings the beginning of each page of a row near, for a read to come: what follows in a page the hardware foresees.
+  /// (Granite Rapids, rows of 16 KiB at random, of the time of reading them in order: 1.2 instead of 1.5.)
+  SBORA_FORCE_INLINE void fetch(index_t row) const {  // or GCC 12 takes the call for one without effect
+    if (weight_.order() != storage::out_by_in) return;
+    constexpr std::uintptr_t page = 4096;
+    const auto source = weight_.source();
+    const auto from = bytes_at(source, row, 0), to = bytes_at(source, row, weight_.d_in());
+    for (auto at = from; at < to; at = (at / page + 1) * page) {
+      for (std::uintptr_t line = 0; line < 8; ++line) {
+        __builtin_prefetch(reinterpret_cast<const void*>(at + line * cache_line));
+      }
+    }
+  }
+
   /// out[k] = element begin + k of the matrix flattened by rows.
   void read_flat(index_t begin, index_t count, float* out) const {
     const index_t d_in = weight_.d_in();
@@ -50,6 +64,14 @@ class row_reader {
   }
 
  private:
+  template <class Source>
+  static std::uintptr_t bytes_at(const Source& source, index_t line, index_t at) {
+    return reinterpret_cast<std::uintptr_t>(source.data + line * source.stride + at);
+  }
+  static std::uintptr_t bytes_at(const four_bit_source& source, index_t line, index_t at) {
+    return reinterpret_cast<std::uintptr_t>(source.codes + (line * source.line_length + at) / 2);
+  }
+
   const Weight& weight_;
   const decode_kernels<storage_scalar>& decode_;
 };
