@@ -108,6 +108,9 @@ TEST_CASE("slices of a stack are weights in place") {
   CHECK(second.name == "stack[1]");
   const auto w = second.as_weight<float>();
   CHECK((w.data() == values.data() + 20 && w.d_out() == 4 && w.d_in() == 5));
+  const auto turned = second.as_weight<float>(sbora::storage::in_by_out);
+  CHECK((turned.data() == w.data() && turned.d_out() == 5 && turned.d_in() == 4));
+  CHECK((turned.order() == sbora::storage::in_by_out && turned.stride() == 5));
   CHECK(second.slice(3).shape == std::vector<index_t>{5});
   CHECK_ERROR(sbora::shape_error, "no slice 3", stack.slice(3));
   CHECK_ERROR(sbora::shape_error, "no slice -1", stack.slice(-1));

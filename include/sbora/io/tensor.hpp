@@ -97,11 +97,12 @@ struct tensor_view {
             data.subspan(static_cast<std::size_t>(i) * size, size)};
   }
 
-  /// A weight in place, d_out × d_in as the tensor's shape; of a stack, slice(i).as_weight().
+  /// A weight in place, d_out × d_in as the tensor's shape, or in_by_out its transpose; of a stack slice(i).as_weight().
   template <class Scalar>
-  weight_view<const Scalar> as_weight() const {
+  weight_view<const Scalar> as_weight(storage order = storage::out_by_in) const {
     require_matrix();
-    return {values<Scalar>().data(), shape[0], shape[1]};
+    const bool straight = order == storage::out_by_in;
+    return {values<Scalar>().data(), shape[straight ? 0 : 1], shape[straight ? 1 : 0], 0, order};
   }
 
   /// A row-major matrix in place.

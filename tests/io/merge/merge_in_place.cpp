@@ -472,6 +472,19 @@ TEST_CASE("originals whose rows aren't the tensor's are refused") {
   }
 }
 
+TEST_CASE("a tensor that is called as a part's originals isn't taken for them") {
+  const temporary_directory directory;
+  const auto path = directory / "model.safetensors";
+  const fused_model model;
+  std::vector<sbora::tensor_view> tensors = model.tensors();
+  tensors.push_back(tensor_of("fused@0:12", model.fused, {30, 40}));
+  write_safetensors(path, tensors);
+  const std::string before = read_file(path);
+  CHECK_ERROR(sbora::merge_error, "has a tensor 'fused@0:12'", merge_in_place(path, model.changes()));
+  CHECK((read_file(path) == before));
+  CHECK(files_in(directory.path()) == 1);
+}
+
 TEST_CASE("parts that a tensor hasn't change nothing") {
   const temporary_directory directory;
   const auto path = directory / "model.safetensors";

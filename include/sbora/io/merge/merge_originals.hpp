@@ -131,6 +131,11 @@ inline void write_originals(const safetensors_file& file, const std::vector<tens
     }
     for (const touched_columns& of : merge.columns()) {
       const std::string name = name_of_rows(tensor, of.rows);
+      if (name != tensor.name && file.find(name) != nullptr) {
+        throw merge_error("sbora: " + file.path().string() + " has a tensor '" + name +
+                          "', which is what the originals of a part of '" + tensor.name +
+                          "' would be called; write a merged copy");
+      }
       const auto columns = std::ssize(of.columns);
       announce({&merge, &of}, name + ".columns", dtype::i64, {columns});
       announce({&merge, &of}, name + ".column_originals", tensor.type, {of.rows.size(), columns});
@@ -138,24 +143,24 @@ inline void write_originals(const safetensors_file& file, const std::vector<tens
   }
   safetensors_stream_writer out(originals_of(file.path()), kept, {{"format", "sbora originals"}}, file.path());
   for (const tensor_view& part : out.tensors()) {
-    const auto& [merge, columns] = of_name.at(part.name);
-    const tensor_view& tensor = merge->tensor();
+    const origin& of = of_name.at(part.name);
+    const tensor_view& tensor = of.merge->tensor();
     const std::size_t row_size = bytes_of_row(tensor);
     if (part.name.ends_with(".rows")) {
-      out.write(part.name, std::as_bytes(std::span(merge->rows())));
+      out.write(part.name, std::as_bytes(std::span(of.merge->rows())));
     } else if (part.name.ends_with(".columns")) {
-      out.write(part.name, std::as_bytes(std::span(columns->columns)));
+      out.write(part.name, std::as_bytes(std::span(of.columns->columns)));
     } else if (part.name.ends_with(".row_originals")) {
-      for (const index_t row : merge->rows()) {
+      for (const index_t row : of.merge->rows()) {
         out.write(part.name, tensor.data.subspan(static_cast<std::size_t>(row) * row_size, row_size));
       }
     } else {
       const std::size_t element = static_cast<std::size_t>(bits_of(tensor.type)) / 8;
       std::vector<std::byte> gathered;
-      for_row_windows(file, tensor, columns->rows, [&](std::span<const std::byte> rows) {
+      for_row_windows(file, tensor, of.columns->rows, [&](std::span<const std::byte> rows) {
         gathered.clear();
         for (std::size_t at = 0; at < rows.size(); at += row_size) {
-          for_columns(columns->columns, element, [&](std::size_t place) {
+          for_columns(of.columns->columns, element, [&](std::size_t place) {
             gathered.insert(gathered.end(), &rows[at + place], &rows[at + place] + element);
           });
         }
