@@ -97,7 +97,7 @@ struct tensor_view {
             data.subspan(static_cast<std::size_t>(i) * size, size)};
   }
 
-  /// A weight in place, d_out × d_in as the tensor's shape, or in_by_out its transpose; of a stack slice(i).as_weight().
+  /// A weight in place, d_out × d_in as the tensor's shape, or its transpose in_by_out; of a stack slice(i).as_weight()
   template <class Scalar>
   weight_view<const Scalar> as_weight(storage order = storage::out_by_in) const {
     require_matrix();
