@@ -13,7 +13,9 @@ usage: sh tests/run.sh [OPTION...]
   --sanitize address|thread   address includes undefined behaviour
   --march FLAG                compile with -march=FLAG, such as native
   --single-target             with SBORA_SINGLE_TARGET: the baseline's kernels only, in half the time
-  --label LABEL               build and run only: unit (all on Catch2), a folder of tests/, or headers
+  --label LABEL               build and run only: unit (all on Catch2), computing (those whose results kernels make), a
+                              folder of tests/, or headers
+  --target TARGET             build only this, and run nothing: for scripts that call a program of this build
   --no-install                never call apt-get; also SBORA_NO_INSTALL=1
 
 Builds in build/tests*, or in $SBORA_BUILD_DIR. The last line is "N passed, M failed"; exit status 1 if
@@ -21,13 +23,13 @@ anything failed, 2 if the tests could not be built or run for lack of a tool.
 END
 }
 
-compiler=g++ build_type=Debug sanitize='' march='' single='' label=''
+compiler=g++ build_type=Debug sanitize='' march='' single='' label='' target=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --no-install) SBORA_NO_INSTALL=1; shift; continue ;;
     --single-target) single=single; shift; continue ;;
-    --compiler | --build-type | --sanitize | --march | --label) [ $# -ge 2 ] || die "$1 needs a value" ;;
+    --compiler | --build-type | --sanitize | --march | --label | --target) [ $# -ge 2 ] || die "$1 needs a value" ;;
     *) usage >&2; die "unknown option $1" ;;
     esac
     case $1 in
@@ -36,6 +38,7 @@ while [ $# -gt 0 ]; do
     --sanitize) sanitize=$2 ;;
     --march) march=$2 ;;
     --label) label=$2 ;;
+    --target) target=$2 ;;
     esac
     shift 2
 done
@@ -86,7 +89,8 @@ cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_B
     { cat "$build/configure.log"; failed_step "configuring failed"; }
 
 say "build with $jobs jobs"
-cmake --build "$build" -j "$jobs" --target "${label:+tests_}${label:-all}" || failed_step "building failed"
+cmake --build "$build" -j "$jobs" --target "${target:-${label:+tests_}${label:-all}}" || failed_step "building failed"
+[ -z "$target" ] || exit 0
 
 say "run"
 results=$build/results.log

@@ -1,5 +1,5 @@
-# sbora_add_test(NAME SOURCE...): executable sbora_NAME_tests; one ctest entry per source file.
-# sbora_register_test(NAME SUFFIX [VARIABLE=VALUE]): the entries once more, under another environment.
+# sbora_add_test(NAME SOURCE...): executable sbora_NAME_tests.
+# sbora_register_test(NAME SUFFIX [VARIABLE=VALUE]): one ctest entry per source file, under that environment.
 # sbora_add_label(LABEL [TARGET...]): tests_LABEL builds the targets, and is part of `all`.
 
 function(sbora_add_label label)
@@ -27,24 +27,42 @@ function(sbora_register_test name suffix)
     set(test ${name}/${stem}${suffix})
     # -# tags every test case with the file it is in.
     add_test(NAME ${test} COMMAND sbora_${name}_tests -\# "[#${stem}]" ${sbora_catch_options})
+    set(labels unit ${name})
+    if(NOT name IN_LIST sbora_rooms_of_files AND NOT name STREQUAL "kernels")
+      list(APPEND labels computing)
+    endif()
     set_tests_properties(${test} PROPERTIES
-      LABELS "unit;${name}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900)
+      LABELS "${labels}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900)
   endforeach()
 endfunction()
 
-# Catch2 and Eigen parsed once instead of once per file: a third of the time to build all tests.
-add_library(sbora_test_headers OBJECT support/precompiled.cpp)
-target_link_libraries(sbora_test_headers PRIVATE sbora_test_main sbora_dev_flags)
-target_precompile_headers(sbora_test_headers PRIVATE support/catch.hpp <Eigen/Core>)
+# Catch2 and Eigen parsed once instead of once per file: a third of the time to build all tests. JSON and sbora's files
+# too where files are read and written: another 2 s of each unit.
+function(sbora_add_test_headers name)
+  add_library(sbora_${name} OBJECT support/precompiled.cpp)
+  target_link_libraries(sbora_${name} PRIVATE sbora_test_main sbora_dev_flags nlohmann_json::nlohmann_json)
+  target_precompile_headers(sbora_${name} PRIVATE support/catch.hpp ${ARGN})
+endfunction()
+sbora_add_test_headers(test_headers <Eigen/Core>)
+sbora_add_test_headers(file_test_headers <Eigen/Core> <nlohmann/json.hpp> <sbora/io.hpp>)
+set(sbora_rooms_of_files model io llama)
+
+sbora_add_label(computing)  # what kernels are used in, to be tested once more at another level
 
 function(sbora_add_test name)
   add_library(sbora_${name}_tests_objects OBJECT ${ARGN})
   target_link_libraries(sbora_${name}_tests_objects PUBLIC sbora_test_main PRIVATE sbora_dev_flags)
-  target_precompile_headers(sbora_${name}_tests_objects REUSE_FROM sbora_test_headers)
+  set(test_headers test_headers)
+  if(name IN_LIST sbora_rooms_of_files)
+    set(test_headers file_test_headers)
+  endif()
+  target_precompile_headers(sbora_${name}_tests_objects REUSE_FROM sbora_${test_headers})
   # An empty source list: the objects are shared with other executables, see the static kernel tests.
   add_executable(sbora_${name}_tests)
   target_link_libraries(sbora_${name}_tests PRIVATE sbora_${name}_tests_objects sbora_test_main)
   sbora_add_label(${name} sbora_${name}_tests)
   add_dependencies(tests_unit sbora_${name}_tests)
-  sbora_register_test(${name} "")
+  if(NOT name IN_LIST sbora_rooms_of_files AND NOT name STREQUAL "kernels")
+    add_dependencies(tests_computing sbora_${name}_tests)
+  endif()
 endfunction()

@@ -27,6 +27,8 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
+    if hasattr(config, "workerinput"):  # one of several processes: the first one has all results
+        return
     stats = config.pluginmanager.get_plugin("terminalreporter").stats
     count = lambda *outcomes: sum(len(stats.get(outcome, [])) for outcome in outcomes)
     if path := os.environ.get("SBORA_INTEROP_COUNTS"):

@@ -11,14 +11,15 @@ usage() {
     cat <<END
 usage: sh tests/interop/run.sh [--no-install] [NAME...]
 
-Compares sbora with bitsandbytes, safetensors, PEFT and transformers on the CPU: all tests, or those of the
-NAMEs: $(names | tr '\n' ' ')
+Compares sbora with bitsandbytes, safetensors, PEFT and transformers on the CPU: all tests, or those of the NAMEs:
+$(names | tr '\n' ' ')
 
   --no-install   never call apt-get; also SBORA_NO_INSTALL=1
 
-Makes a virtual environment with the packages of requirements.txt, in versions that the tests know, and builds
-a small program over sbora, both in build/interop or \$SBORA_BUILD_DIR. No model hub is asked for anything. The
-last line is "N passed, M failed"; exit status 1 if anything failed, 2 if the tests could not be run.
+Makes a virtual environment with the packages of requirements.txt, in versions that the tests know, in build/interop
+or \$SBORA_BUILD_DIR, and builds a small program over sbora in build/tests or \$SBORA_TESTS_BUILD_DIR, as tests/run.sh
+does. No model hub is asked for anything. The last line is "N passed, M failed"; exit status 1 if anything failed, 2 if
+the tests could not be run.
 END
 }
 
@@ -36,17 +37,14 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages g++ cmake ninja-build libeigen3-dev libfmt-dev nlohmann-json3-dev python3 python3-venv
+need_packages python3 python3-venv
 build=${SBORA_BUILD_DIR:-$root/build/interop}
 mkdir -p "$build"
 python_environment "$build/venv" "$here/requirements.txt"
 
-say "build in $build"
-{
-    cmake -S "$here" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="${CXX:-g++}" -DCMAKE_BUILD_TYPE=Debug \
-        -DCMAKE_CXX_FLAGS_DEBUG=-O1 &&
-        cmake --build "$build" -j "$(nproc)"
-} >"$build/build.log" 2>&1 || {
+# In the build of the tests, which has all libraries that it links.
+tests=${SBORA_TESTS_BUILD_DIR:-$root/build/tests}
+SBORA_BUILD_DIR=$tests sh "$root/tests/run.sh" --target sbora_interop >"$build/build.log" 2>&1 || {
     cat "$build/build.log"
     echo "0 passed, 1 failed"
     exit 1
@@ -55,12 +53,12 @@ say "build in $build"
 say "run"
 counts=$build/counts
 rm -f "$counts"
-export PYTHONDONTWRITEBYTECODE=1 SBORA_INTEROP="$build/sbora_interop" SBORA_INTEROP_COUNTS="$counts"
+export PYTHONDONTWRITEBYTECODE=1 SBORA_INTEROP="$tests/tests/interop/sbora_interop" SBORA_INTEROP_COUNTS="$counts"
 status=0
 # Word splitting of $chosen is meant.
 # shellcheck disable=SC2086
 (cd "$here" && "$build/venv/bin/python" -m pytest -q -p no:cacheprovider --tb=short \
-    --basetemp="$build/files" $chosen) || status=$?
+    -n "$(nproc)" --dist worksteal --basetemp="$build/files" $chosen) || status=$?
 [ -s "$counts" ] || echo "0 passed, 1 failed" >"$counts"
 case $(cat "$counts") in
 "0 passed"*) status=1 ;;

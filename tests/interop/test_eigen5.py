@@ -13,7 +13,7 @@ EIGEN = pathlib.Path(importlib.util.find_spec("eigency").submodule_search_locati
 
 def compile_flags():
     # g++ 12 takes Eigen 5's own packets for uninitialised.
-    return [os.environ.get("CXX", "g++"), "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror",
+    return [os.environ.get("CXX", "g++"), "-std=c++20", "-O0", "-Wall", "-Wextra", "-Werror",
             "-Wno-maybe-uninitialized", f"-I{ROOT / 'include'}", "-isystem", str(EIGEN)]
 
 
