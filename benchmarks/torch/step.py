@@ -10,16 +10,15 @@ sbora reads the bytes that bitsandbytes made."""
 
 import argparse
 import ctypes
-import statistics
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
+from alternation import alternate
+
 D_OUT, D_IN, TOKENS, RANK = 4096, 4096, 512, 64
 ALPHA, LEARNING_RATE = 128.0, 1e-3
-ARM_SECONDS, LEAST_PAIRS, MOST_PAIRS, BUDGET_SECONDS = 0.5, 5, 11, 30
 
 
 class Plan(ctypes.Structure):
@@ -120,24 +119,9 @@ def main():
         if not worst < bound:
             sys.exit(f"step.py: {what} differs from PyTorch's by {worst:.2g} of its largest element")
 
-    def arm(step):
-        count, begin = 0, time.perf_counter()
-        while True:
-            step()
-            count += 1
-            passed = time.perf_counter() - begin
-            if passed >= ARM_SECONDS:
-                return passed / count
-
-    theirs, own, begin = [], [], time.perf_counter()
-    while len(own) < LEAST_PAIRS or (len(own) < MOST_PAIRS and time.perf_counter() - begin < BUDGET_SECONDS):
-        theirs.append(arm(torch_step))
-        own.append(arm(own_step))
-    ratios = [a / b for a, b in zip(theirs, own)]
-    ratio = statistics.median(ratios)
-    spread = statistics.median(abs(r - ratio) for r in ratios)
-    print(f"  {against}: {1e3 * statistics.median(theirs):.4g} ms, "
-          f"sbora: {1e3 * statistics.median(own):.4g} ms, spread of the ratio {spread:.2g}", file=sys.stderr)
+    ratio, spread, theirs, own = alternate(torch_step, own_step)
+    print(f"  {against}: {1e3 * theirs:.4g} ms, "
+          f"sbora: {1e3 * own:.4g} ms, spread of the ratio {spread:.2g}", file=sys.stderr)
     print(f"ratio {args.name} {ratio:.4g}")
 
 
