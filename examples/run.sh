@@ -4,7 +4,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/scripts/common.sh"
 
-programs="llama byte_lm sbora_tool quickstart"
+programs="llama serving byte_lm sbora_tool quickstart"
 
 usage() {
     cat <<'END'
@@ -14,6 +14,7 @@ Builds the program (some minutes the first time) and runs it with the options.
 
   llama        the main job, and what is run without a name: fine-tunes a LLaMA, or shows the whole cycle on a
                small one of its own
+  serving      decodes for requests of many adapters in one batch, tokens a second
   byte_lm      a smaller trainer: a byte-level network of four layers
   sbora_tool   inspects, converts, merges and compares adapters and checkpoints
   quickstart   a matrix, adapted, merged, and undone; takes no options
@@ -40,7 +41,7 @@ case ${1:-} in
 esac
 
 need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev >&2
-if [ "$program" = llama ]; then
+if [ "$program" = llama ] || [ "$program" = serving ]; then
     # Several processes, tokenizer.json, tokenizer.model, plots.
     want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev gnuplot-nox >&2
 fi

@@ -66,6 +66,15 @@ class model {
   void attach(const adapter_plan& plan) { attach(plan, nullptr); }
   /// The same with given regions, one for every adapted module in order: what a saved adapter holds.
   void attach(const adapter_plan& plan, const std::vector<sbora::region>& regions) { attach(plan, &regions); }
+  /// Serving: several adapters at once, in place of others, for evaluation and decoding. Each token has its own by
+  /// `rows`, which are told of every pass's tokens before it. deltas_of(module): the adapters' parts of a linear layer.
+  template <class DeltasOf>
+  void attach_mixed(const DeltasOf& deltas_of, const sbora::adapter_rows& rows) {
+    remove_adapters();
+    for (block& each : blocks_) {
+      for (projection& layer : each.linears()) layer.attach_mixed(deltas_of(layer.name()), rows);
+    }
+  }
   const adapter_plan& plan() const { return plan_; }
   /// In the order of parameters(): by layer, then q, k, v, o, gate, up, down.
   const std::vector<adapter_slot>& adapters() const { return slots_; }
@@ -115,6 +124,7 @@ class model {
   norm_gain load_gain(const std::string& name);
   projection& linear(index_t number);
   void attach(const adapter_plan& plan, const std::vector<sbora::region>* regions);
+  void remove_adapters() { attach({}, nullptr); }
 
   block_context context(thread_pool& pool) { return {config_, rotary_, scratch_, memory_, pool}; }
   /// Embeds tokens into x and makes rotary angles for positions below `positions`.

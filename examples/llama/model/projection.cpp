@@ -1,6 +1,7 @@
 #include "model/projection.hpp"
 
 #include <sbora/layers/any_linear.hpp>
+#include <sbora/layers/mixed.hpp>
 
 namespace llama {
 
@@ -52,6 +53,9 @@ void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace
   if (auto* const with = std::get_if<lora>(&adapter_)) {
     if (what == pass::evaluate) with->add_to(x, y, memory, pool);
     else with->add_to(x, y, step_, memory, pool);
+  }
+  if (auto* const with = std::get_if<mixed>(&adapter_)) {
+    sbora::mixed_forward(with->adapters, *with->rows, x, y, memory, pool);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <sbora/adapters/adapter.hpp>
 #include <sbora/core/workspace.hpp>
+#include <sbora/layers/adapter_rows.hpp>
 
 #include "model/adapter_plan.hpp"
 #include "model/lora.hpp"
@@ -36,13 +37,20 @@ class projection {
                     std::span<float> parameters, std::span<float> gradient);
   void attach_lora(index_t rank, const sbora::adapter_options& options, std::span<float> parameters,
                    std::span<float> gradient);
+  /// Serving: every token's adapter by `rows`, which tell of the next pass's tokens. For evaluation only; refers to both.
+  void attach_mixed(sbora::delta_list<float> adapters, const sbora::adapter_rows& rows) {
+    adapter_.emplace<mixed>(mixed{std::move(adapters), &rows});
+  }
   /// Null for another kind.
   const sbora::region* target() const;
 
   /// Trains the weight itself: backward adds to this gradient, d_out x d_in. Empty: frozen.
   void train_weight(std::span<float> gradient) { weight_gradient_ = gradient; }
 
-  bool is_trained() const { return !weight_gradient_.empty() || !std::holds_alternative<std::monostate>(adapter_); }
+  bool is_trained() const {
+    return !weight_gradient_.empty() ||
+           !(std::holds_alternative<std::monostate>(adapter_) || std::holds_alternative<mixed>(adapter_));
+  }
   /// Whether the backward takes the forward's input. FA has kept what it needs of it, rank numbers a token.
   bool needs_input() const;
 
@@ -66,9 +74,14 @@ class projection {
     sbora::fb_saved<float> saved;
   };
 
+  struct mixed {
+    sbora::delta_list<float> adapters;
+    const sbora::adapter_rows* rows;
+  };
+
   std::string name_;
   sbora::any_weight weight_;
-  std::variant<std::monostate, fa, fb, lora> adapter_;
+  std::variant<std::monostate, fa, fb, lora, mixed> adapter_;
   std::span<float> weight_gradient_;
   std::uint64_t step_ = 0;
 };
