@@ -93,6 +93,10 @@ void require_same(const adapter& a, const adapter& b) {
       require(same_bits(part.parameters(), other.parameters()));
     });
   });
+  require(std::equal(a.full_tensors().begin(), a.full_tensors().end(), b.full_tensors().begin(), b.full_tensors().end(),
+                     [](const auto& one, const auto& other) {
+                       return one.name == other.name && one.shape == other.shape && same_bits(one.values, other.values);
+                     }));
 }
 
 /// Sizes that a test can have in memory.
@@ -150,6 +154,16 @@ void merge(const adapter& of) {
     }
     require(same_bits(merged, weight));
   });
+  for (const sbora::full_tensor<float>& full : of.full_tensors()) {
+    const std::vector<float> base(full.values.size());
+    const sbora::tensor_view tensor = {full.name, sbora::dtype::f32, full.shape, std::as_bytes(std::span(base))};
+    const sbora::weight_change change = {.deltas = {}, .full = &full};
+    require(sbora::detail::tensor_merge::problem(tensor, change).empty());
+    std::vector<std::byte> bytes;
+    if (!base.empty()) sbora::detail::tensor_merge(tensor, change).apply(tensor.data, bytes, {});
+    require(bytes.size() == tensor.data.size());
+    require(bytes.empty() || std::memcmp(bytes.data(), full.values.data(), bytes.size()) == 0);
+  }
 }
 
 void inspect(const adapter& of) {
@@ -212,7 +226,7 @@ void run_with_files(const fuzz::folder& input) {
 std::vector<fuzz::seed> make_seeds() {
   std::vector<fuzz::seed> seeds;
   for (const sbora::adapter_kind kind : {sbora::adapter_kind::fa, sbora::adapter_kind::fb}) {
-    for (const int variant : {0, 1, 2, 3, 4}) {
+    for (const int variant : {0, 1, 2, 3, 4, 5}) {
       sbora::adapter_config config;
       config.kind = kind;
       config.r = 2;
@@ -226,6 +240,11 @@ std::vector<fuzz::seed> make_seeds() {
       auto made = sbora::make_adapter<float>(config, modules(), static_cast<std::uint64_t>(variant));
       float next = 0.5F;
       for (float& value : made.parameters()) value = next += 0.25F;
+      if (variant == 5) {
+        made.set_full_tensors({{"m.layers.0.q_proj.bias", {6}, std::vector<float>(6, 0.5F)},
+                               {"m.layers.0.norm.weight", {5}, std::vector<float>(5, 1.5F)},
+                               {"m.other.bias", {2, 1}, {1, 2}}});
+      }
       if (variant == 0) made.set_base_fingerprint("m.layers.0.q_proj", 0x123456789ABCDEFU);
       for (const layout as : {layout::native, layout::official, layout::peft}) {
         try {

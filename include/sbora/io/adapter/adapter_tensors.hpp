@@ -47,7 +47,7 @@ inline file_tensors sort_tensors(std::span<const tensor_view> tensors, std::span
     const std::string quoted = "'" + shortened(tensors[i].name) + "'";
     const std::optional<adapter_tensor_name> name = parse_adapter_tensor(names[i]);
     if (!name) {
-      file.others.emplace_back(names[i].size() <= largest_module_name ? names[i] : "", &tensors[i]);
+      file.others.emplace_back(names[i], &tensors[i]);
       continue;
     }
     if (!adapter) adapter = name->adapter;

@@ -43,7 +43,8 @@ std::vector<full_tensor<T>> read_full_tensors(std::span<const std::pair<std::str
     const std::string name = full_tensor_name(stored);
     const bool is_weight_of_part =
         name.ends_with(".weight") && is_adapted(std::string_view(name).substr(0, name.size() - 7));
-    if (name.empty() || is_weight_of_part || !trains_whole(config, name, is_adapted)) {
+    if (name.empty() || name.size() > largest_module_name || is_weight_of_part ||
+        !trains_whole(config, name, is_adapted)) {
       problems.refuse_or_skip("unexpected tensor " + quoted);
       continue;
     }
