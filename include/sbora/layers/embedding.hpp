@@ -172,7 +172,6 @@ class embedding {
           continue;
         }
         reader.read(id, 0, features(), row);
-        if (replaced) continue;
         for (const delta_type& delta : deltas) {
           if (delta.enabled) detail::add_row_of_delta(delta, id, row);
         }
