@@ -61,6 +61,14 @@ find_package)
     build_consumer -DCMAKE_PREFIX_PATH="$scratch/prefix"
     ;;
 kernels)
+    # At -O2 in a Debug build too, which is else twenty times as slow.
+    "$cmake" -S "$source" -B "$scratch/debug" -DSBORA_BUILD_KERNELS=ON -DCMAKE_BUILD_TYPE=Debug \
+        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >/dev/null
+    if grep '"command".*/kernels/instances' "$scratch/debug/compile_commands.json" | grep -v -e ' -O2 '; then
+        echo "a command above compiles kernels without -O2"
+        exit 1
+    fi
+    expect '/kernels/instances_f32.cpp' "$scratch/debug/compile_commands.json"
     # The library of kernels, asked for and not: found, linked by a program of other flags than its own.
     "$cmake" -S "$source" -B "$scratch/sbora" -DSBORA_BUILD_KERNELS=ON -DSBORA_KERNELS_OPTIONS=-O0 >/dev/null
     "$cmake" --build "$scratch/sbora" >/dev/null
