@@ -20,6 +20,7 @@
 #include "common/memory.hpp"
 #include "common/progress.hpp"
 #include "program/report.hpp"
+#include "program/sample_answers.hpp"
 
 namespace llama {
 
@@ -149,7 +150,11 @@ class fine_tuning_run {
       for (const test_file& test : tests_) lines += answer(net, test);
       write_file(std::filesystem::path(set_.output_dir) / "results.txt", lines);
     }
-    say("adapter: " + set_.output_dir + "\n" + lines);
+    if (with_.processes.is_first()) {
+      say(sample_answers(net, data_, split_.validation.empty() ? split_.training : split_.validation, *tokenizer_,
+                         with_.pool));
+    }
+    say("\nadapter: " + set_.output_dir + "\n" + lines);
   }
 
   /// Generates the answers to a test file, saves them, and counts the right ones.
