@@ -9,6 +9,7 @@
 #include "data/answers.hpp"
 #include "bracketing_tokenizer.hpp"
 #include "data/evaluation.hpp"
+#include "data/sample_answers.hpp"
 #include "llama_support.hpp"
 #include "text/byte_tokenizer.hpp"
 
@@ -178,4 +179,32 @@ TEST_CASE("the model goes on from prompts that no end of sequence closes") {
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].front() == 300);
   CHECK(asked[0].back() == ' ');
+}
+
+TEST_CASE("sample answers are of rows that are whole and of the template, whatever is trained on") {
+  const byte_tokenizer bytes;
+  const task_row row = {"What is 2 + 3?", "", "A: It is 5.", "5"};
+  llama::dataset data;
+  data.examples.push_back({.tokens = {'t', 'e', 'x', 't'}, .labels = {'t', 'e', 'x', 't'}});
+  for (const bool train_on_inputs : {true, false}) {
+    data.examples.push_back(tokenise(row, bytes, {.cutoff_len = 400, .train_on_inputs = train_on_inputs}));
+  }
+  data.examples.push_back(tokenise(row, bytes, {.cutoff_len = 230, .train_on_inputs = true}));
+  REQUIRE(data.examples.back().cut);
+
+  std::vector<std::string> asked;
+  const llama::generator parrot = [&](const std::vector<token_ids>& prompts, index_t) {
+    std::vector<token_ids> answers;
+    for (const token_ids& prompt : prompts) {
+      asked.push_back(bytes.decode(prompt));
+      answers.push_back(bytes.encode("\n                A:  6.", false));
+    }
+    return answers;
+  };
+  const std::string sample = "\nquestion: What is 2 + 3? \nexpected: A: It is 5.\nanswered: A: 6.\n";
+  CHECK(llama::sample_answers(data, std::vector<index_t>{0, 1, 2, 3}, bytes, parrot) == sample + sample);
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0] == asked[1]);
+  CHECK(asked[0].ends_with("### Response:"));
+  CHECK(llama::sample_answers(data, std::vector<index_t>{0, 3}, bytes, parrot).empty());
 }

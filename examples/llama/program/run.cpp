@@ -11,6 +11,7 @@
 #include "model/decoder.hpp"
 #include "data/evaluation.hpp"
 #include "data/example_batches.hpp"
+#include "data/sample_answers.hpp"
 #include "program/fine_tune.hpp"
 #include "training/fingerprint.hpp"
 #include "model/generation.hpp"
@@ -20,7 +21,6 @@
 #include "common/memory.hpp"
 #include "common/progress.hpp"
 #include "program/report.hpp"
-#include "program/sample_answers.hpp"
 
 namespace llama {
 
@@ -146,27 +146,26 @@ class fine_tuning_run {
     if (trained.best_loss) {
       lines += fmt::format("result eval_loss {:.6f}\nresult eval_step {}\n", *trained.best_loss, trained.best_step);
     }
+    std::string samples;
     if (with_.processes.is_first()) {  // generation isn't shared out
-      for (const test_file& test : tests_) lines += answer(net, test);
+      decoder generation(net, with_.pool);
+      const generator greedily = [&](const std::vector<token_ids>& prompts, index_t max_new_tokens) {
+        return generate(generation, prompts, max_new_tokens, tokenizer_->eos());
+      };
+      samples =
+          sample_answers(data_, split_.validation.empty() ? split_.training : split_.validation, *tokenizer_, greedily);
+      for (const test_file& test : tests_) lines += answer(greedily, test);
       write_file(std::filesystem::path(set_.output_dir) / "results.txt", lines);
     }
-    if (with_.processes.is_first()) {
-      say(sample_answers(net, data_, split_.validation.empty() ? split_.training : split_.validation, *tokenizer_,
-                         with_.pool));
-    }
-    say("\nadapter: " + set_.output_dir + "\n" + lines);
+    say(samples + "\nadapter: " + set_.output_dir + "\n" + lines);
   }
 
   /// Generates the answers to a test file, saves them, and counts the right ones.
-  std::string answer(model& net, const test_file& test) const {
-    decoder generation(net, with_.pool);
+  std::string answer(const generator& model, const test_file& test) const {
     progress shown("answers " + test.name, 0, std::ssize(test.rows));
     evaluation_options how;
     how.progress = [&shown](index_t done, index_t, index_t) { shown.update(done); };
-    const generator greedily = [&](const std::vector<token_ids>& prompts, index_t max_new_tokens) {
-      return generate(generation, prompts, max_new_tokens, tokenizer_->eos());
-    };
-    const evaluation result = evaluate_answers(test, *tokenizer_, greedily, how);
+    const evaluation result = evaluate_answers(test, *tokenizer_, model, how);
     write_file(std::filesystem::path(set_.output_dir) / (test.name + ".answers.json"), evaluation_json(test, result));
     return evaluation_lines(result, "");
   }
