@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 
+#include <sbora/core/aligned_memory.hpp>
 #include <sbora/core/misuse.hpp>
 #include <sbora/weights/convert.hpp>
 #include <sbora/weights/frozen_weight.hpp>

@@ -136,7 +136,9 @@ class weight_view {
     const bool rows_are_lines = order_ == storage::out_by_in;
     const index_t line = rows_are_lines ? p.rows.begin : p.columns.begin;
     const index_t at = rows_are_lines ? p.columns.begin : p.rows.begin;
-    return {exact{}, data_ + line * stride_ + at, p.rows.size(), p.columns.size(), stride_, order_};
+    // By the storage type: Eigen's own needn't be complete here.
+    Scalar* const first = reinterpret_cast<Scalar*>(storage_data() + line * stride_ + at);
+    return {exact{}, first, p.rows.size(), p.columns.size(), stride_, order_};
   }
 
   /// The same memory as the kernels take it.
