@@ -59,9 +59,7 @@ class adapter_store {
  public:
   /// Errors: those of adapter_set for the modules; config_error for a negative budget.
   adapter_store(std::vector<model_module> modules, index_t budget_bytes)
-      : modules_(who, std::move(modules)), budget_(budget_bytes) {
-    if (budget_ < 0) throw config_error(who + "a budget of " + std::to_string(budget_) + " bytes");
-  }
+      : modules_(who, std::move(modules)), budget_(checked_budget(budget_bytes)) {}
   adapter_store(const adapter_store&) = delete;
   adapter_store& operator=(const adapter_store&) = delete;
   ~adapter_store() { delete table_.load(); }
@@ -128,6 +126,11 @@ class adapter_store {
 
  private:
   static inline const std::string who = "sbora::adapter_store: ";
+
+  static index_t checked_budget(index_t bytes) {
+    if (bytes < 0) throw config_error(who + "a budget of " + std::to_string(bytes) + " bytes; give 0 or more");
+    return bytes;
+  }
 
   struct entry {
     entry(std::string name_, std::uint64_t version_, adapter_source<T> source_)
@@ -348,7 +351,7 @@ class adapter_store {
   const detail::module_list modules_;
   const index_t budget_;
   const std::shared_ptr<std::atomic<index_t>> living_ = std::make_shared<std::atomic<index_t>>(0);
-  std::atomic<const table*> table_{new table};
+  std::atomic<const table*> table_{new table};  // last of what may throw: a constructor that did would leave it behind
   mutable detail::read_sections readers_;
   mutable std::atomic<std::uint64_t> uses_{0};  // hits and shows: what the order of last uses is told by
   mutable std::atomic<std::uint64_t> misses_{0};
