@@ -71,7 +71,7 @@ class adapter_store {
   /// on, and the others stay until they are dropped. Errors: config_error where this version is there already.
   void add(const std::string& name, std::uint64_t version, adapter_source<T> source) {
     if (!source) throw config_error(who + "adapter '" + name + "' has an empty source");
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     insert(std::make_shared<entry>(name, version, std::move(source)));
   }
 
@@ -79,7 +79,7 @@ class adapter_store {
   void add(const std::string& name, std::uint64_t version, const model_adapter<T>& adapter) {
     modules_.check(name, adapter);
     adapter_handle<T> made = make(name, version, adapter);
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     auto added = std::make_shared<entry>(name, version, nullptr);
     check_new(*added);
     make_room(*made);
@@ -104,12 +104,12 @@ class adapter_store {
   adapter_handle<T> pin(std::string_view name) { return pin(get(name)); }
   adapter_handle<T> pin(std::string_view name, std::uint64_t version) { return pin(get(name, version)); }
   void unpin(std::string_view name, std::uint64_t version) {
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     require(name, &version)->pinned = false;
   }
 
   store_statistics statistics() const {
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     store_statistics now = counts_;
     now.hits = uses_.load() - shown_;
     now.misses = misses_.load();
@@ -241,7 +241,7 @@ class adapter_store {
 
   void drop_those(std::string_view name, const std::uint64_t* version) {
     std::vector<std::shared_ptr<entry>> dropped;  // freed after the lock
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     require(name, version);
     const auto first = version ? first_of(entries_, name, *version) : first_of(entries_, name);
     const auto end = version ? std::next(first) : end_of(entries_, name);
@@ -301,7 +301,7 @@ class adapter_store {
 
   adapter_handle<T> get_or_load(std::string_view name, const std::uint64_t* version) {
     if (adapter_handle<T> found = find_resident(name, version)) return found;
-    std::unique_lock lock(changes_);
+    std::unique_lock<std::mutex> lock(changes_);
     std::shared_ptr<entry> e = require(name, version);
     while (e->loading) {
       loaded_.wait(lock);
@@ -342,7 +342,7 @@ class adapter_store {
 
   /// While it is held, it isn't put out.
   adapter_handle<T> pin(adapter_handle<T> held) {
-    const std::lock_guard lock(changes_);
+    const std::lock_guard<std::mutex> lock(changes_);
     const std::uint64_t version = held->version();
     require(held->name(), &version)->pinned = true;
     return held;
