@@ -12,6 +12,8 @@ struct index_range {
   index_t end;
 
   constexpr index_t size() const noexcept { return end - begin; }
+  /// Whether it is some of [0, size), and not empty.
+  constexpr bool is_inside(index_t size) const noexcept { return begin >= 0 && begin < end && end <= size; }
   friend bool operator==(const index_range&, const index_range&) = default;
 };
 
@@ -31,7 +33,7 @@ inline std::string range_text(const char* what, index_range range) {
 
 /// Errors: shape_error.
 inline void check_range(const char* who, const char* what, index_range range, index_t size) {
-  if (range.begin >= 0 && range.begin < range.end && range.end <= size) return;
+  if (range.is_inside(size)) return;
   throw shape_error(std::string(who) + ": " + range_text(what, range) + ", expected some of 0 to " +
                     std::to_string(size));
 }

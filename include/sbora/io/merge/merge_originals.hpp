@@ -205,9 +205,8 @@ inline std::vector<kept_lines> read_originals(const safetensors_file& file, cons
       lines.push_back({tensor, rows, of, touched->copy<index_t>(), part.data});
       const index_t count = touched->elements(), dim = rows ? all : width;
       const std::vector<index_t> shape = {rows ? count : of.end - of.begin, rows ? width : count};
-      const bool inside = of.begin >= 0 && of.begin < of.end && of.end <= all &&
-                          std::all_of(lines.back().touched.begin(), lines.back().touched.end(),
-                                      [&](index_t line) { return line >= 0 && line < dim; });
+      const bool inside = of.is_inside(all) && std::all_of(lines.back().touched.begin(), lines.back().touched.end(),
+                                                           [&](index_t line) { return line >= 0 && line < dim; });
       if (part.shape != shape || !inside) problems.add("'" + part.name + "' doesn't fit '" + name + "'");
     }
   }

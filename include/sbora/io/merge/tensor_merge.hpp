@@ -76,10 +76,7 @@ class tensor_merge {
         return who + "has shape " + shape_text(tensor.shape) + " and no weight number " + std::to_string(changed.slice);
       }
       const auto [rows, columns] = memory_of(tensor, change.order, changed);
-      const auto inside = [](index_range range, index_t size) {
-        return range.begin >= 0 && range.begin < range.end && range.end <= size;
-      };
-      if (!inside(rows, tensor.shape[dims - 2]) || !inside(columns, tensor.shape[dims - 1])) {
+      if (!rows.is_inside(tensor.shape[dims - 2]) || !columns.is_inside(tensor.shape[dims - 1])) {
         return who + "has shape " + shape_text(tensor.shape) + " and no " + range_text("rows", rows) + ", " +
                range_text("columns", columns);
       }
