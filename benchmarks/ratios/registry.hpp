@@ -59,6 +59,7 @@ double mixed_vs_serial();
 double store_overhead();
 double experts_overhead();
 double embedding_of_bw();
+double scorer_overhead();
 double batch_invariant_n1();
 double batch_invariant_n64();
 double compile_cost();

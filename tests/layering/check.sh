@@ -16,6 +16,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         below["products"]   = "core simd kernels regions weights"
         below["adapters"]   = "core simd kernels regions weights products"
         below["layers"]     = "core simd kernels regions weights products adapters"
+        below["selection"]  = "core simd kernels regions weights products adapters layers"
         below["optimisers"] = "core simd kernels regions weights products adapters layers"
         below["merge"]      = "core simd kernels regions weights products adapters layers optimisers"
         below["model"]      = "core simd kernels regions weights products adapters"

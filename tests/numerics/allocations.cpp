@@ -9,6 +9,8 @@
 #include <sbora/optimisers/lion.hpp>
 #include <sbora/optimisers/muon.hpp>
 #include <sbora/quantized.hpp>
+#include <sbora/selection/scorers.hpp>
+#include <sbora/selection/usage_scorer.hpp>
 
 #include <atomic>
 #include <cstdlib>
@@ -296,5 +298,24 @@ TEST_CASE("an embedding, its head, and tokens that are replaced in both") {
           head.backward(activation(y), activation(dx), memory, threads);
           replaced_backward(trained, weight, activation(y), activation(x), activation(dx), memory, threads);
           input.backward(ids, activation(dx), trained, threads);
+        }) == 0);
+}
+
+TEST_CASE("scorers") {
+  constexpr index_t d_out = 300, d_in = 70, tokens = 30;
+  padded_matrix<float> x(tokens, d_in), dx(tokens, d_in), dy(tokens, d_out);
+  x.randomise(1), dx.randomise(2), dy.randomise(3);
+  sbora::activation_scorer activation_norm(adapter_kind::fa, d_out, d_in);
+  sbora::gradient_scorer columns(adapter_kind::fa, d_out, d_in), rows(adapter_kind::fb, d_out, d_in);
+  sbora::snip_scorer snip(adapter_kind::fa, d_out, d_in);
+  sbora::usage_scorer usage(adapter_kind::fa, d_out, d_in);
+  sbora::workspace memory;
+  sbora::thread_pool threads(2);
+  CHECK(allocations_after_warm_up([&] {
+          activation_norm.add(activation(x), threads);
+          columns.add(activation(x), activation(dy), memory, threads);
+          rows.add(activation(x), activation(dy), memory, threads);
+          snip.add(activation(x), activation(dx), threads);
+          usage.add(activation(x), memory, threads);
         }) == 0);
 }

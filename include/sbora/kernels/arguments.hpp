@@ -171,6 +171,28 @@ struct stream_args {
   index_t column_begin, column_end;
 };
 
+/// sums[j] += Σ_t weights[t]·a[t, j]·b[t, j] over tokens in their order, each addition rounded by itself; weights null:
+/// all 1. For features j in [0, features).
+template <class T>
+struct feature_sum_args {
+  const T* a;
+  index_t a_stride;
+  const T* b;
+  index_t b_stride;
+  const double* weights;
+  index_t tokens, features;
+  double* sums;
+};
+
+/// sums[t] += Σ_j a[t, j]².
+template <class T>
+struct token_sum_args {
+  const T* a;
+  index_t stride;
+  index_t tokens, features;
+  double* sums;
+};
+
 /// A block of values becomes 4-bit codes: x / absmax is code[number of boundaries below it], two to a byte, the
 /// high nibble first. values and codes have room for a multiple of 16 elements, values zero beyond count, so that
 /// the last nibble of an odd count is the code of zero. Where `ragged` (a last block that isn't full), x is

@@ -90,6 +90,13 @@ template <class Storage>
 inline constexpr bool has_pairs = std::is_same_v<Storage, bf16> || std::is_same_v<Storage, four_bit> ||
                                   std::is_same_v<Storage, int8> || std::is_same_v<Storage, fp8>;
 
+/// What scorers of columns and rows add up, in double.
+template <class T>
+struct score_kernels {
+  void (*add_products)(const feature_sum_args<T>&) noexcept;
+  void (*add_squares)(const token_sum_args<T>&) noexcept;
+};
+
 /// To 4-bit codes; returns the first element that isn't finite, or -1.
 template <class T>
 struct quantise_kernels {
@@ -126,13 +133,15 @@ struct compiled_level {};
   FAMILY(conversion_kernels<float>)  \
   FAMILY(merge_kernels<float>)       \
   FAMILY(product_kernels<float>)     \
+  FAMILY(score_kernels<float>)       \
   FAMILY(decode_kernels<float>)
 #define SBORA_KERNELS_OF_F64(FAMILY) \
   FAMILY(dense_kernels<double>)      \
   SBORA_STEPS_OF(double, FAMILY)     \
   FAMILY(packing_kernels<double>)    \
   FAMILY(merge_kernels<double>)      \
-  FAMILY(product_kernels<double>)
+  FAMILY(product_kernels<double>)    \
+  FAMILY(score_kernels<double>)
 #define SBORA_KERNELS_OF_BF16(FAMILY)    \
   FAMILY(bf16_activation_kernels<float>) \
   FAMILY(merge_kernels<bf16>)            \

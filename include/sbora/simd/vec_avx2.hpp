@@ -134,8 +134,13 @@ struct vec<double> {
   static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {_mm256_set1_pd(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm256_setzero_pd()}; }
   static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {_mm256_loadu_pd(p)}; }
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm256_cvtps_pd(_mm_loadu_ps(p))}; }
   static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
     return {_mm256_maskload_pd(p, first_lanes64(n))};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
+    const __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(n)), _mm_setr_epi32(0, 1, 2, 3));
+    return {_mm256_cvtps_pd(_mm_maskload_ps(p, first))};
   }
   static SBORA_FORCE_INLINE void store(double* p, vec a) noexcept { _mm256_storeu_pd(p, a.v); }
   static SBORA_FORCE_INLINE void store_n(double* p, vec a, index_t n) noexcept {

@@ -127,8 +127,12 @@ struct vec<double> {
   static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {_mm512_set1_pd(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_pd()}; }
   static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {_mm512_loadu_pd(p)}; }
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm512_cvtps_pd(_mm256_loadu_ps(p))}; }
   static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
     return {_mm512_maskz_loadu_pd(first_lanes(n), p)};
+  }
+  static SBORA_FORCE_INLINE vec load_n(const float* p, index_t n) noexcept {
+    return {_mm512_cvtps_pd(_mm256_maskz_loadu_ps(first_lanes(n), p))};
   }
   static SBORA_FORCE_INLINE void store(double* p, vec a) noexcept { _mm512_storeu_pd(p, a.v); }
   static SBORA_FORCE_INLINE void store_n(double* p, vec a, index_t n) noexcept {

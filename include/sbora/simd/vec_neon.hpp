@@ -111,7 +111,9 @@ struct vec<double> {
   static SBORA_FORCE_INLINE vec set1(double value) noexcept { return {vdupq_n_f64(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {vdupq_n_f64(0.0)}; }
   static SBORA_FORCE_INLINE vec load(const double* p) noexcept { return {vld1q_f64(p)}; }
-  static SBORA_FORCE_INLINE vec load_n(const double* p, index_t n) noexcept {
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {vcvt_f64_f32(vld1_f32(p))}; }
+  template <class Storage>
+  static SBORA_FORCE_INLINE vec load_n(const Storage* p, index_t n) noexcept {
     if (n >= lanes) return load(p);
     return n > 0 ? vec{vsetq_lane_f64(*p, vdupq_n_f64(0.0), 0)} : zero();
   }

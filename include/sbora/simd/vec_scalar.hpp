@@ -14,7 +14,7 @@
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
 ///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA; also of scalars
 ///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
-///   load(p)                 p may also point to int8 codes
+///   load(p)                 p may also point to int8 codes, and to float where lanes are double
 ///   nibble_table(p)         of 16 floats; look_up(bytes): lanes of them, by codes in lanes / 2 bytes, the
 ///                           high nibble of each first (at the scalar level, by the first nibble).
 ///                           look_up_four(bytes, values): four vectors, of codes in 2·lanes bytes;
@@ -44,6 +44,11 @@ struct vec {
   static SBORA_FORCE_INLINE vec zero() noexcept { return {T{0}}; }
 
   static SBORA_FORCE_INLINE vec load(const T* p) noexcept { return {*p}; }
+  static SBORA_FORCE_INLINE vec load(const float* p) noexcept
+    requires(sizeof(T) == 8)
+  {
+    return {*p};
+  }
   static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept { return {widen(*p)}; }
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {widen(*p)}; }
   static SBORA_FORCE_INLINE vec load(const std::int8_t* p) noexcept { return {static_cast<T>(*p)}; }

@@ -18,6 +18,7 @@
 #include <sbora/kernels/body/stream_axpy.inl>
 #include <sbora/kernels/body/stream.inl>
 #include <sbora/kernels/body/quantise.inl>
+#include <sbora/kernels/body/scores.inl>
 
 template <>
 struct table<compiled_level> {
@@ -85,6 +86,12 @@ struct table<adamw_8bit_kernels<T>> {
 template <class T>
 struct table<quantise_kernels<T>> {
   static constexpr quantise_kernels<T> entries = {.four_bit = &quantise_four_bit<T>};
+};
+
+template <class T>
+struct table<score_kernels<T>> {
+  static constexpr score_kernels<T> entries = {.add_products = &add_feature_products<T>,
+                                               .add_squares = &add_token_squares<T>};
 };
 
 template <class T>
