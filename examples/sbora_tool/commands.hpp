@@ -9,5 +9,6 @@ int inspect(const inspect_options&);
 int convert(const convert_options&);
 int merge(const merge_options&);
 int diff(const diff_options&);
+int multi(const multi_options&);
 
 }  // namespace sbora_tool

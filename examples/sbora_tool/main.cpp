@@ -17,6 +17,7 @@ int run(const sbora_tool::options& options) {
   if (const auto* set = std::get_if<convert_options>(&options)) return convert(*set);
   if (const auto* set = std::get_if<merge_options>(&options)) return merge(*set);
   if (const auto* set = std::get_if<diff_options>(&options)) return diff(*set);
+  if (const auto* set = std::get_if<multi_options>(&options)) return multi(*set);
   return 0;
 }
 

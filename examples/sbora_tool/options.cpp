@@ -5,6 +5,7 @@
 #include <sbora/version.hpp>
 
 #include "common/option_checks.hpp"
+#include "multi_options.hpp"
 
 namespace sbora_tool {
 
@@ -25,7 +26,8 @@ void add_path(CLI::App* app, const char* name, fs::path& into, const char* what,
 
 options parse_options(int argc, char** argv) {
   CLI::App app(
-      "Looks at, converts, merges and compares SBoRA adapters and safetensors checkpoints.\n"
+      "Looks at, converts, merges and compares SBoRA adapters and safetensors checkpoints, and keeps many tasks in "
+      "one.\n"
       "An adapter is a folder with adapter_config.json and adapter_model.safetensors: sbora's own (native), the\n"
       "official SBoRA code's (official), or a PEFT LoRA one half of which is one-hot (peft). A checkpoint is a\n"
       ".safetensors file, an *.index.json, or a folder that has one of them.\n"
@@ -76,6 +78,9 @@ options parse_options(int argc, char** argv) {
   add_path(diffing, "--base", diff.base, "checkpoint of the base model; needed for official adapters", false);
   diffing->add_flag("--all", diff.all, "every index instead of the first few");
 
+  multi_options multi;
+  add_multi(app, multi);
+
   if (!parse_or_help(app, [&] { app.parse(argc, argv); })) return std::monostate();
   if (inspecting->parsed()) return inspect;
   if (converting->parsed()) {
@@ -86,6 +91,7 @@ options parse_options(int argc, char** argv) {
     return convert;
   }
   if (merging->parsed()) return merge;
+  if (!diffing->parsed()) return multi;
   return diff;
 }
 

@@ -26,6 +26,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         below["io/checkpoint"]   = below["io"] " io io/safetensors io/bitsandbytes"
         below["io/adapter"]      = below["io"] " io io/safetensors"
         below["io/merge"]        = below["io"] " io io/safetensors io/bitsandbytes io/checkpoint"
+        below["io/ledger"]       = below["io/merge"] " io/adapter io/merge"
         below["io/optimiser"]    = below["io"] " io io/safetensors"
         below["executors"]  = "core"
     }

@@ -1,4 +1,5 @@
-// make_files FOLDER: the checkpoints and adapters that run.sh works on.
+// make_files FOLDER: the checkpoints and adapters that run.sh and multi.sh work on.
+// make_files ADAPTER SEED: an adapter as if it had been trained: its parameters random.
 
 #include <cstdio>
 #include <exception>
@@ -183,12 +184,20 @@ void make(const fs::path& folder) {
   std::ofstream(folder / "dora/adapter_config.json") << text.insert(text.find('{') + 1, R"("use_dora": true,)");
 }
 
+void train(const fs::path& folder, std::uint64_t seed) {
+  auto adapter = sbora::load_sbora(folder).adapter;
+  const std::vector<float> trained = values(adapter.parameter_count(), seed);
+  std::copy(trained.begin(), trained.end(), adapter.parameters().begin());
+  save_sbora(adapter, folder);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     if (argc == 2) make(argv[1]);
-    return argc == 2 ? 0 : 2;
+    if (argc == 3) train(argv[1], std::stoull(argv[2]));
+    return argc == 2 || argc == 3 ? 0 : 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make_files: %s\n", error.what());
     return 1;

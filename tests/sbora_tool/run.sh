@@ -28,6 +28,7 @@ check() { "$@" || { echo "failed: $*"; failures=$((failures + 1)); }; }
 # Usage
 expect 0 'Exit codes: 0 done, 1 failed, 2 wrong' --help
 for command in inspect convert merge diff; do expect 0 'PATH' $command --help; done
+expect 0 'verify' multi --help
 expect 0 '^sbora_tool [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect 2 'sbora_tool: A subcommand is required' && one_line
 expect 2 'sbora_tool: ' teach && one_line

@@ -13,6 +13,10 @@
 #include <sbora/io/checkpoint/checkpoint.inl>
 #include <sbora/io/checkpoint/checkpoint_weights.inl>
 #include <sbora/io/checkpoint/fp8_weights.inl>
+#include <sbora/io/ledger/ledger_file.inl>
+#include <sbora/io/ledger/model_fingerprint.inl>
+#include <sbora/io/ledger/task_adapters.inl>
+#include <sbora/io/ledger/verify_merged.inl>
 #include <sbora/io/mapped_file.inl>
 #include <sbora/io/merge/merge_checkpoint.inl>
 #include <sbora/io/merge/merge_in_place.inl>

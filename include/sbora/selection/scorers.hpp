@@ -79,7 +79,7 @@ class activation_scorer : public feature_sums {
 /// Cost        4 flops for each element of the two; a number a token from the workspace.
 /// Numerics, thread: see feature_sums; ‖·‖² is summed in double, in an order of the instruction set's own.
 /// Errors      SBORA_ASSERT for other shapes; workspace_error.
-/// Source      gradient norms as in SHiRA (arXiv 2406.13175) and SMT (2405.15525); Fisher: Kirkpatrick et al., PNAS 2017.
+/// Source      gradient norms as in SHiRA (arXiv 2406.13175) and SMT (2405.15525); Fisher: arXiv 1612.00796.
 class gradient_scorer : public feature_sums {
  public:
   gradient_scorer(adapter_kind kind, index_t d_out, index_t d_in)

@@ -5,7 +5,7 @@ template <int Tokens, bool Squares, bool Whole, class T>
 SBORA_FORCE_INLINE void add_products_of(const feature_sum_args<T>& a, const vec<double>* weights, index_t t, index_t j,
                                         index_t n) noexcept {
   using v = vec<double>;
-  const auto load = [n](const T* p) {
+  const auto load = [&](const T* p) {
     if constexpr (Whole) return v::load(p);
     else return v::load_n(p, n);
   };
