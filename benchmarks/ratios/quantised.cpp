@@ -1,6 +1,8 @@
 /// gemm_nf4_vs_f32            our f32 forward's time over the NF4 forward's, f32 activations, 512 tokens
 /// gemm_nf4_bf16_of_peak      NF4 forward with bf16 activations against vdpbf16ps on registers, 512 tokens
 /// gemv_nf4_of_bw             1 token: bytes of codes and absmax per second against a read-only pass
+/// gemv_nf4_int8_of_bw        the same in compute::int8
+/// gemm_nf4_int8_vs_bf16      512 tokens: time of the NF4 forward with bf16 activations over that in compute::int8
 /// step_overhead_fa|fb_nf4    forward + backward with dX + AdamW over frozen forward + dX, 512 tokens, minus 1
 /// One thread, 4096 x 4096, blocks of 64.
 
@@ -9,6 +11,7 @@
 
 #include <Eigen/Core>
 
+#include <sbora/layers/int8_error.hpp>
 #include <sbora/quantized.hpp>
 #include <sbora/sbora.hpp>
 
@@ -67,6 +70,33 @@ double step_overhead() {
   return measured.ratio() - 1;
 }
 
+void note_error(quantised_problem& p) {
+  const sbora::int8_error error = sbora::int8_error_of(p.codes.view(), p.work.x());
+  if (!(error.relative > 0 && error.worst_token < 0.02)) {
+    throw std::runtime_error("the error of int8 is " + std::to_string(error.relative) + ", of the worst token " +
+                             std::to_string(error.worst_token));
+  }
+  note("error of y in int8 " + std::to_string(error.relative) + " of y");
+}
+
+double gemv_of_bw(sbora::compute computed_in) {
+  in_turn<quantised_problem> problems(dim * dim / 2);
+  const auto bytes = static_cast<double>(problems.next().codes.view().bytes());
+  if (computed_in == sbora::compute::int8) note_error(problems.next());
+  read_arm read;
+  const alternation measured = alternate([&] { return read(); },
+                                         [&] {
+                                           return arm(bytes, arm_seconds, [&] {
+                                             quantised_problem& p = problems.next();
+                                             p.layer.set_compute(computed_in);
+                                             p.layer.forward(p.work.x(), p.work.y(), p.memory);
+                                           });
+                                         });
+  note("read " + std::to_string(1e-9 / median(measured.first)) + " GB/s, codes and scales of the product " +
+       std::to_string(1e-9 / median(measured.second)) + " GB/s");
+  return measured.ratio();
+}
+
 }  // namespace
 
 double gemm_nf4_vs_f32() {
@@ -101,19 +131,22 @@ double gemm_nf4_bf16_of_peak() {
   return measured.ratio();
 }
 
-double gemv_nf4_of_bw() {
-  in_turn<quantised_problem> problems(dim * dim / 2);
-  const auto bytes = static_cast<double>(problems.next().codes.view().bytes());
-  read_arm read;
-  const alternation measured = alternate([&] { return read(); },
-                                         [&] {
-                                           return arm(bytes, arm_seconds, [&] {
-                                             quantised_problem& p = problems.next();
-                                             p.layer.forward(p.work.x(), p.work.y(), p.memory);
-                                           });
-                                         });
-  note("read " + std::to_string(1e-9 / median(measured.first)) + " GB/s, codes and scales of the product " +
-       std::to_string(1e-9 / median(measured.second)) + " GB/s");
+double gemv_nf4_of_bw() { return gemv_of_bw(sbora::compute::full); }
+double gemv_nf4_int8_of_bw() { return gemv_of_bw(sbora::compute::int8); }
+
+double gemm_nf4_int8_vs_bf16() {
+  quantised_problem p(512);
+  using map = Eigen::Map<Eigen::Matrix<bfloat16, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  buffer<bfloat16> x(linear_workload::size(512, dim)), y(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<bfloat16>(p.work.input()[i]);
+  map in(x.data(), 512, dim), out(y.data(), 512, dim);
+  auto rounded = p.layer;
+  rounded.set_compute(sbora::compute::int8);
+  const alternation measured =
+      alternate([&] { return arm(1, arm_seconds, [&] { p.layer.forward(in, out, p.memory); }); },
+                [&] { return arm(1, arm_seconds, [&] { rounded.forward(in, out, p.memory); }); });
+  note(measured, "bf16", "int8", 1e3, "ms");
+  note_error(p);
   return measured.ratio();
 }
 

@@ -46,6 +46,8 @@ double threads2_speedup();
 double gemm_nf4_vs_f32();
 double gemm_nf4_bf16_of_peak();
 double gemv_nf4_of_bw();
+double gemv_nf4_int8_of_bw();
+double gemm_nf4_int8_vs_bf16();
 double gemv_int8_of_bw();
 double gemv_nf4_vs_f32();
 double monotone();

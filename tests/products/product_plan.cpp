@@ -158,3 +158,29 @@ TEST_CASE("small products aren't shared out") {
   CHECK_FALSE(plan_product(usual(1), plain, false).shares);
   CHECK(plan_product(usual(64), plain, false).shares);
 }
+
+TEST_CASE("rows as bytes: few against codes as they lie, more in tiles where there are some") {
+  product_means bytes = plain, tiles = plain;
+  bytes.bytes = tiles.bytes = tiles.byte_tiles = true;
+  const auto as_bytes = [](index_t rows, bool in_any_batch = false) {
+    product_shape shape = usual(rows);
+    shape.as_bytes = true;
+    shape.in_any_batch = in_any_batch;
+    return shape;
+  };
+  CHECK(method(as_bytes(1)) == product_method::stream);
+  CHECK(method(as_bytes(1), tiles) == product_method::stream_bytes);
+  CHECK(method(as_bytes(100), tiles) == product_method::packed_bytes);
+  CHECK(method(as_bytes(1), bytes) == product_method::stream_bytes);
+  CHECK(method(as_bytes(100), bytes) == product_method::packed);
+  CHECK(method(as_bytes(1, true), bytes) == product_method::packed);
+  CHECK(method(as_bytes(1, true), tiles) == product_method::stream_bytes);
+  product_shape shape = as_bytes(1);
+  shape.updated = true;
+  CHECK(method(shape, tiles) == product_method::few);
+  shape = as_bytes(1);
+  shape.depth_along_lines = false;
+  CHECK(method(shape, tiles) == product_method::stream);
+  CHECK_FALSE(plan_product(as_bytes(1), tiles, true).adds_updates);
+  CHECK(plan_product(as_bytes(3), tiles, true).scratch * 4 >= 3 * sbora::detail::byte_row_bytes(96));
+}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include <sbora/core/index.hpp>
@@ -193,6 +194,35 @@ struct token_sum_args {
   double* sums;
 };
 
+/// Rows of activations as bytes: see byte_rows. Row i is row row_index[i] of the source, or row i where that is null.
+template <class Source>
+struct byte_rows_args {
+  const Source* source;
+  index_t row_stride;
+  const index_t* row_index;
+  index_t depth;
+  std::byte* rows;
+  index_t begin, end;
+};
+
+/// out[t, n] = (accumulate ? out[t, n] : bias[n] or 0) + alpha·Σ of rows[t] by line n of rhs for columns [column_begin,
+/// column_end) and rows [row_begin, row_end), the sum being that of byte_product.inl. What a code is a multiple of is
+/// in alpha.
+template <class Storage>
+struct byte_product_args {
+  const std::byte* rows;
+  index_t depth;
+  source_of<Storage> rhs;
+  float code_steps;  ///< codes in [-1, 1]
+  float* out;
+  index_t out_stride;
+  float alpha;
+  const float* bias;
+  bool accumulate;
+  index_t row_begin, row_end;
+  index_t column_begin, column_end;
+};
+
 /// A block of values becomes 4-bit codes: x / absmax is code[number of boundaries below it], two to a byte, the
 /// high nibble first. values and codes have room for a multiple of 16 elements, values zero beyond count, so that
 /// the last nibble of an odd count is the code of zero. Where `ragged` (a last block that isn't full), x is
@@ -228,6 +258,18 @@ namespace sbora::inline SBORA_ABI::detail {
 constexpr index_t panel_depth(bool depth_along_lines) noexcept { return depth_along_lines ? 2048 : 512; }
 /// The same for products of pairs, whose panels are half as large.
 constexpr index_t pair_panel_depth(bool depth_along_lines) noexcept { return 2 * panel_depth(depth_along_lines); }
+
+/// Activations as bytes, in blocks of byte_block, two of which are what one scale of a weight is for. A row's codes, in
+/// the level's own order and zero up to a multiple of byte_padding; a float for each block, its scale; an int for each,
+/// what the weight's codes have in excess times the sum of the block's codes, negative. Rows are an odd number of cache
+/// lines apart, so that they don't share sets.
+inline constexpr index_t byte_block = 32, byte_group = 64, byte_padding = 128;
+constexpr index_t byte_row_codes(index_t depth) noexcept { return ceil_div(depth, byte_padding) * byte_padding; }
+constexpr index_t byte_row_bytes(index_t depth) noexcept {
+  return ceil_div(byte_row_codes(depth) / 4 * 5, index_t{128}) * 128 + 64;
+}
+/// Where its sums are cut, as at panel_depth.
+inline constexpr index_t byte_panel_depth = 4096;
 
 /// Most rows of product_few, and most columns of one call.
 inline constexpr index_t few_tokens = 64, few_columns = 96;

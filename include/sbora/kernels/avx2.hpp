@@ -3,7 +3,7 @@
 #include <sbora/core/finite.hpp>
 #include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
-#include <sbora/simd/vec_avx2.hpp>
+#include <sbora/simd/bytes_avx2.hpp>
 
 /// The kernels at the avx2 level.
 

@@ -3,7 +3,7 @@
 #include <sbora/core/finite.hpp>
 #include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
-#include <sbora/simd/vec_avx512.hpp>
+#include <sbora/simd/bytes_avx512.hpp>
 
 /// The kernels at the avx512 level.
 

@@ -97,6 +97,21 @@ struct score_kernels {
   void (*add_squares)(const token_sum_args<T>&) noexcept;
 };
 
+/// Products of activations as bytes with a weight's codes, in integers: see byte_product.inl. Their depth is along the
+/// lines and a multiple of byte_group, of which scales and lines of 4-bit codes are too.
+template <class Storage>
+struct byte_kernels {
+  void (*rows_of_f32)(const byte_rows_args<float>&) noexcept;
+  void (*rows_of_bf16)(const byte_rows_args<bf16>&) noexcept;
+  void (*stream)(const byte_product_args<Storage>&) noexcept;   ///< of few rows
+  void (*product)(const byte_product_args<Storage>&) noexcept;  ///< the same bits; null where it isn't worth it
+  index_t tile_columns;
+};
+
+/// The storages that have them.
+template <class Storage>
+inline constexpr bool has_bytes = std::is_same_v<Storage, four_bit> || std::is_same_v<Storage, int8>;
+
 /// To 4-bit codes; returns the first element that isn't finite, or -1.
 template <class T>
 struct quantise_kernels {
@@ -156,12 +171,14 @@ struct compiled_level {};
   FAMILY(product_kernels<four_bit>)       \
   FAMILY(pair_kernels<four_bit>)          \
   FAMILY(code_kernels<float>)             \
+  FAMILY(byte_kernels<four_bit>)          \
   FAMILY(decode_kernels<four_bit>)        \
   FAMILY(quantise_kernels<float>)
 // Of codes of 8 bits, int8 and fp8: one list, so that a storage is no file and no target of its own.
 #define SBORA_KERNELS_OF_INT8(FAMILY) \
   FAMILY(product_kernels<int8>)       \
   FAMILY(pair_kernels<int8>)          \
+  FAMILY(byte_kernels<int8>)          \
   FAMILY(decode_kernels<int8>)        \
   FAMILY(product_kernels<fp8>)        \
   FAMILY(pair_kernels<fp8>)           \

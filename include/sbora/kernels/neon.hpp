@@ -3,7 +3,7 @@
 #include <sbora/core/finite.hpp>
 #include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
-#include <sbora/simd/vec_neon.hpp>
+#include <sbora/simd/bytes_neon.hpp>
 
 /// The kernels at the neon level.
 

@@ -3,7 +3,7 @@
 #include <sbora/core/finite.hpp>
 #include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
-#include <sbora/simd/vec_scalar.hpp>
+#include <sbora/simd/bytes_scalar.hpp>
 
 /// The kernels at the scalar level.
 

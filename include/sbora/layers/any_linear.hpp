@@ -59,6 +59,13 @@ class linear<any_weight> {
     std::visit([&](auto& layer) { layer.set_batch_invariant(invariant); }, layer_);
   }
 
+  compute computed_in() const noexcept {
+    return std::visit([](const auto& layer) { return layer.computed_in(); }, layer_);
+  }
+  void set_compute(compute computed_in) noexcept {
+    std::visit([&](auto& layer) { layer.set_compute(computed_in); }, layer_);
+  }
+
   template <class... Arguments>
   void forward(Arguments&&... arguments) const {
     std::visit([&](const auto& layer) { layer.forward(std::forward<Arguments>(arguments)...); }, layer_);

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include <sbora/layers/compute.hpp>
 #include <sbora/layers/delta_product.hpp>
 #include <sbora/weights/frozen_weight.hpp>
 
@@ -26,6 +27,7 @@ struct base_product {
   const delta_list<scalar>* merged_beside = nullptr;
   delta_path path = delta_path::automatic;
   bool batch_invariant = false;
+  compute computed_in = compute::full;
 
   std::span<const delta_type> overlay() const&& = delete;  // would dangle: name the product
   std::span<const delta_type> overlay() const& {
@@ -35,7 +37,7 @@ struct base_product {
   /// Tokens as the left operand; with `rows`, token i is row rows[i] of them.
   template <class Left>
   left_operand<Left> left_of(activation_view<const Left> left, const index_t* rows = nullptr) const {
-    return {left.data, left.tokens, left.features, left.stride, 1, rows, batch_invariant};
+    return {left.data, left.tokens, left.features, left.stride, 1, rows, batch_invariant, computed_in == compute::int8};
   }
 
   /// Whether a call on this left operand adds ΔW on pack; see delta_path.
@@ -49,8 +51,8 @@ struct base_product {
   template <class Left>
   bool takes_rows(activation_view<const Left> left, std::span<const delta_type> deltas) const {
     const product_method method = plan_of(left_of(left), right_of(weight, true), true).method;
-    return (method == product_method::packed || method == product_method::packed_pairs) &&
-           ((deltas.empty() && overlay().empty()) || packs_deltas(left, true));
+    return method != product_method::stream && method != product_method::stream_codes &&
+           method != product_method::few && ((deltas.empty() && overlay().empty()) || packs_deltas(left, true));
   }
 
   /// Where sums are collected before they become `out`.

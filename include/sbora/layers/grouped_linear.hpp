@@ -99,6 +99,11 @@ class grouped_linear {
     for (product_type& expert : experts_) expert.batch_invariant = invariant;
   }
 
+  /// What y is computed in. Of weights that aren't codes of 4 bits or int8, always in full.
+  void set_compute(compute computed_in) noexcept {
+    for (product_type& expert : experts_) expert.computed_in = computed_in;
+  }
+
   /// Eval mode.
   template <class X, class Y, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>

@@ -68,6 +68,10 @@ class linear {
   bool batch_invariant() const noexcept { return product_.batch_invariant; }
   void set_batch_invariant(bool invariant) noexcept { product_.batch_invariant = invariant; }
 
+  /// What y is computed in. Of weights that aren't codes of 4 bits or int8, always in full.
+  compute computed_in() const noexcept { return product_.computed_in; }
+  void set_compute(compute computed_in) noexcept { product_.computed_in = computed_in; }
+
   /// y = x·Wᵀ + bias.
   template <class X, class Y, class Executor = serial_executor>
     requires detail::fits_call<detail::layer_call::forward, scalar, X, Y, workspace&, Executor>

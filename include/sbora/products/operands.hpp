@@ -14,6 +14,7 @@ struct left_operand {
   index_t row_stride, depth_stride;
   const index_t* row_index = nullptr;
   bool in_any_batch = false;  ///< a row of the result has the same bits, however many rows there are
+  bool as_bytes = false;      ///< rounded to them, where the right operand is codes that bytes can be multiplied with
 };
 
 /// What is added to a right operand on pack, in this order; `rounded`: each sum to the operand's storage.

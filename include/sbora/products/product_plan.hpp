@@ -13,7 +13,9 @@ enum class product_method : unsigned char {
   stream_codes,  ///< the same over 4-bit codes, which are taken in groups
   few,     ///< up to few_tokens rows are packed as vectors; the lines of the right operand are multiplied as they come
   packed,  ///< both operands are packed, in the computed type
-  packed_pairs  ///< both are packed, as pairs of bf16
+  packed_pairs,  ///< both are packed, as pairs of bf16
+  stream_bytes,  ///< as stream, of rows as bytes with codes as integers
+  packed_bytes   ///< as packed, of the same; the results have the same bits
 };
 
 /// What is asked.
@@ -24,15 +26,17 @@ struct product_shape {
   bool bf16_rows;             ///< it isn't of the computed type
   bool updated, rounded;      ///< what is added on pack
   bool in_any_batch = false;  ///< a row's bits must not depend on the number of rows, so neither may the method
+  bool as_bytes = false;      ///< of the left operand, whose rows are contiguous
 };
 
 /// What an answer depends on besides: the tiles of the level, and which kernels it has for the right operand.
 struct product_means {
   index_t tile_rows, tile_columns, lanes;
   index_t vector_bytes;
-  bool pairs;      ///< bf16 by bf16 in pairs
-  bool codes;      ///< 4-bit codes in groups
-  bool converted;  ///< its elements are dense and not of the computed type
+  bool pairs;                              ///< bf16 by bf16 in pairs
+  bool codes;                              ///< 4-bit codes in groups
+  bool converted;                          ///< its elements are dense and not of the computed type
+  bool bytes = false, byte_tiles = false;  ///< rows as bytes can be multiplied with its codes; many of them too
 };
 
 struct product_plan {
@@ -76,6 +80,9 @@ inline constexpr index_t most_stream_rows = 64;
 /// as floats 109 and 145.)
 inline constexpr index_t stream_codes_rows = 16;
 
+/// Rows as bytes up to which codes aren't packed; and most that become bytes where there are no tiles of those.
+inline constexpr index_t stream_bytes_rows = 8, most_stream_bytes_rows = 16;
+
 /// Columns of a task that streams: a mebibyte of a 4096 wide f32 weight along the depth; across it so many that every
 /// row's part is two pages, less where more rows are work for more threads, or, where there is no other thread to share
 /// with, whole rows: see stream_axpy.
@@ -93,6 +100,11 @@ inline index_t stream_rows(const product_shape& s, const product_means& means) {
 }
 
 inline product_method product_method_for(const product_shape& s, const product_means& means) {
+  if (s.as_bytes && means.bytes && s.depth_along_lines && !s.updated) {
+    const bool few = s.rows <= (means.byte_tiles ? stream_bytes_rows : most_stream_bytes_rows);
+    if (few && (means.byte_tiles || !s.in_any_batch)) return product_method::stream_bytes;
+    if (means.byte_tiles) return product_method::packed_bytes;
+  }
   if (s.plain_rows && !s.updated && s.depth > 0 && !s.in_any_batch && s.rows <= stream_rows(s, means)) {
     return s.depth_along_lines && means.codes ? product_method::stream_codes : product_method::stream;
   }
@@ -121,6 +133,12 @@ inline product_plan plan_product(const product_shape& s, const product_means& me
                                                : stream_axpy_columns_of_many;
       if (serial && !s.depth_along_lines) plan.block_columns = std::max(plan.block_columns, s.columns);
       plan.scratch = s.rows * s.depth;  // widened or rearranged; for f32 rows it may not be needed
+      break;
+    case product_method::stream_bytes:
+    case product_method::packed_bytes:
+      plan.block_columns = plan.method == product_method::stream_bytes ? stream_dot_columns : means.tile_columns;
+      plan.block_strips = plan.strips = s.rows;
+      plan.scratch = ceil_div(s.rows * byte_row_bytes(s.depth), index_t{sizeof(float)});
       break;
     case product_method::few:
       plan.block_columns = few_columns;
@@ -153,6 +171,16 @@ inline const code_kernels<float>* code_kernels_for(const right_operand<four_bit>
   return fits ? kernels : nullptr;
 }
 
+/// The kernels that take rows as bytes with such a weight's codes: where scales are of whole groups of a line.
+template <class Storage>
+const byte_kernels<Storage>* byte_kernels_for(const right_operand<Storage>& right, index_t depth) {
+  bool fits = depth > 0 && depth % byte_group == 0;
+  if constexpr (std::is_same_v<Storage, four_bit>) {
+    fits = fits && right.source.line_length % byte_group == 0 && index_t{1} << right.source.block_shift >= byte_group;
+  }
+  return fits ? find_kernels<byte_kernels<Storage>>(active_isa()) : nullptr;
+}
+
 template <class Storage>
 product_means means_for(const right_operand<Storage>& right, index_t depth) {
   const auto& packing = get_kernels<packing_kernels<compute_of<Storage>>>();
@@ -166,6 +194,11 @@ product_means means_for(const right_operand<Storage>& right, index_t depth) {
   means.converted = std::is_same_v<source_of<Storage>, dense_source<Storage>> && sizeof(Storage) < sizeof(float);
   if constexpr (has_pairs<Storage>) means.pairs = find_kernels<pair_kernels<Storage>>(active_isa()) != nullptr;
   if constexpr (std::is_same_v<Storage, four_bit>) means.codes = code_kernels_for(right, depth) != nullptr;
+  if constexpr (has_bytes<Storage>) {
+    const byte_kernels<Storage>* const bytes = byte_kernels_for(right, depth);
+    means.bytes = bytes != nullptr;
+    means.byte_tiles = bytes != nullptr && bytes->product != nullptr;
+  }
   return means;
 }
 
@@ -180,7 +213,8 @@ product_plan plan_of(const left_operand<Left>& left, const right_operand<Storage
                                .bf16_rows = !std::is_same_v<Left, compute_of<Storage>>,
                                .updated = right.updates.count > 0,
                                .rounded = right.updates.rounded,
-                               .in_any_batch = left.in_any_batch};
+                               .in_any_batch = left.in_any_batch,
+                               .as_bytes = left.as_bytes && left.depth_stride == 1};
   return plan_product(shape, means_for(right, left.depth), serial);
 }
 

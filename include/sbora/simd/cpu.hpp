@@ -61,7 +61,8 @@ inline isa detect_isa() noexcept {
   const bool avx512 =
       (state & 0xE6U) == 0xE6U && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) && has(leaf7.ebx, 30) && has(leaf7.ebx, 31);
   if (!avx512) return isa::avx2;
-  return leaf7.eax >= 1 && has(cpuid(7, 1).eax, 5) ? isa::avx512_bf16 : isa::avx512;
+  const bool vnni = has(leaf7.ecx, 11);
+  return vnni && leaf7.eax >= 1 && has(cpuid(7, 1).eax, 5) ? isa::avx512_bf16 : isa::avx512;
 }
 
 #elif defined(SBORA_NEON)

@@ -10,7 +10,7 @@ namespace sbora::inline SBORA_ABI {
 ///   scalar       plain C++ at the baseline flags of the translation unit; runs everywhere
 ///   avx2         AVX2, FMA, F16C
 ///   avx512       + AVX-512 F, BW, DQ, VL
-///   avx512_bf16  + AVX512_BF16
+///   avx512_bf16  + AVX512_BF16 and VNNI, which all processors with the one have
 ///   neon         AArch64 Advanced SIMD
 ///
 /// The list of them: everything that goes through levels takes it from here.

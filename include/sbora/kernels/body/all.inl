@@ -19,6 +19,8 @@
 #include <sbora/kernels/body/stream.inl>
 #include <sbora/kernels/body/quantise.inl>
 #include <sbora/kernels/body/scores.inl>
+#include <sbora/kernels/body/byte_weights.inl>
+#include <sbora/kernels/body/byte_product.inl>
 
 template <>
 struct table<compiled_level> {
@@ -71,6 +73,11 @@ struct table<product_kernels<Storage>> {
   using T = compute_of<Storage>;
   static constexpr product_kernels<Storage> entries = {
       .product = &product<Storage, T>, .product_few = &product_few<Storage, T>, .stream = &stream<Storage, T>};
+};
+
+template <class Storage>
+struct table<byte_kernels<Storage>> {
+  static constexpr byte_kernels<Storage> entries = byte_kernels_of<Storage>();
 };
 
 template <class Storage>
