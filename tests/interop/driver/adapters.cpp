@@ -7,6 +7,7 @@
 
 #include <sbora/io.hpp>
 #include <sbora/merge/full_tensor_merger.hpp>
+#include <sbora/model/combine.hpp>
 #include <sbora/sbora.hpp>
 
 #include "commands.hpp"
@@ -150,6 +151,22 @@ void save_again(arguments words) {
   sbora::save_peft_lora(loaded.adapter, folder / "peft");
 }
 
+/// METHOD DENSITY SIGNS OUT (ADAPTER WEIGHT)...: combined, in OUT/native and OUT/peft. SIGNS: total or frequency.
+void combine_adapters(arguments words) {
+  using enum sbora::combination;
+  const std::map<std::string, sbora::combination> methods = {
+      {"linear", linear}, {"cat", cat}, {"magnitude_prune", magnitude_prune}, {"ties", ties}};
+  const sbora::combine_options options = {
+      .method = methods.at(words[0]), .density = std::stod(words[1]), .signs_by_frequency = words[2] == "frequency"};
+  std::vector<sbora::model_adapter<float>> adapters;
+  for (std::size_t i = 4; i < words.size(); i += 2) adapters.push_back(sbora::load_adapter<float>(words[i]).adapter);
+  std::vector<sbora::weighted_adapter<float>> weighted;
+  for (std::size_t i = 0; i < adapters.size(); ++i) weighted.push_back({&adapters[i], std::stod(words[5 + 2 * i])});
+  const auto result = sbora::combine(weighted, options);
+  sbora::save_sbora(result, path(words[3]) / "native");
+  sbora::save_peft_lora(result, path(words[3]) / "peft");
+}
+
 /// CONFIG NAMES: what an adapter_config.json says of each module of a file of names, as JSON.
 void match_modules(arguments words) {
   const std::vector<char> text = read_values<char>(words[0]);
@@ -188,6 +205,7 @@ void add_adapter_commands(command_table& table) {
   table["adapter-forward"] = forward;
   table["describe-adapter"] = describe;
   table["save-adapter-again"] = save_again;
+  table["combine-adapters"] = combine_adapters;
   table["match-modules"] = match_modules;
   table["list-modules"] = list_modules;
   table["merge-into-files"] = merge_into_files;
