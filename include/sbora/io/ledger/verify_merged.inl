@@ -84,7 +84,8 @@ class model_check {
     std::size_t number = 0;
     std::uint64_t total = 0;
     for (const tensor_view& tensor : base_.tensors()) total += tensor.data.size();
-    progress_counter counter(changed ? progress_callback() : progress_, total);
+    const progress_callback silent;  // which the counter refers to
+    progress_counter counter(changed ? silent : progress_, total);
     for (const safetensors_file& file : base_.files()) {
       for (const tensor_view& stored : file.tensors()) {
         const tensor_view& tensor = base_.tensors()[number++];

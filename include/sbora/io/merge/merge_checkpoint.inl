@@ -11,6 +11,7 @@ namespace sbora::inline SBORA_ABI::detail {
 class progress_counter {
  public:
   progress_counter(const progress_callback& callback, std::uint64_t total) : callback_(callback), total_(total) {}
+  progress_counter(const progress_callback&&, std::uint64_t) = delete;  // would dangle: name the callback
   void add(std::uint64_t bytes) {
     done_ += bytes;
     if (callback_) callback_(done_, total_);
