@@ -1,5 +1,6 @@
 # sbora_add_test(NAME SOURCE...): executable sbora_NAME_tests.
 # sbora_register_test(NAME SUFFIX [VARIABLE=VALUE]): one ctest entry per source file, under that environment.
+# sbora_register_file(NAME STEM SUFFIX LABELS [VARIABLE=VALUE]): one for one of the files.
 # sbora_add_label(LABEL [TARGET...]): tests_LABEL builds the targets, and is part of `all`.
 
 function(sbora_add_label label)
@@ -24,16 +25,20 @@ function(sbora_register_test name suffix)
   get_target_property(sources sbora_${name}_tests_objects SOURCES)
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM stem)
-    set(test ${name}/${stem}${suffix})
-    # -# tags every test case with the file it is in.
-    add_test(NAME ${test} COMMAND sbora_${name}_tests -\# "[#${stem}]" ${sbora_catch_options})
     set(labels unit ${name})
     if(NOT name IN_LIST sbora_rooms_of_files AND NOT name STREQUAL "kernels")
       list(APPEND labels computing)
     endif()
-    set_tests_properties(${test} PROPERTIES
-      LABELS "${labels}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900)
+    sbora_register_file(${name} ${stem} "${suffix}" "${labels}" ${ARGN})
   endforeach()
+endfunction()
+
+# One file of tests, under an environment.
+function(sbora_register_file name stem suffix labels)
+  # -# tags every test case with the file it is in.
+  add_test(NAME ${name}/${stem}${suffix} COMMAND sbora_${name}_tests -\# "[#${stem}]" ${sbora_catch_options})
+  set_tests_properties(${name}/${stem}${suffix} PROPERTIES
+    LABELS "${labels}" ENVIRONMENT "${ARGN}" SKIP_RETURN_CODE 77 TIMEOUT 900)
 endfunction()
 
 # Catch2 and Eigen parsed once instead of once per file: a third of the time to build all tests. JSON and sbora's files

@@ -131,10 +131,18 @@ int diff_checkpoints(const diff_options& set) {
   return summary(different, all, "tensors");
 }
 
-std::vector<sbora::tensor_view> full_tensors_of(const sbora::model_adapter<float>& adapter) {
+/// Full tensors, and tokens with the places that they have.
+std::vector<sbora::tensor_view> replaced_tensors_of(const sbora::model_adapter<float>& adapter) {
   std::vector<sbora::tensor_view> views;
   for (const auto& tensor : adapter.full_tensors()) {
-    views.push_back({tensor.name, sbora::dtype::f32, tensor.shape, std::as_bytes(std::span(tensor.values))});
+    views.push_back({tensor.name(), sbora::dtype::f32, tensor.shape(), std::as_bytes(tensor.parameters())});
+  }
+  for (const auto& of : adapter.tokens()) {
+    const index_t rank = of.tokens.target().rank();
+    const std::string name = of.module + ", tokens";
+    views.push_back(
+        {name + "' rows", sbora::dtype::f32, {rank, of.tokens.features()}, std::as_bytes(of.tokens.parameters())});
+    views.push_back({name, sbora::dtype::i64, {rank}, std::as_bytes(of.tokens.target().indices())});
   }
   return views;
 }
@@ -225,8 +233,9 @@ int diff_adapters(const diff_options& set) {
     });
     different += differs ? 1 : 0;
   }
-  if (a.full_tensors().empty() && b.full_tensors().empty()) return summary(different, modules.size(), "modules");
-  const auto [full, full_different] = diff_tensors(set, full_tensors_of(a), full_tensors_of(b));
+  const auto of_a = replaced_tensors_of(a), of_b = replaced_tensors_of(b);
+  if (of_a.empty() && of_b.empty()) return summary(different, modules.size(), "modules");
+  const auto [full, full_different] = diff_tensors(set, of_a, of_b);
   return summary(different + full_different, modules.size() + full, "modules and full tensors");
 }
 

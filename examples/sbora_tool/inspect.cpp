@@ -55,16 +55,24 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
     scales.push_back(part.scale());
     fingerprints += adapter.base_fingerprint(module) ? 1 : 0;
   });
-  line("kind", std::string("SBoRA-") + to_string(adapter.kind()));
+  const bool has_parts = adapter.size() > 0;
+  if (has_parts) line("kind", std::string("SBoRA-") + to_string(adapter.kind()));
   line("modules", std::to_string(adapter.size()));
-  line("rank", range(ranks, [](index_t rank) { return std::to_string(rank); }));
-  line("scale", range(scales, number) + (adapter.config().use_rslora ? " (rsLoRA)" : ""));
-  line("dropout", number(adapter.config().lora_dropout));
+  if (has_parts) {
+    line("rank", range(ranks, [](index_t rank) { return std::to_string(rank); }));
+    line("scale", range(scales, number) + (adapter.config().use_rslora ? " (rsLoRA)" : ""));
+    line("dropout", number(adapter.config().lora_dropout));
+  }
   line("trainable parameters", grouped(adapter.parameter_count()));
-  if (const auto& whole = adapter.full_tensors(); !whole.empty()) {
+  if (const auto whole = adapter.full_tensors(); !whole.empty()) {
     index_t elements = 0;
-    for (const auto& tensor : whole) elements += std::ssize(tensor.values);
+    for (const auto& tensor : whole) elements += tensor.parameter_count();
     line("full tensors", std::to_string(whole.size()) + ", " + grouped(elements) + " elements");
+  }
+  for (const auto& of : adapter.tokens()) {
+    const auto& tokens = of.tokens;
+    line("tokens",
+         std::to_string(tokens.target().rank()) + " of " + std::to_string(tokens.vocabulary()) + ", in " + of.module);
   }
   line("base recorded", fingerprints == 0 ? "no" : "of " + std::to_string(fingerprints) + " modules");
   if (!list) return;
@@ -76,7 +84,7 @@ void print_adapter(const sbora::model_adapter<float>& adapter, bool list) {
                 index_text(part.target().indices(), false).c_str(), module.c_str());
   });
   for (const auto& tensor : adapter.full_tensors()) {
-    std::printf("%-20s %s\n", shape_text(tensor.shape).c_str(), tensor.name.c_str());
+    std::printf("%-20s %s\n", shape_text(tensor.shape()).c_str(), tensor.name().c_str());
   }
 }
 

@@ -26,14 +26,14 @@ void say_where_head_is_tied(const base_model& base, const sbora::weight_changes&
     return tensor == name || tensor.ends_with("." + name);
   };
   for (const auto& [tensor, change] : changes) {
-    const std::string module = tensor.substr(0, std::min(tensor.rfind('.'), tensor.size()));
+    const std::string module(sbora::detail::module_of(tensor));
     if (is(tensor, "lm_head.weight") && base.is_tied()) {
       std::fprintf(
           stderr,
           "sbora_tool: the base's config.json has tie_word_embeddings: true, and %s is merged alone: set it to "
           "false in the merged model's, or transformers 4 takes the embedding for the head\n",
           module.c_str());
-    } else if (change.full != nullptr && is(tensor, "embed_tokens.weight") && base.is_tied()) {
+    } else if ((change.full != nullptr || change.tokens != nullptr) && is(tensor, "embed_tokens.weight") && base.is_tied()) {
       std::fprintf(stderr,
                    "sbora_tool: the base's config.json has tie_word_embeddings: true: with %s, which the adapter "
                    "replaces, the head changes too\n",

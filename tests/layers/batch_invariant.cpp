@@ -13,14 +13,14 @@ using sbora::adapter_kind;
 namespace {
 
 constexpr index_t d_out = 150, d_in = 192, most = 70;
-constexpr int batches = 250;
+constexpr int batches = 1000;
 
 template <class T>
 using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// `batches` random batches of rows of x through forward(x, y), of which each row has to be that of a batch of its own.
 template <class Scalar, class Forward>
-void check_batches(const matrix<Scalar>& x, index_t outputs, const Forward& forward) {
+void check_batches(const matrix<Scalar>& x, index_t outputs, const Forward& forward, int count = batches) {
   matrix<Scalar> alone(x.rows(), outputs);
   for (index_t t = 0; t < x.rows(); ++t) {
     const matrix<Scalar> one = x.row(t);
@@ -29,7 +29,7 @@ void check_batches(const matrix<Scalar>& x, index_t outputs, const Forward& forw
     alone.row(t) = y;
   }
   sbora::random_stream random(3);
-  for (int batch = 0; batch < batches; ++batch) {
+  for (int batch = 0; batch < count; ++batch) {
     const index_t size = 1 + random.below(batch % 2 == 0 ? most : 9);
     std::vector<index_t> tokens(static_cast<std::size_t>(size));
     for (index_t& token : tokens) token = random.below(x.rows());
@@ -54,7 +54,7 @@ matrix<Scalar> random_matrix(index_t rows, index_t cols, std::uint64_t seed) {
   return m;
 }
 
-/// Forward and dX of a layer, alone and with adapters on every path.
+/// Forward and dX of a layer, alone and with adapters on every path: `batches` of all four together.
 template <class Scalar, class Weight>
 void check_layer(const Weight& weight) {
   sbora::linear<Weight> layer(weight);
@@ -66,14 +66,15 @@ void check_layer(const Weight& weight) {
   layer_problem<adapter_kind::fb, float> fb({.d_out = d_out, .d_in = d_in, .rank = 5});
   const std::array deltas = {fa.adapter.delta(), fb.adapter.delta()};
   const auto x = random_matrix<Scalar>(most, d_in, 1);
-  check_batches<Scalar>(x, d_out,
-                        [&](const auto& some, auto& y, const auto&) { layer.forward(some, y, memory, pool); });
-  check_batches<Scalar>(random_matrix<Scalar>(most, d_out, 2), d_in,
-                        [&](const auto& some, auto& dx, const auto&) { layer.backward(some, dx, memory); });
+  check_batches<Scalar>(
+      x, d_out, [&](const auto& some, auto& y, const auto&) { layer.forward(some, y, memory, pool); }, batches / 4);
+  check_batches<Scalar>(
+      random_matrix<Scalar>(most, d_out, 2), d_in,
+      [&](const auto& some, auto& dx, const auto&) { layer.backward(some, dx, memory); }, batches / 4);
   for (const auto path : {sbora::delta_path::automatic, sbora::delta_path::separate}) {
     layer.set_delta_path(path);
-    check_batches<Scalar>(x, d_out,
-                          [&](const auto& some, auto& y, const auto&) { layer.forward(some, y, deltas, memory); });
+    check_batches<Scalar>(
+        x, d_out, [&](const auto& some, auto& y, const auto&) { layer.forward(some, y, deltas, memory); }, batches / 4);
   }
 }
 

@@ -89,6 +89,45 @@ TEST_CASE("regions of whole blocks keep the number of touched blocks small") {
   CHECK(blocks(sbora::sample_region(256, 64, 1)) == 64);            // all of them
 }
 
+TEST_CASE("a merge into a part has the codes of a merge of the same numbers into the whole") {
+  using index_range = sbora::index_range;
+  for (const bool nested : {false, true}) {
+    for (const sbora::weight_part& part :
+         {sbora::weight_part{{5, 17}, {0, 200}}, {{0, 24}, {30, 91}}, {{3, 9}, {101, 200}}}) {
+      const index_t rows = part.rows.size(), columns = part.columns.size();
+      CAPTURE(nested, part.rows.begin, part.columns.begin);
+      problem whole({.nested = nested}), of_part({.nested = nested});
+      sbora::fa_adapter<float> fa(rows, columns, sbora::sample_region(columns, 5, 1), {.alpha = 3});
+      sbora::fb_adapter<float> fb(rows, columns, sbora::sample_region(rows, 3, 2), {.alpha = 2});
+      fill_random(fa.parameters(), 3);
+      fill_random(fb.parameters(), 4);
+      // FA's columns and FB's rows of the whole, with zeros outside of the part.
+      const auto shifted = [](const sbora::region& region, index_t dim, index_range by) {
+        return sbora::shifted_region(region, by.begin, dim);
+      };
+      sbora::fa_adapter<float> whole_fa(24, 200, shifted(fa.target(), 200, part.columns), {.alpha = 3});
+      sbora::fb_adapter<float> whole_fb(24, 200, shifted(fb.target(), 24, part.rows), {.alpha = 2});
+      for (index_t o = 0; o < rows; ++o) whole_fa.matrix().row(part.rows.begin + o) = fa.matrix().row(o);
+      for (index_t i = 0; i < columns; ++i) whole_fb.matrix().col(part.columns.begin + i) = fb.matrix().col(i);
+      const std::array deltas = {fa.delta(), fb.delta()}, whole_deltas = {whole_fa.delta(), whole_fb.delta()};
+      const auto report = sbora::merge_requantized(of_part.codes, part, deltas);
+      const auto expected = sbora::merge_requantized(whole.codes, whole_deltas);
+      CHECK(of_part.values() == whole.values());
+      CHECK(of_part.values() != problem({.nested = nested}).values());
+      CHECK(report.blocks <= expected.blocks);  // the whole's touches elements beside the part, by nothing
+      CHECK(report.all_blocks == expected.all_blocks);
+    }
+  }
+  problem p({});
+  const sbora::fa_adapter<float> adapter(4, 10, sbora::region(10, {1}));
+  const std::array deltas = {adapter.delta()};
+  CHECK_ERROR(sbora::shape_error, "rows 22 to 26, expected some of 0 to 24",
+              sbora::merge_requantized(p.codes, {{22, 26}, {0, 10}}, deltas));
+  CHECK_ERROR(sbora::shape_error, "4 x 10, the weight is 4 x 9",
+              sbora::merge_requantized(p.codes, sbora::weight_part{{0, 4}, {0, 9}}, deltas));
+  CHECK(p.values() == problem({}).values());
+}
+
 TEST_CASE("a merge into codes that would not be finite changes nothing") {
   problem p({});
   const std::vector<float> before = p.values();

@@ -60,7 +60,11 @@ void load_sbora_adapter(model& into, const std::filesystem::path& directory,
   if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
   if (!adapter.full_tensors().empty()) {
     throw input_error(directory.string() + ": bias and modules_to_save are not supported, it has '" +
-                      adapter.full_tensors().front().name + "'");
+                      adapter.full_tensors().front().name() + "'");
+  }
+  if (!adapter.tokens().empty()) {
+    throw input_error(directory.string() + ": trained tokens are not supported, it has some of '" +
+                      adapter.tokens().front().module + "'");
   }
   adapter_plan plan;
   plan.method = adapter.kind() == sbora::adapter_kind::fa ? adapter_method::sbora_fa : adapter_method::sbora_fb;

@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <span>
 
-#include <sbora/core/aligned_memory.hpp>
 #include <sbora/core/assert.hpp>
 #include <sbora/core/checked_size.hpp>
 #include <sbora/core/option.hpp>
 #include <sbora/adapters/parameter_block.hpp>
+#include <sbora/adapters/saved.hpp>
+#include <sbora/adapters/trained_numbers.hpp>
 #include <sbora/adapters/weight_delta.hpp>
 #include <sbora/core/finite.hpp>
-#include <sbora/adapters/saved.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -31,7 +31,8 @@ struct adapter_options {
 ///             region's one-hot columns, A (rank × d_in) is trained. Trained from zero, so a new adapter
 ///             changes nothing.
 /// Shapes      parameters() and gradient(): flat, row-major d_out × rank (FA) or rank × d_in (FB);
-///             column (FA) or row (FB) j belongs to target().indices()[j].
+///             column (FA) or row (FB) j belongs to target().indices()[j]. parameter_count() is half of LoRA's on a
+///             square layer; indices don't count.
 /// Requires    region over [0, d_in) (FA) or [0, d_out) (FB), options in range: checked.
 /// Lifetime    owns its memory, or uses the caller's spans, which have to outlive it: one all-reduce or
 ///             one optimiser over many adapters works on one array that way. Movable; spans and maps
@@ -41,7 +42,7 @@ struct adapter_options {
 /// Errors      shape_error, config_error; nothing is kept or written after one.
 /// Source      arXiv 2407.05413; rsLoRA: arXiv 2312.03732.
 template <adapter_kind Kind, class T>
-class basic_adapter {
+class basic_adapter : public detail::trained_numbers<T> {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                 "sbora: the trained half of an adapter is float or double (float also over bfloat16 and "
                 "half weights)");
@@ -56,11 +57,7 @@ class basic_adapter {
   /// With memory of its own, zeroed.
   basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options = {})
       : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
-    const index_t count = parameter_count();
-    owned_ = detail::make_aligned_array<T>(2 * count);
-    std::fill_n(owned_.get(), 2 * count, T{0});
-    parameters_.value = {owned_.get(), static_cast<std::size_t>(count)};
-    gradient_.value = {owned_.get() + count, static_cast<std::size_t>(count)};
+    this->own(count());
   }
 
   /// On the caller's memory of parameter_count() numbers each, which keeps its contents: zero it for a
@@ -68,17 +65,14 @@ class basic_adapter {
   basic_adapter(index_t d_out, index_t d_in, region target, adapter_options options, std::span<T> parameters,
                 std::span<T> gradient)
       : basic_adapter(checked{}, d_out, d_in, std::move(target), options) {
-    check_size("parameters", parameters.size());
-    if (!gradient.empty()) check_size("gradients", gradient.size());
-    parameters_.value = parameters;
-    gradient_.value = gradient;
+    this->use(who, count(), parameters, gradient);
   }
 
   /// A copy with memory of its own.
   basic_adapter clone() const {
     basic_adapter copy(d_out_, d_in_, target_, options_);
-    std::copy(parameters_.value.begin(), parameters_.value.end(), copy.parameters_.value.begin());
-    std::copy(gradient_.value.begin(), gradient_.value.end(), copy.gradient_.value.begin());
+    std::copy(this->parameters().begin(), this->parameters().end(), copy.parameters().begin());
+    std::copy(this->gradient().begin(), this->gradient().end(), copy.gradient().begin());
     copy.multiplier_ = multiplier_;
     copy.enabled_ = enabled_;
     copy.dropout_step_ = dropout_step_;
@@ -93,27 +87,15 @@ class basic_adapter {
   const adapter_options& options() const& noexcept { return options_; }
   adapter_options options() && noexcept { return options_; }
 
-  /// d_out·rank (FA) or rank·d_in (FB): half of LoRA's on a square layer. Indices don't count.
-  index_t parameter_count() const noexcept { return rank() * geometry().lines; }
-
   /// The trained half as optimisers of matrices take it.
   std::array<parameter_block, 1> blocks() const noexcept { return {{{0, geometry().rows(), geometry().cols()}}}; }
 
-  /// These, the maps and delta() refer to the adapter's memory: of a temporary they don't compile.
-  std::span<T> parameters() & noexcept { return parameters_.value; }
-  std::span<const T> parameters() const& noexcept { return parameters_.value; }
-  std::span<const T> parameters() const&& = delete;  // would dangle: name the adapter
-  std::span<T> gradient() & noexcept { return gradient_.value; }
-  std::span<const T> gradient() const& noexcept { return gradient_.value; }
-  std::span<const T> gradient() const&& = delete;  // would dangle: name the adapter
-  void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), T{0}); }
-
-  /// The same as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
-  matrix_map matrix() & noexcept { return map_of<T>(parameters_.value.data()); }
-  const_matrix_map matrix() const& noexcept { return map_of<const T>(parameters_.value.data()); }
+  /// parameters() and gradient() as d_out × rank (FA) or rank × d_in (FB) Eigen maps.
+  matrix_map matrix() & noexcept { return map_of(this->parameters().data()); }
+  const_matrix_map matrix() const& noexcept { return map_of(this->parameters().data()); }
   const_matrix_map matrix() const&& = delete;  // would dangle: name the adapter
-  matrix_map gradient_matrix() & noexcept { return map_of<T>(gradient_.value.data()); }
-  const_matrix_map gradient_matrix() const& noexcept { return map_of<const T>(gradient_.value.data()); }
+  matrix_map gradient_matrix() & noexcept { return map_of(this->gradient().data()); }
+  const_matrix_map gradient_matrix() const& noexcept { return map_of(this->gradient().data()); }
   const_matrix_map gradient_matrix() const&& = delete;  // would dangle: name the adapter
 
   /// alpha/rank or alpha/√rank, times the run-time multiplier.
@@ -144,9 +126,16 @@ class basic_adapter {
   /// What layers, overlays and mergers take. Requires that the adapter wasn't moved from: SBORA_ASSERT.
   weight_delta<T> delta() const& {
     SBORA_ASSERT(rank() > 0, "the adapter was moved from, and has no parameters any more");
-    T* const gradient = gradient_.value.empty() ? nullptr : gradient_.value.data();  // empty: maybe not null
-    return {Kind,     &target_,         parameters_.value.data(), gradient, d_out_, d_in_, static_cast<T>(scale()),
-            enabled_, options_.dropout, options_.dropout_seed};
+    return {Kind,
+            &target_,
+            this->parameters().data(),
+            this->gradient_of_delta(),
+            d_out_,
+            d_in_,
+            static_cast<T>(scale()),
+            enabled_,
+            options_.dropout,
+            options_.dropout_seed};
   }
   weight_delta<T> delta() const&& = delete;  // would dangle: name the adapter
 
@@ -156,8 +145,9 @@ class basic_adapter {
     return options_.alpha / (options_.rslora ? std::sqrt(r) : r);
   }
   detail::region_geometry geometry() const noexcept { return {Kind, d_out_, d_in_, rank()}; }
+  index_t count() const noexcept { return rank() * geometry().lines; }
   template <class Element>
-  detail::row_major_map<Element> map_of(T* data) const noexcept {
+  detail::row_major_map<Element> map_of(Element* data) const noexcept {
     return detail::map_rows<Element>(data, geometry().rows(), geometry().cols());
   }
 
@@ -184,12 +174,6 @@ class basic_adapter {
     detail::check_option(who, "dropout", below_one, options_.dropout);
   }
 
-  void check_size(const char* what, std::size_t size) const {
-    if (size == static_cast<std::size_t>(parameter_count())) return;
-    throw shape_error(name() + std::to_string(parameter_count()) + " " + what + " needed, the span given has " +
-                      std::to_string(size));
-  }
-
   static constexpr const char* who = detail::adapter_name(Kind);
   static std::string name() { return who + std::string(": "); }
 
@@ -197,9 +181,6 @@ class basic_adapter {
   index_t d_out_;
   index_t d_in_;
   adapter_options options_;
-  detail::aligned_array<T> owned_;
-  detail::reset_on_move<std::span<T>> parameters_;
-  detail::reset_on_move<std::span<T>> gradient_;
   double multiplier_ = 1;
   std::uint64_t dropout_step_ = 0;
   bool enabled_ = true;

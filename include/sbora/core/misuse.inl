@@ -10,8 +10,8 @@ static_assert(found != misuse::adapter_scalar,
 static_assert(found != misuse::merge_call,
               "sbora: what is merged is an adapter, sbora::fa_adapter or fb_adapter: merge(adapter), unmerge(adapter), "
               "swap(out, in), rewrite(adapter, before), whose before(begin, end) is called, or "
-              "merge_requantized(four_bit_weight, adapter), which takes a span of deltas too; an executor comes last, "
-              "where there is one");
+              "merge_requantized(four_bit_weight, adapter), which takes a span of deltas too, and before it a "
+              "weight_part; an executor comes last, where there is one");
 static_assert(found != misuse::merged_step_call,
               "sbora: the arguments are merged_step(merger, adapter, optimiser, learning rate or step_options), the "
               "first three not const and the optimiser of the adapter's scalar; an executor comes last");

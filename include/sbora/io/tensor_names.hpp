@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sbora/core/abi.hpp>
@@ -75,13 +76,21 @@ inline std::vector<std::string> adapter_names_without_wrappers(std::vector<std::
 }
 
 /// A tensor's name in an adapter file: MODULE.lora_A or .lora_B, with the adapter's name where the file is a model's
-/// state and not what PEFT saves of it, and with .weight or, where it is indices, without.
+/// state and not what PEFT saves of it, and with .weight or, where it is indices, without. An embedding's are
+/// lora_embedding_A and _B, and its trained tokens trainable_tokens_delta.
 struct adapter_tensor_name {
   std::string module;
   bool is_a;
   bool dense;
-  std::string adapter;  ///< empty as PEFT saves it
+  std::string adapter;        ///< empty as PEFT saves it
+  bool of_embedding = false;  ///< dense, and the transpose of a linear layer's
+  bool tokens = false;        ///< neither of A nor of B
 };
+
+/// Endings of adapters' tensors.
+inline constexpr std::string_view half_a = ".lora_A", half_b = ".lora_B", embedding_a = ".lora_embedding_A",
+                                  embedding_b = ".lora_embedding_B", trained_tokens = ".trainable_tokens_delta",
+                                  token_adapter = ".token_adapter";
 
 /// `name` is without wrappers. Nothing where it is no LoRA's or SBoRA's.
 inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view name) {
@@ -89,17 +98,27 @@ inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view 
   constexpr std::string_view weight = ".weight";
   parsed.dense = name.ends_with(weight);
   if (parsed.dense) name.remove_suffix(weight.size());
-  const auto ends_with_half = [&] { return name.ends_with(".lora_A") || name.ends_with(".lora_B"); };
-  if (!ends_with_half()) {
+  std::string_view ending;
+  const auto has_ending = [&] {
+    for (const std::string_view each : {half_a, half_b, embedding_a, embedding_b, trained_tokens}) {
+      if (name.ends_with(each)) ending = each;
+    }
+    return !ending.empty();
+  };
+  if (!has_ending()) {
     const std::size_t dot = name.rfind('.');
     if (dot == std::string_view::npos) return std::nullopt;
     parsed.adapter = name.substr(dot + 1);
     name = name.substr(0, dot);
     const bool is_bias = !parsed.dense && parsed.adapter == "bias";
-    if (parsed.adapter.empty() || is_bias || !ends_with_half()) return std::nullopt;
+    if (parsed.adapter.empty() || is_bias || !has_ending()) return std::nullopt;
   }
-  parsed.is_a = name.back() == 'A';
-  name.remove_suffix(std::string_view(".lora_A").size());
+  parsed.is_a = ending.back() == 'A';
+  parsed.tokens = ending == trained_tokens;
+  parsed.of_embedding = ending == embedding_a || ending == embedding_b;
+  if ((parsed.tokens || parsed.of_embedding) && std::exchange(parsed.dense, true)) return std::nullopt;
+  name.remove_suffix(ending.size());
+  if (parsed.tokens && name.ends_with(token_adapter)) name.remove_suffix(token_adapter.size());
   parsed.module = name;
   return name.empty() ? std::nullopt : std::optional(parsed);
 }

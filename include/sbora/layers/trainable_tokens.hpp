@@ -1,11 +1,10 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <span>
 #include <utility>
 
-#include <sbora/adapters/parameter_block.hpp>
+#include <sbora/adapters/trainable_tokens.hpp>
 #include <sbora/core/aligned_memory.hpp>
 #include <sbora/layers/call_arguments.hpp>
 #include <sbora/layers/delta_product.hpp>
@@ -14,81 +13,18 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// Rows of a table that are trained whole, in the place of the table's own: new or changed tokens. One object serves
-/// an embedding (embedding.hpp) and the head that is tied to it (the functions below), with one gradient and one merge
-/// (token_merger.hpp).
-///
-/// Effect      row target()[j] of the table counts as row j of parameters(), which starts as a copy of it.
-/// Shapes      parameters() and gradient(): flat, row-major rank × features.
-/// Requires    a region over the vocabulary: shape_error.
-/// Lifetime    owns its memory; keeps nothing of the table. Movable.
-/// Cost        2·rank·features floats.
-/// Numerics    no sum with the table's rows anywhere: what was trained is what is read, to the bit. (An FB adapter is
-///             added instead, so that it can be scaled, switched off and mixed.)
-/// Thread      const members are safe concurrently; backwards write the gradient, one call at a time.
-/// Source      PEFT's TrainableTokensLayer.
-class trainable_tokens {
- public:
-  template <float_weight Weight>
-  trainable_tokens(const Weight& table, region tokens)
-      : target_(std::move(tokens)), vocabulary_(table.d_out()), features_(table.d_in()) {
-    if (target_.dim() != vocabulary_) {
-      throw shape_error("sbora::trainable_tokens: the region is of [0, " + std::to_string(target_.dim()) +
-                        "), the table has " + std::to_string(vocabulary_) + " rows");
-    }
-    const index_t count = detail::require_product("sbora::trainable_tokens", {2, target_.rank(), features_}) / 2;
-    owned_ = detail::make_aligned_array<float>(2 * count);
-    parameters_.value = {owned_.get(), static_cast<std::size_t>(count)};
-    gradient_.value = {owned_.get() + count, static_cast<std::size_t>(count)};
-    zero_gradient();
-    const detail::row_reader<Weight> reader(table);
-    for (index_t j = 0; j < target_.rank(); ++j) {
-      reader.read(target_.indices()[static_cast<std::size_t>(j)], 0, features_, owned_.get() + j * features_);
-    }
+template <class T>
+template <float_weight Weight>
+basic_trainable_tokens<T>::basic_trainable_tokens(const Weight& table, region tokens)
+    : basic_trainable_tokens(checked{}, table.d_out(), table.d_in(), std::move(tokens)) {
+  static_assert(std::is_same_v<T, float>, "sbora::trainable_tokens: a table's rows are read as floats");
+  this->own(count());
+  const detail::row_reader<Weight> reader(table);
+  for (index_t j = 0; j < target_.rank(); ++j) {
+    reader.read(target_.indices()[static_cast<std::size_t>(j)], 0, features_,
+                this->parameters().data() + j * features_);
   }
-
-  const region& target() const& noexcept { return target_; }
-  const region& target() const&& = delete;  // would dangle: name the tokens
-  index_t vocabulary() const noexcept { return vocabulary_; }
-  index_t features() const noexcept { return features_; }
-  index_t parameter_count() const noexcept { return std::ssize(parameters_.value); }
-  /// The trained rows as optimisers of matrices take them.
-  std::array<parameter_block, 1> blocks() const noexcept { return {{{0, target_.rank(), features_}}}; }
-
-  /// These and delta() refer to the object's memory: of a temporary they don't compile.
-  std::span<float> parameters() & noexcept { return parameters_.value; }
-  std::span<const float> parameters() const& noexcept { return parameters_.value; }
-  std::span<const float> parameters() const&& = delete;  // would dangle: name the tokens
-  std::span<float> gradient() & noexcept { return gradient_.value; }
-  std::span<const float> gradient() const& noexcept { return gradient_.value; }
-  std::span<const float> gradient() const&& = delete;  // would dangle: name the tokens
-  void zero_gradient() noexcept { std::fill(gradient_.value.begin(), gradient_.value.end(), 0.0F); }
-
-  /// The rows as an FB adapter's delta with a scale of 1: what seen_rows (sparse_step.hpp) takes. What adds it to the
-  /// table adds instead of replacing.
-  weight_delta<float> delta() const& {
-    SBORA_ASSERT(target_.rank() > 0, "the tokens were moved from, and have no rows any more");
-    return {detail::row_kind,
-            &target_,
-            parameters_.value.data(),
-            gradient_.value.data(),
-            vocabulary_,
-            features_,
-            1.0F,
-            true,
-            0,
-            0};
-  }
-  weight_delta<float> delta() const&& = delete;  // would dangle: name the tokens
-
- private:
-  region target_;
-  index_t vocabulary_;
-  index_t features_;
-  detail::aligned_array<float> owned_;
-  detail::reset_on_move<std::span<float>> parameters_;
-  detail::reset_on_move<std::span<float>> gradient_;
-};
+}
 
 /// y[target()] = x·parameters()ᵀ: the tokens' logits, in the place of those that the head's own rows gave y.
 ///

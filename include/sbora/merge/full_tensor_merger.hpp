@@ -30,15 +30,16 @@ class full_tensor_merger {
 
   template <class T>
   void merge(const full_tensor<T>& tensor) {
-    const std::string quoted = "'" + tensor.name + "'";
+    const std::string quoted = "'" + tensor.name() + "'";
+    const std::span<const T> values = tensor.parameters();
     if (merged_) throw merge_error(who + quoted + ": there is a tensor merged; unmerge that first");
-    if (tensor.values.size() != memory_.size()) {
-      throw shape_error(who + quoted + " has " + std::to_string(tensor.values.size()) + " elements, the model's has " +
+    if (values.size() != memory_.size()) {
+      throw shape_error(who + quoted + " has " + std::to_string(values.size()) + " elements, the model's has " +
                         std::to_string(memory_.size()));
     }
     other_.resize(memory_.size());
-    if constexpr (std::is_same_v<T, Scalar>) other_ = tensor.values;
-    else convert(tensor.values, other_);
+    if constexpr (std::is_same_v<T, Scalar>) std::copy(values.begin(), values.end(), other_.begin());
+    else convert(values, other_);
     for (std::size_t i = 0; i < other_.size(); ++i) {
       if (detail::is_finite(static_cast<T>(other_[i]))) continue;
       detail::throw_merge_not_finite("sbora::full_tensor_merger", 0, static_cast<index_t>(i), quoted);

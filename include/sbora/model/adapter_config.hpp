@@ -27,6 +27,10 @@ using module_pattern = std::pair<std::string, Value>;
 /// (lora_only). They are full tensors of it.
 enum class bias_training { none, all, adapted };
 
+/// Rows of tables that an adapter trains, PEFT's `trainable_token_indices`: ends of the tables' modules' names, with the
+/// tokens in the order of the trained rows. An empty name: whichever table the files have tokens of.
+using table_token_indices = std::vector<std::pair<std::string, std::vector<index_t>>>;
+
 /// What sbora's own files say of a module beyond PEFT's keys.
 struct recorded_module {
   std::string name;
@@ -43,6 +47,7 @@ struct sbora_record {
   std::optional<std::uint64_t> seed = {};     ///< that regions and dropout come from
   std::optional<std::uint64_t> save = {};     ///< hash of the config, which the tensors repeat: no mixing of two saves
   std::vector<recorded_module> modules = {};  ///< in the order of the flat parameters
+  std::vector<recorded_module> tables = {};   ///< of which tokens are trained
 
   bool operator==(const sbora_record&) const = default;
 };
@@ -54,7 +59,7 @@ struct sbora_record {
 ///             rank_pattern's or r, the alpha of alpha_pattern's or lora_alpha, and the scale alpha/rank, or
 ///             alpha/√rank with use_rslora.
 struct adapter_config {
-  std::string peft_type = "SBORA";        ///< SBORA or LORA
+  std::string peft_type = "SBORA";        ///< SBORA, LORA or TRAINABLE_TOKENS
   std::optional<adapter_kind> kind = {};  ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
   std::vector<module_pattern<adapter_kind>> kind_pattern = {};  ///< modules of the other kind; in the record
   index_t r = 8;
@@ -66,6 +71,9 @@ struct adapter_config {
   module_filter exclude_modules = {};
   bias_training bias = bias_training::none;
   std::vector<std::string> modules_to_save = {};  ///< ends of names: all their tensors are full tensors
+  table_token_indices trainable_token_indices = {};
+  bool ensure_weight_tying = false;                 ///< PEFT gives a tied head what it gives the embedding
+  std::vector<std::string> embedding_modules = {};  ///< ends of tables' names, beside usual ones; in the record
   std::vector<index_t> layers_to_transform = {};
   std::vector<std::string> layers_pattern = {};
   std::vector<module_pattern<index_t>> rank_pattern = {};

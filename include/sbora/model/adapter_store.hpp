@@ -22,9 +22,9 @@ class store_full_error : public error {
 };
 
 /// Makes an adapter that a store knows, from its files or from anything else: as often as it is asked for and isn't in
-/// memory.
+/// memory. A function that returns a model_adapter is one, too; load_frozen_adapter's leaves the numbers in their file.
 template <class T = float>
-using adapter_source = std::function<model_adapter<T>()>;
+using adapter_source = std::function<frozen_adapter<T>()>;
 
 struct store_statistics {
   std::uint64_t hits = 0;       ///< calls of get and find that had it at once
@@ -47,8 +47,8 @@ struct store_statistics {
 ///             that loads: it is made before others go.
 /// Lifetime    a handle keeps its adapter, whatever is evicted, replaced or dropped, also after the store.
 /// Cost        of get and find of what is in memory: a binary search among the names and eight atomic operations; of
-///             add and drop: a pointer for each known adapter is copied. Adapters are copied when they come, for they
-///             are kept without gradients.
+///             add and drop: a pointer for each known adapter is copied. What comes as a model_adapter is copied, for it
+///             is kept without gradients.
 /// Thread      all members may be called at once. get of what is in memory, find, and everything that is done with a
 ///             handle take no lock and never wait: see read_sections. Changes take turns; sources run beside them, one
 ///             call for each adapter, and may use the store, but for the adapter that they make.
@@ -76,8 +76,8 @@ class adapter_store {
   }
 
   /// One that is in memory, and stays until it is dropped. Errors: checkpoint_error where it isn't for these modules.
-  void add(const std::string& name, std::uint64_t version, const model_adapter<T>& adapter) {
-    modules_.check(name, adapter);
+  void add(const std::string& name, std::uint64_t version, const frozen_adapter<T>& adapter) {
+    modules_.check(name, *adapter);
     adapter_handle<T> made = make(name, version, adapter);
     const std::lock_guard<std::mutex> lock(changes_);
     auto added = std::make_shared<entry>(name, version, nullptr);
@@ -206,7 +206,7 @@ class adapter_store {
 
   // ---- for who has the lock
 
-  adapter_handle<T> make(const std::string& name, std::uint64_t version, const model_adapter<T>& adapter) const {
+  adapter_handle<T> make(const std::string& name, std::uint64_t version, const frozen_adapter<T>& adapter) const {
     return std::make_shared<const stored_adapter<T>>(name, version, adapter, modules_, living_);
   }
 
@@ -322,8 +322,8 @@ class adapter_store {
     };
     lock.unlock();
     try {
-      const model_adapter<T> adapter = e.source();
-      modules_.check(e.name, adapter);
+      const frozen_adapter<T> adapter = e.source();
+      modules_.check(e.name, *adapter);
       adapter_handle<T> made = make(e.name, e.version, adapter);
       lock.lock();
       if (!e.dropped) {  // who asked before that gets it none the less

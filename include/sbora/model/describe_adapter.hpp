@@ -72,7 +72,7 @@ inline bool describes(const adapter_config& config, std::span<const described_pa
 /// `config` where its rules give these parts their ranks, alphas and kinds; otherwise rewritten so that they do, with
 /// the modules named one by one where the rules don't choose them.
 inline adapter_config describing(adapter_config config, const std::vector<described_part>& parts) {
-  if (describes(config, parts)) return config;
+  if (parts.empty() || describes(config, parts)) return config;
   std::vector<index_t> ranks;
   std::vector<double> alphas;
   std::vector<adapter_kind> kinds;
@@ -140,6 +140,9 @@ adapter_config official_config(const model_adapter<T>& adapter) {
   config.alpha_pattern.clear();
   config.kind_pattern.clear();
   config = describing(std::move(config), parts);
+  if (!adapter.tokens().empty() || parts.empty()) {
+    throw config_error("sbora: the official layout has no trained tokens; save_sbora writes them natively");
+  }
   if (!adapter.kind()) {
     throw config_error("sbora: the official layout has one kind for all modules; this adapter has FA and FB");
   }
@@ -162,6 +165,9 @@ sbora_record record_of(const model_adapter<T>& adapter) {
   adapter.for_each([&](const std::string& module, const auto& part) {
     record.modules.push_back({module, part.d_out(), part.d_in(), adapter.base_fingerprint(module)});
   });
+  for (const table_tokens<T>& of : adapter.tokens()) {
+    record.tables.push_back({of.module, of.tokens.vocabulary(), of.tokens.features()});
+  }
   return record;
 }
 

@@ -13,6 +13,16 @@ inline bool is_name_or_suffix(std::string_view name, std::string_view key) {
   return name == key || (name.size() > key.size() && name.ends_with(key) && name[name.size() - key.size() - 1] == '.');
 }
 
+/// The module that a tensor belongs to, as its name has it: what stands before the last dot.
+inline std::string_view module_of(std::string_view tensor) {
+  return tensor.substr(0, std::min(tensor.rfind('.'), tensor.size()));
+}
+
+/// The module whose weight a tensor is; empty where it is none's.
+inline std::string_view module_of_weight(std::string_view tensor) {
+  return tensor.ends_with(".weight") ? module_of(tensor) : std::string_view();
+}
+
 /// Whether a text ends with one of many others, in the time of a binary search: files can name many.
 class text_endings {
  public:
@@ -54,6 +64,13 @@ class name_suffixes {
 
   text_endings endings_;
 };
+
+/// Whether a module is an embedding, by the names that models give it or by one of these ends of names.
+inline bool is_embedding_name(std::string_view module, const std::vector<std::string>& others = {}) {
+  constexpr std::string_view usual[] = {"embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings"};
+  const auto ends = [&](std::string_view name) { return is_name_or_suffix(module, name); };
+  return std::any_of(std::begin(usual), std::end(usual), ends) || std::any_of(others.begin(), others.end(), ends);
+}
 
 /// f(ending) for a name and for what follows each of its dots.
 template <class Function>

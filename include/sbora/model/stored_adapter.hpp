@@ -4,30 +4,8 @@
 #include <cstdint>
 #include <memory>
 
+#include <sbora/model/frozen_adapter.hpp>
 #include <sbora/model/module_list.hpp>
-
-namespace sbora::inline SBORA_ABI::detail {
-
-/// A copy for inference: without gradients, its parameters in `memory`, which is made as long as they are.
-template <class T>
-model_adapter<T> inference_copy(const model_adapter<T>& adapter, aligned_vector<T>& memory) {
-  std::vector<adapter_part> parts;
-  adapter.for_each([&](const std::string& module, const auto& part) {
-    parts.push_back({module, part.d_out(), part.d_in(), part.target(), part.options().alpha,
-                     adapter.base_fingerprint(module), part.kind});
-  });
-  const std::span<const T> parameters = adapter.parameters();
-  memory.assign(parameters.begin(), parameters.end());
-  const adapter_kind kind = *parts[0].kind;
-  model_adapter<T> copy(kind, adapter.config(), std::move(parts), {std::span<T>(memory), {}});
-  copy.for_each([&](const std::string& module, auto& part) {
-    adapter.visit(module, [&](const auto& from) { part.set_multiplier(from.multiplier()); });
-  });
-  copy.set_full_tensors(adapter.full_tensors());
-  return copy;
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
 
 namespace sbora::inline SBORA_ABI {
 
@@ -42,7 +20,7 @@ class stored_adapter {
   std::uint64_t version() const noexcept { return version_; }
 
   /// For mergers: adapter().visit(module, [&](const auto& part) { merger.merge(part); }).
-  const model_adapter<T>& adapter() const& noexcept { return adapter_; }
+  const model_adapter<T>& adapter() const& noexcept { return *adapter_; }
   const model_adapter<T>& adapter() const&& = delete;  // would dangle: name the handle
 
   /// What layers compute with, on the store's module of this number: one look-up in an array. Disabled where the
@@ -50,25 +28,26 @@ class stored_adapter {
   weight_delta<T> delta(index_t module) const& { return deltas_[static_cast<std::size_t>(module)]; }
   weight_delta<T> delta(index_t module) const&& = delete;  // would dangle: name the handle
 
-  /// What counts against a store's budget: parameters, regions, deltas and full tensors.
+  /// What counts against a store's budget: parameters, in memory or in a mapped file, regions and deltas.
   index_t bytes() const noexcept { return bytes_; }
 
   /// For adapter_store. `living` is the bytes of all that there are, and is told of this one's beginning and end.
-  stored_adapter(std::string name, std::uint64_t version, const model_adapter<T>& adapter,
-                 const detail::module_list& modules, std::shared_ptr<std::atomic<index_t>> living)
+  stored_adapter(std::string name, std::uint64_t version, frozen_adapter<T> adapter, const detail::module_list& modules,
+                 std::shared_ptr<std::atomic<index_t>> living)
       : name_(std::move(name)),
         version_(version),
-        adapter_(detail::inference_copy(adapter, memory_)),
+        adapter_(std::move(adapter)),
         deltas_(modules.modules().size(), weight_delta<T>{}),
         living_(std::move(living)) {
-    bytes_ = static_cast<index_t>(memory_.size() * sizeof(T) + deltas_.size() * sizeof(weight_delta<T>));
-    std::as_const(adapter_).for_each([&](const std::string& module, const auto& part) {
+    bytes_ = static_cast<index_t>(adapter_->parameters().size_bytes() + deltas_.size() * sizeof(weight_delta<T>));
+    const auto count_region = [&](const region& target) {
+      bytes_ += 3 * target.rank() * static_cast<index_t>(sizeof(index_t));
+    };
+    adapter_->for_each([&](const std::string& module, const auto& part) {
       deltas_[modules.position(module).value()] = part.delta();
-      bytes_ += 3 * part.rank() * static_cast<index_t>(sizeof(index_t));
+      count_region(part.target());
     });
-    for (const full_tensor<T>& tensor : adapter_.full_tensors()) {
-      bytes_ += static_cast<index_t>(tensor.values.size() * sizeof(T));
-    }
+    for (const table_tokens<T>& of : adapter_->tokens()) count_region(of.tokens.target());
     living_->fetch_add(bytes_);
   }
   stored_adapter(const stored_adapter&) = delete;
@@ -78,8 +57,7 @@ class stored_adapter {
  private:
   std::string name_;
   std::uint64_t version_;
-  detail::aligned_vector<T> memory_;
-  model_adapter<T> adapter_;
+  frozen_adapter<T> adapter_;
   std::vector<weight_delta<T>> deltas_;
   index_t bytes_;
   std::shared_ptr<std::atomic<index_t>> living_;

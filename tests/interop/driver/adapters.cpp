@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include <sbora/io.hpp>
+#include <sbora/layers/embedding.hpp>
 #include <sbora/merge/full_tensor_merger.hpp>
+#include <sbora/merge/token_merger.hpp>
 #include <sbora/model/combine.hpp>
 #include <sbora/sbora.hpp>
 
@@ -20,18 +22,9 @@ using sbora::index_t;
 using std::filesystem::path;
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-bool is_head_or_embedding(const std::string& name) {
-  return name == "lm_head.weight" || name == "model.embed_tokens.weight";
-}
-
-/// The linear layers of a LLaMA checkpoint, and the embedding, which may be the head.
+/// The linear layers of a checkpoint, the embedding, which may be the head, and experts.
 std::vector<sbora::model_module> linear_modules(const sbora::checkpoint& base) {
-  std::vector<sbora::model_module> modules;
-  for (const sbora::tensor_view& tensor : base.tensors()) {
-    if (!tensor.name.ends_with("_proj.weight") && !is_head_or_embedding(tensor.name)) continue;
-    modules.push_back({tensor.name.substr(0, tensor.name.size() - 7), tensor.shape[0], tensor.shape[1]});
-  }
-  return modules;
+  return sbora::checkpoint_weights(base).modules();
 }
 
 sbora::weight_view<const float> weight_of(const sbora::checkpoint& base, const std::string& module) {
@@ -94,9 +87,14 @@ void merge_adapter(arguments words) {
     merger.merge(part);
   });
   for (const sbora::full_tensor<float>& tensor : loaded.adapter.full_tensors()) {
-    std::vector<float>& copy = merged[tensor.name] = base.at(tensor.name).copy<float>();
+    std::vector<float>& copy = merged[tensor.name()] = base.at(tensor.name()).copy<float>();
     sbora::full_tensor_merger<float> merger{std::span<float>(copy)};
     merger.merge(tensor);
+  }
+  for (const sbora::table_tokens<float>& of : loaded.adapter.tokens()) {
+    std::vector<float>& copy = merged[of.module + ".weight"] = base.at(of.module + ".weight").copy<float>();
+    sbora::token_merger merger{sbora::weight_view<float>(copy.data(), of.tokens.vocabulary(), of.tokens.features())};
+    merger.merge(of.tokens);
   }
   std::vector<sbora::tensor_view> tensors(base.tensors().begin(), base.tensors().end());
   for (sbora::tensor_view& tensor : tensors) {
@@ -123,6 +121,18 @@ void forward(arguments words) {
   });
 }
 
+/// BASE ADAPTER TABLE IDS OUT: rows of a table with the adapter or the tokens on it, unmerged.
+void look_up(arguments words) {
+  const auto base = sbora::checkpoint::open(words[0]);
+  const auto adapter = sbora::load_adapter<float>(words[1], linear_modules(base)).adapter;
+  const sbora::embedding layer{weight_of(base, words[2])};
+  const std::vector<std::int64_t> ids = read_values<std::int64_t>(words[3]);
+  matrix y(static_cast<index_t>(ids.size()), layer.features());
+  if (adapter.has(words[2])) adapter.visit(words[2], [&](const auto& part) { layer.forward(ids, y, part); });
+  else layer.forward(ids, y, adapter.tokens(words[2]));
+  write_values<float>(words[4], {y.data(), static_cast<std::size_t>(y.size())});
+}
+
 /// ADAPTER [BASE]: prints what it is as JSON.
 void describe(arguments words) {
   std::vector<sbora::model_module> modules;
@@ -136,7 +146,10 @@ void describe(arguments words) {
                                     {"trained", part.parameters()}};
   });
   for (const sbora::full_tensor<float>& tensor : loaded.adapter.full_tensors()) {
-    described["full"][tensor.name] = {{"shape", tensor.shape}, {"values", tensor.values}};
+    described["full"][tensor.name()] = {{"shape", tensor.shape()}, {"values", tensor.parameters()}};
+  }
+  for (const sbora::table_tokens<float>& of : loaded.adapter.tokens()) {
+    described["tokens"][of.module] = {{"indices", of.tokens.target().indices()}, {"rows", of.tokens.parameters()}};
   }
   std::printf("%s\n", described.dump().c_str());
 }
@@ -147,7 +160,10 @@ void save_again(arguments words) {
   const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
   const path folder = words[2];
   sbora::save_sbora(loaded.adapter, folder / "native");
-  sbora::save_sbora(loaded.adapter, folder / "official", sbora::sbora_layout::official);
+  try {
+    sbora::save_sbora(loaded.adapter, folder / "official", sbora::sbora_layout::official);
+  } catch (const sbora::config_error&) {  // which can't say everything
+  }
   sbora::save_peft_lora(loaded.adapter, folder / "peft");
 }
 
@@ -194,7 +210,7 @@ void list_modules(arguments words) {
 void merge_into_files(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
   const auto loaded = sbora::load_adapter<float>(words[1], sbora::checkpoint_weights(base).modules());
-  write_merged_tensors(base, adapter_changes(loaded.adapter), words[2]);
+  write_merged_tensors(base, adapter_changes(loaded.adapter, base), words[2]);
 }
 
 }  // namespace
@@ -203,6 +219,7 @@ void add_adapter_commands(command_table& table) {
   table["train-adapter"] = train_adapter;
   table["merge-adapter"] = merge_adapter;
   table["adapter-forward"] = forward;
+  table["adapter-look-up"] = look_up;
   table["describe-adapter"] = describe;
   table["save-adapter-again"] = save_again;
   table["combine-adapters"] = combine_adapters;

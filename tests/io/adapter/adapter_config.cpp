@@ -186,8 +186,8 @@ TEST_CASE("keys are written ascending and integers as integers") {
 }
 
 TEST_CASE("everything that would be ignored is refused at once, and left out when lenient") {
-  const std::string text = R"({"peft_type": "LORA", "r": 4, "bias": "sometimes", "use_dora": true, "lora_bias": true,
-    "trainable_token_indices": [1, 2], "layer_replication": [[0, 4]],
+  const std::string text =
+      R"({"peft_type": "LORA", "r": 4, "bias": "sometimes", "use_dora": true, "lora_bias": true, "layer_replication": [[0, 4]],
     "alora_invocation_tokens": [5], "use_qalora": true, "target_parameters": ["experts.w"], "use_bdlora": {"a": 1},
     "velora_config": {"a": 1}, "monteclora_config": {"a": 1}, "arrow_config": {"a": 1}, "kasa_config": {"a": 1},
     "enable_lora": [true, false], "init_lora_weights": "pissa_niter_16"})";
@@ -197,8 +197,7 @@ TEST_CASE("everything that would be ignored is refused at once, and left out whe
               "enable_lora isn't supported, got [true,false]", R"(kasa_config isn't supported, got {"a":1})",
               "layer_replication isn't supported, got [[0,4]]", "lora_bias isn't supported, got true",
               R"(monteclora_config isn't supported, got {"a":1})",
-              R"(target_parameters isn't supported, got ["experts.w"])",
-              "trainable_token_indices isn't supported, got [1,2]", R"(use_bdlora isn't supported, got {"a":1})",
+              R"(target_parameters isn't supported, got ["experts.w"])", R"(use_bdlora isn't supported, got {"a":1})",
               "use_dora isn't supported, got true", "use_qalora isn't supported, got true",
               R"(velora_config isn't supported, got {"a":1})",
               "init_lora_weights: 'pissa_niter_16' changes the base weights"});
@@ -223,8 +222,10 @@ TEST_CASE("a missing peft_type is refused, or left out when lenient; another typ
   CHECK(problems_of(R"({"r": 3})") == lines{"peft_type is missing, expected LORA or SBORA"});
   CHECK(parse_adapter_config(R"({"r": 3})", strictness::lenient).skipped.size() == 1);
   for (const strictness mode : {strictness::strict, strictness::lenient}) {
-    CHECK(problems_of(R"({"peft_type": "IA3"})", mode) == lines{R"(peft_type: expected LORA or SBORA, got "IA3")"});
-    CHECK(problems_of(R"({"peft_type": 3})", mode) == lines{"peft_type: expected LORA or SBORA, got 3"});
+    CHECK(problems_of(R"({"peft_type": "IA3"})", mode) ==
+          lines{R"(peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got "IA3")"});
+    CHECK(problems_of(R"({"peft_type": 3})", mode) ==
+          lines{"peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got 3"});
   }
 }
 

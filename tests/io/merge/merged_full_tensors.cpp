@@ -53,9 +53,9 @@ model_adapter<float> adapter() {
 template <class Scalar>
 void check_merged(const sbora::checkpoint& merged, const model_adapter<float>& from) {
   for (const full_tensor<float>& tensor : from.full_tensors()) {
-    CAPTURE(tensor.name);
-    const std::vector<Scalar> values = merged.at(tensor.name).copy<Scalar>();
-    std::vector<Scalar> in_memory(tensor.values.size());
+    CAPTURE(tensor.name());
+    const std::vector<Scalar> values = merged.at(tensor.name()).copy<Scalar>();
+    std::vector<Scalar> in_memory(tensor.parameters().size());
     sbora::full_tensor_merger<Scalar> merger{std::span<Scalar>(in_memory)};
     merger.merge(tensor);
     CHECK(same_bits<Scalar>(values, in_memory));

@@ -11,25 +11,15 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 /// Keys that say how an adapter was made or is run, and change nothing of what it computes.
-inline constexpr std::array without_effect = {
-    "auto_mapping", "corda_config",      "ensure_weight_tying", "eva_config",    "init_lora_weights",
-    "loftq_config", "lora_ga_config",    "megatron_config",     "megatron_core", "merge_weights",
-    "peft_version", "qalora_group_size", "runtime_config"};
+inline constexpr std::array without_effect = {"auto_mapping",  "corda_config",  "eva_config",     "init_lora_weights",
+                                              "init_weights",  "loftq_config",  "lora_ga_config", "megatron_config",
+                                              "megatron_core", "merge_weights", "peft_version",   "qalora_group_size",
+                                              "runtime_config"};
 
 /// Keys that change what an adapter computes in ways that sbora doesn't have, wherever they aren't off.
-inline constexpr std::array not_honoured = {"alora_invocation_tokens",
-                                            "arrow_config",
-                                            "enable_lora",
-                                            "kasa_config",
-                                            "layer_replication",
-                                            "lora_bias",
-                                            "monteclora_config",
-                                            "target_parameters",
-                                            "trainable_token_indices",
-                                            "use_bdlora",
-                                            "use_dora",
-                                            "use_qalora",
-                                            "velora_config"};
+inline constexpr std::array not_honoured = {
+    "alora_invocation_tokens", "arrow_config",      "enable_lora", "kasa_config", "layer_replication", "lora_bias",
+    "monteclora_config",       "target_parameters", "use_bdlora",  "use_dora",    "use_qalora",        "velora_config"};
 
 inline bool is_off(const ordered_json& value) {
   return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
@@ -49,19 +39,32 @@ inline std::optional<std::uint64_t> parse_hex(std::string_view text) {
   return good ? std::optional(value) : std::nullopt;
 }
 
-/// As files call them.
-inline constexpr std::pair<const char*, adapter_kind> kind_names[] = {{"sbora_fa", adapter_kind::fa},
-                                                                      {"sbora_fb", adapter_kind::fb}};
+/// Values as files call them.
+template <class Value>
+using value_name = std::pair<const char*, Value>;
 
-inline constexpr std::pair<const char*, bias_training> bias_names[] = {
+inline constexpr value_name<adapter_kind> kind_names[] = {{"sbora_fa", adapter_kind::fa},
+                                                          {"sbora_fb", adapter_kind::fb}};
+
+inline constexpr value_name<bias_training> bias_names[] = {
     {"none", bias_training::none}, {"all", bias_training::all}, {"lora_only", bias_training::adapted}};
 
-inline std::optional<adapter_kind> read_kind(const ordered_json& value) {
-  for (const auto& [name, kind] : kind_names) {
-    if (value == name) return kind;
+template <class Value, std::size_t Count>
+std::optional<Value> value_named(const ordered_json& name, const value_name<Value> (&names)[Count]) {
+  for (const value_name<Value>& each : names) {
+    if (name == each.first) return each.second;
   }
   return std::nullopt;
 }
+template <class Value, std::size_t Count>
+const char* name_of(Value value, const value_name<Value> (&names)[Count]) {
+  return std::ranges::find(names, value, &value_name<Value>::second)->first;
+}
+
+inline std::optional<adapter_kind> read_kind(const ordered_json& value) { return value_named(value, kind_names); }
+
+/// PEFT's type of an adapter of tokens alone.
+inline constexpr const char* tokens_type = "TRAINABLE_TOKENS";
 
 class adapter_config_reader {
  public:
@@ -78,6 +81,7 @@ class adapter_config_reader {
     read_filter("target_modules", config_.target_modules);
     read_filter("exclude_modules", config_.exclude_modules);
     read_whole();
+    read_tokens();
     read_layers();
     read_pattern(fields_, "rank_pattern", config_.rank_pattern, json_fields::positive_integer, "integers of 1 or more");
     read_pattern(fields_, "alpha_pattern", config_.alpha_pattern, json_fields::positive_number, "positive numbers");
@@ -95,10 +99,10 @@ class adapter_config_reader {
     const ordered_json* type = fields_.find("peft_type");
     if (type == nullptr) {
       problems_.refuse_or_skip("peft_type is missing, expected LORA or SBORA");
-    } else if (*type == "LORA" || *type == "SBORA") {
+    } else if (*type == "LORA" || *type == "SBORA" || *type == tokens_type) {
       config_.peft_type = type->get<std::string>();
     } else {
-      problems_.add("peft_type: expected LORA or SBORA, got " + json_fields::excerpt(*type));
+      problems_.add("peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got " + json_fields::excerpt(*type));
     }
     const ordered_json* name = fields_.find("adapter_name");
     if (name == nullptr) return;
@@ -134,9 +138,7 @@ class adapter_config_reader {
   /// What is trained beside the halves.
   void read_whole() {
     if (const ordered_json* bias = fields_.find("bias")) {
-      const auto* const named = std::find_if(std::begin(bias_names), std::end(bias_names),
-                                             [&](const auto& each) { return *bias == each.first; });
-      if (named != std::end(bias_names)) config_.bias = named->second;
+      if (const auto named = value_named(*bias, bias_names)) config_.bias = *named;
       else problems_.refuse_or_skip("bias: expected none, all or lora_only, got " + json_fields::excerpt(*bias));
     }
     const ordered_json* modules = fields_.find("modules_to_save");
@@ -145,15 +147,43 @@ class adapter_config_reader {
     else fields_.wrong("modules_to_save", "a list of names", *modules);
   }
 
-  void read_layers() {
-    const auto is_layer = [](const ordered_json& layer) {
-      return layer.is_number_unsigned() &&
-             layer.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<index_t>::max()};
+  static std::optional<std::vector<index_t>> token_list(const ordered_json& value) {
+    if (!value.is_array() || !std::all_of(value.begin(), value.end(), is_index)) return std::nullopt;
+    return value.get<std::vector<index_t>>();
+  }
+
+  void read_tokens() {
+    table_token_indices& into = config_.trainable_token_indices;
+    const auto add = [&](const std::string& table, const ordered_json& value, const std::string& where) {
+      if (auto tokens = token_list(value)) into.emplace_back(table, std::move(*tokens));
+      else problems_.add(where + ": expected token ids, got " + json_fields::excerpt(value));
     };
+    fields_.read("ensure_weight_tying", config_.ensure_weight_tying);
+    const char* const key = "trainable_token_indices";
+    if (const ordered_json* value = fields_.find(key); value != nullptr && !is_off(*value)) {
+      if (!value->is_object()) add({}, *value, key);
+      else
+        for (const auto& [table, ids] : value->items()) add(table, ids, std::string(key) + "['" + table + "']");
+    }
+    if (config_.peft_type != tokens_type) return;
+    // One list for all of target_modules, which aren't adapted.
+    std::vector<std::string> tables = std::exchange(config_.target_modules, {}).names;
+    if (tables.empty()) tables.emplace_back();
+    const ordered_json* ids = fields_.find("token_indices");
+    if (ids == nullptr) return problems_.add("token_indices is missing, expected token ids");
+    for (const std::string& table : tables) add(table, *ids, "token_indices");
+  }
+
+  static bool is_index(const ordered_json& value) {
+    return value.is_number_unsigned() &&
+           value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<index_t>::max()};
+  }
+
+  void read_layers() {
     if (const ordered_json* layers = fields_.find("layers_to_transform")) {
-      if (is_layer(*layers)) {
+      if (is_index(*layers)) {
         config_.layers_to_transform = {layers->get<index_t>()};
-      } else if (layers->is_array() && std::all_of(layers->begin(), layers->end(), is_layer)) {
+      } else if (layers->is_array() && std::all_of(layers->begin(), layers->end(), is_index)) {
         config_.layers_to_transform = layers->get<std::vector<index_t>>();
       } else {
         fields_.wrong("layers_to_transform", "layer numbers", *layers);
@@ -203,11 +233,17 @@ class adapter_config_reader {
     fields.read("version", record.version);
     fields.read("seed", record.seed);
     read_hex(fields, "sbora.save", "save", record.save);
-    if (const ordered_json* modules = fields.find("modules")) {
-      if (!modules->is_array()) return fields.wrong("modules", "a list", *modules);
+    for (const auto& [key, into] : {std::pair("modules", &record.modules), std::pair("tables", &record.tables)}) {
+      const ordered_json* modules = fields.find(key);
+      if (modules == nullptr) continue;
+      if (!modules->is_array()) return fields.wrong(key, "a list", *modules);
       for (std::size_t i = 0; i < modules->size(); ++i) {
-        read_module((*modules)[i], "sbora.modules[" + std::to_string(i) + "]", record);
+        read_module((*modules)[i], "sbora." + std::string(key) + "[" + std::to_string(i) + "]", *into);
       }
+    }
+    if (const ordered_json* names = fields.find("embedding_modules")) {
+      if (!is_names(*names)) return fields.wrong("embedding_modules", "a list of names", *names);
+      config_.embedding_modules = names->get<std::vector<std::string>>();
     }
     config_.sbora = std::move(record);
   }
@@ -220,7 +256,7 @@ class adapter_config_reader {
     }
   }
 
-  void read_module(const ordered_json& value, const std::string& where, sbora_record& record) {
+  void read_module(const ordered_json& value, const std::string& where, std::vector<recorded_module>& into) {
     if (!value.is_object()) {
       return problems_.add(where + ": expected an object, got " + json_fields::excerpt(value));
     }
@@ -242,7 +278,7 @@ class adapter_config_reader {
       return problems_.add(where + ": '" + module.name + "' is " + shape_text(module.d_out, module.d_in) +
                            ", expected sizes up to " + std::to_string(largest_dimension));
     }
-    record.modules.push_back(std::move(module));
+    into.push_back(std::move(module));
   }
 
   void refuse_what_is_not_honoured() {

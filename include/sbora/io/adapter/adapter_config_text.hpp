@@ -14,17 +14,8 @@ inline ordered_json value_json(double value) {
 
 inline ordered_json value_json(index_t value) { return value; }
 
-inline ordered_json value_json(adapter_kind kind) {
-  return std::find_if(std::begin(kind_names), std::end(kind_names),
-                      [&](const auto& each) { return each.second == kind; })
-      ->first;
-}
-
-inline ordered_json value_json(bias_training bias) {
-  return std::find_if(std::begin(bias_names), std::end(bias_names),
-                      [&](const auto& each) { return each.second == bias; })
-      ->first;
-}
+inline ordered_json value_json(adapter_kind kind) { return name_of(kind, kind_names); }
+inline ordered_json value_json(bias_training bias) { return name_of(bias, bias_names); }
 
 inline ordered_json filter_json(const module_filter& filter) {
   if (filter.regex) return *filter.regex;
@@ -45,21 +36,37 @@ ordered_json pattern_json(const std::vector<module_pattern<Value>>& pattern) {
   return object;
 }
 
+inline ordered_json modules_json(const std::vector<recorded_module>& modules) {
+  ordered_json list = ordered_json::array();
+  for (const recorded_module& module : modules) {
+    ordered_json entry = {{"name", module.name}, {"d_out", module.d_out}, {"d_in", module.d_in}};
+    if (module.base_fingerprint) entry["base_fingerprint"] = hex_text(*module.base_fingerprint);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+/// PEFT's: a list, or lists by table.
+inline ordered_json tokens_json(const table_token_indices& tokens) {
+  if (tokens.size() == 1 && tokens[0].first.empty()) return tokens[0].second;
+  ordered_json object = ordered_json::object();
+  for (const auto& [table, ids] : tokens) {
+    if (!object.contains(table)) add_member(object, table, ids);
+  }
+  return object;
+}
+
 inline ordered_json record_json(const adapter_config& config) {
   ordered_json object = ordered_json::object();
   if (!config.kind_pattern.empty()) object["kind_pattern"] = pattern_json(config.kind_pattern);
+  if (!config.embedding_modules.empty()) object["embedding_modules"] = config.embedding_modules;
   if (!config.sbora) return object;
   const sbora_record& record = *config.sbora;
-  ordered_json modules = ordered_json::array();
-  for (const recorded_module& module : record.modules) {
-    ordered_json entry = {{"name", module.name}, {"d_out", module.d_out}, {"d_in", module.d_in}};
-    if (module.base_fingerprint) entry["base_fingerprint"] = hex_text(*module.base_fingerprint);
-    modules.push_back(std::move(entry));
-  }
   object["version"] = record.version;
   if (record.seed) object["seed"] = *record.seed;
   if (record.save) object["save"] = hex_text(*record.save);
-  object["modules"] = std::move(modules);
+  object["modules"] = modules_json(record.modules);
+  if (!record.tables.empty()) object["tables"] = modules_json(record.tables);
   return object;
 }
 

@@ -20,6 +20,7 @@ SBORA_INSTANCE_OF read_config parse_adapter_config(std::string_view text, strict
 
 SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) {
   using detail::ordered_json;
+  const bool tokens_alone = config.peft_type == detail::tokens_type;
   std::vector<std::pair<std::string, ordered_json>> fields = {
       {"base_model_name_or_path", detail::optional_json(config.base_model_name_or_path)},
       {"bias", detail::value_json(config.bias)},
@@ -34,6 +35,22 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
       {"target_modules", detail::filter_json(config.target_modules)},
       {"task_type", detail::optional_json(config.task_type)}};
   const auto add = [&](const char* key, ordered_json value) { fields.emplace_back(key, std::move(value)); };
+  if (tokens_alone) {
+    std::erase_if(fields, [](const auto& field) {
+      const auto is = [&](const char* key) { return field.first == key; };
+      return !is("base_model_name_or_path") && !is("inference_mode") && !is("peft_type") && !is("task_type");
+    });
+    std::vector<std::string> tables;
+    for (const auto& [table, ids] : config.trainable_token_indices) {
+      if (!table.empty()) tables.push_back(table);
+    }
+    add("target_modules", tables.empty() ? ordered_json(nullptr) : ordered_json(tables));
+    add("token_indices",
+        config.trainable_token_indices.empty() ? std::vector<index_t>() : config.trainable_token_indices[0].second);
+  } else if (!config.trainable_token_indices.empty()) {
+    add("trainable_token_indices", detail::tokens_json(config.trainable_token_indices));
+  }
+  if (config.ensure_weight_tying) add("ensure_weight_tying", true);
   if (config.peft_type == "SBORA") {
     add("enable_lora", nullptr);
     add("merge_weights", false);
@@ -49,7 +66,9 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
   if (!config.layers_pattern.empty()) add("layers_pattern", config.layers_pattern);
   if (!config.rank_pattern.empty()) add("rank_pattern", detail::pattern_json(config.rank_pattern));
   if (!config.alpha_pattern.empty()) add("alpha_pattern", detail::pattern_json(config.alpha_pattern));
-  if (config.sbora || !config.kind_pattern.empty()) add("sbora", detail::record_json(config));
+  if (config.sbora || !config.kind_pattern.empty() || !config.embedding_modules.empty()) {
+    add("sbora", detail::record_json(config));
+  }
   std::sort(fields.begin(), fields.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   ordered_json object = ordered_json::object();
   for (auto& [key, value] : fields) object[key] = std::move(value);

@@ -119,7 +119,8 @@ inline adapter_files open_adapter(const std::filesystem::path& path, strictness 
 /// Writes both files of an adapter so that they never disagree, whenever it is interrupted.
 ///
 /// Effect      Both are on disk beside their places before anything is changed. With `repeated`, the config is in the
-///             tensors' metadata too and the tensors are put in place first: see open_adapter. Without, as others
+///             tensors' metadata too, the tensors lie as they are given, for load_frozen_adapter, and are put in place
+///             first: see open_adapter. Without, as others
 ///             read only adapter_config.json, an old one is moved aside first (".adapter_config.json.old"), and back
 ///             after an error: killed in between, there is no adapter rather than a mixed one.
 ///             write_tensor(name, put) gives a tensor's bytes to put, in pieces of any size.
@@ -135,7 +136,8 @@ void write_adapter(const std::filesystem::path& folder, const std::string& confi
   if (repeated) metadata[config_key] = config;
   atomic_file config_file(folder / config_name);
   config_file.write(config);
-  safetensors_stream_writer tensors(folder / tensors_name, adapter, metadata);
+  safetensors_stream_writer tensors(folder / tensors_name, adapter, metadata, {},
+                                    repeated ? tensor_order::as_given : tensor_order::by_name);
   for (const tensor_view& tensor : tensors.tensors()) {
     write_tensor(tensor.name, [&](std::span<const std::byte> piece) { tensors.write(tensor.name, piece); });
   }

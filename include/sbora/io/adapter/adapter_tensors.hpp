@@ -15,8 +15,8 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
-inline std::string adapter_key(std::string_view module, const char* ending) {
-  return std::string(peft_prefix) + std::string(module) + ending;
+inline std::string adapter_key(std::string_view module, std::string_view ending) {
+  return std::string(peft_prefix).append(module).append(ending);
 }
 
 /// The tensors of one module in an adapter file. Null: not there.
@@ -25,11 +25,13 @@ struct module_tensors {
   const tensor_view* a_indices = nullptr;  ///< lora_A
   const tensor_view* b = nullptr;          ///< lora_B.weight
   const tensor_view* b_indices = nullptr;  ///< lora_B
+  bool of_embedding = false;               ///< a is lora_embedding_A, and b lora_embedding_B
 };
 
 /// What an adapter file holds, whatever wraps the names: see tensor_names.hpp.
 struct file_tensors {
-  std::map<std::string, module_tensors> halves;  ///< by module
+  std::map<std::string, module_tensors> halves;      ///< by module
+  std::map<std::string, const tensor_view*> tokens;  ///< by the table's module
   /// With their names, empty where they are no adapter's; full_tensors.hpp says what they are.
   std::vector<std::pair<std::string, const tensor_view*>> others;
 };
@@ -65,20 +67,37 @@ inline file_tensors sort_tensors(std::span<const tensor_view> tensors, std::span
                               " bytes, expected up to " + std::to_string(largest_module_name));
       continue;
     }
+    const auto take = [&](const tensor_view*& place) {
+      if (place != nullptr) problems.add("tensors '" + place->name + "' and " + quoted + " are for one place");
+      place = &tensors[i];
+    };
+    if (name->tokens) {
+      take(file.tokens[name->module]);
+      continue;
+    }
     module_tensors& of = found[name->module];
-    const tensor_view*& place = name->is_a ? (name->dense ? of.a : of.a_indices) : (name->dense ? of.b : of.b_indices);
-    if (place != nullptr) problems.add("tensors '" + place->name + "' and " + quoted + " are for one place");
-    place = &tensors[i];
+    if ((of.a != nullptr || of.b != nullptr) && of.of_embedding != name->of_embedding) {
+      problems.refuse_or_skip("unexpected tensor " + quoted);  // of an embedding, its module a linear layer, or so
+      continue;
+    }
+    of.of_embedding = name->of_embedding;
+    take(name->is_a ? (name->dense ? of.a : of.a_indices) : (name->dense ? of.b : of.b_indices));
   }
-  const auto is_parallel = [](const auto& named) { return named.starts_with(parallel_prefix); };
-  const bool wrapped = !modules.empty() && !found.empty() &&
-                       std::all_of(found.begin(), found.end(), [&](const auto& of) { return is_parallel(of.first); });
+  const auto is_parallel = [](const std::string& named) { return named.starts_with(parallel_prefix); };
+  const auto all_parallel = [&](const auto& all) {
+    return std::all_of(all.begin(), all.end(), [&](const auto& of) { return is_parallel(of.first); });
+  };
+  const bool wrapped =
+      !modules.empty() && found.size() + file.tokens.size() > 0 && all_parallel(found) && all_parallel(file.tokens);
   if (!wrapped || std::any_of(modules.begin(), modules.end(),
                               [&](const model_module& module) { return is_parallel(module.name); })) {
     return file;
   }
   file_tensors unwrapped;  // the model was wrapped before PEFT came
   for (const auto& [module, of] : found) unwrapped.halves.emplace(module.substr(parallel_prefix.size()), of);
+  for (const auto& [module, tensor] : file.tokens) {
+    unwrapped.tokens.emplace(is_parallel(module) ? module.substr(parallel_prefix.size()) : module, tensor);
+  }
   for (const auto& [name, tensor] : file.others) {
     unwrapped.others.emplace_back(is_parallel(name) ? name.substr(parallel_prefix.size()) : name, tensor);
   }
@@ -94,8 +113,9 @@ inline std::set<std::string_view> names_of(std::span<const model_module> modules
 /// What all problems of an adapter's file come from, with what helps; empty where there is no one cause.
 /// chooses(module): whether the config does.
 template <class Chooses>
-std::string one_cause(std::span<const tensor_view> tensors, const std::map<std::string, module_tensors>& found,
+std::string one_cause(std::span<const tensor_view> tensors, const file_tensors& file,
                       std::span<const model_module> modules, const adapter_config& config, const Chooses& chooses) {
+  const std::map<std::string, module_tensors>& found = file.halves;
   const auto quoted = [](const std::string& name) { return "'" + name + "'"; };
   if (tensors.empty()) {
     return "its file has no tensors, so nothing was trained or saved; save the adapter again, with "
@@ -107,6 +127,7 @@ std::string one_cause(std::span<const tensor_view> tensors, const std::map<std::
     return "its tensors have no elements, as DeepSpeed ZeRO-3 saves what it didn't gather; save the adapter again, "
            "with stage3_gather_16bit_weights_on_model_save or zero_to_fp32.py";
   }
+  if (found.empty() && !file.tokens.empty()) return {};
   if (found.empty()) {
     return "none of its " + std::to_string(tensors.size()) + " tensors, such as " + quoted(tensors.front().name) +
            ", is MODULE.lora_A or MODULE.lora_B; save the adapter alone, with PeftModel.save_pretrained, or convert "

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/io/adapter/sbora_checkpoint.hpp>
+#include <sbora/model/frozen_adapter.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -39,5 +40,18 @@ template <class T = float>
 SBORA_IN_IO_INSTANCES loaded_adapter<T> load_adapter(const std::filesystem::path& path,
                                                      std::span<const model_module> modules = {},
                                                      strictness mode = strictness::strict);
+
+/// The same for inference, without gradients and without a copy where the file allows it: what adapter_store's sources
+/// return.
+///
+/// Effect      On the mapped file where all of its numbers are of T, aligned, and one run in the adapter's order: what
+///             save_sbora writes natively is so. Copies otherwise, as from the halves of a LoRA.
+/// Lifetime    keeps the file mapped, see mapped_file: others may replace it meanwhile, this program's writers refuse to.
+/// Cost        in place: the regions, and reading names and shapes; the numbers' pages come when they are computed with.
+/// Errors      as load_adapter.
+template <class T = float>
+SBORA_IN_IO_INSTANCES frozen_adapter<T> load_frozen_adapter(const std::filesystem::path& path,
+                                                            std::span<const model_module> modules = {},
+                                                            strictness mode = strictness::strict);
 
 }  // namespace sbora::inline SBORA_ABI

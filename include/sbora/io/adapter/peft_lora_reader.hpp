@@ -1,7 +1,9 @@
 #pragma once
 
-#include <sbora/io/adapter/full_tensors.hpp>
+#include <deque>
+
 #include <sbora/io/adapter/one_hot.hpp>
+#include <sbora/io/adapter/trained_tensors.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -20,25 +22,26 @@ class peft_lora_reader {
         rules_(rules_of_file(config_, problems)),
         modules_(modules),
         problems_(problems),
-        full_(read_full_tensors<T>(file.others, file.halves, config_, problems)),
-        found_(std::move(file.halves)) {
-    problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
+        trained_(trained_tensors<T>::replaced_in(file, modules, config_, problems)),
+        found_(file.halves) {
+    problems.set_cause(one_cause(tensors, file, modules, config_, [&](const std::string& module) {
       return !rules_.chooses() || rules_.matches(module);
     }));
     for (std::size_t i = 0; i < modules.size(); ++i) positions_.emplace(modules[i].name, i);
   }
 
  public:
-  std::optional<model_adapter<T>> read() {
+  std::optional<model_adapter<T>> read(bool /*in_place*/ = false) {  // between the halves are one-hot ones
     for (const auto& [module, tensors] : found_) read_module(module, tensors);
     for (const model_module& module : modules_) {
       if (found_.count(module.name) > 0 || !rules_.matches(module.name)) continue;
       left_out_ = true;
       for (const char* half : {".lora_A.weight", ".lora_B.weight"}) {
-        problems_.refuse_or_skip("missing tensor '" + adapter_key(module.name, half) + "'");
+        problems_.refuse_or_skip(missing(module.name, half));
       }
     }
-    if (lines_.empty() && problems_.empty()) problems_.add("there is no module with all that it takes");
+    if (lines_.empty() && trained_.empty() && problems_.empty())
+      problems_.add("there is no module with all that it takes");
     if (!problems_.empty()) return std::nullopt;
     if (!modules_.empty()) {
       std::sort(lines_.begin(), lines_.end(), [&](const halves& one, const halves& other) {
@@ -51,14 +54,20 @@ class peft_lora_reader {
   }
 
  private:
+  static std::string missing(const std::string& module, std::string_view half) {
+    return "missing tensor '" + adapter_key(module, half) + "'";
+  }
+
   struct halves {
     std::string module;
     index_t d_out, d_in, rank;
-    std::vector<T> a, b;
+    const tensor_view *a, *b;
     one_hot_result<T> fa, fb;  ///< of lora_A's rows, of lora_B's columns
   };
 
-  void read_module(const std::string& module, const module_tensors& tensors) {
+  void read_module(const std::string& module, module_tensors tensors) {
+    as_linear(tensors);
+    if (is_tied_copy(module, tensors)) return;
     if (rules_.chooses() && !rules_.matches(module)) {  // PEFT leaves them out without a word
       problems_.refuse_or_skip("tensors of module '" + module + "', which the config doesn't choose");
       return;
@@ -67,27 +76,64 @@ class peft_lora_reader {
     for (const tensor_view* indices : {tensors.a_indices, tensors.b_indices}) {
       if (indices != nullptr) wrong.push_back("unexpected tensor '" + indices->name + "'");
     }
-    if (tensors.a == nullptr) wrong.push_back("missing tensor '" + adapter_key(module, ".lora_A.weight") + "'");
-    if (tensors.b == nullptr) wrong.push_back("missing tensor '" + adapter_key(module, ".lora_B.weight") + "'");
+    const bool turned = tensors.of_embedding;
+    if (tensors.a == nullptr)
+      wrong.push_back(missing(module, turned ? embedding_b : std::string_view(".lora_A.weight")));
+    if (tensors.b == nullptr)
+      wrong.push_back(missing(module, turned ? embedding_a : std::string_view(".lora_B.weight")));
     if (wrong.empty()) check_shapes(module, *tensors.a, *tensors.b, wrong);
     for (const std::string& problem : wrong) problems_.refuse_or_skip(problem);
     if (!wrong.empty()) {
       left_out_ = true;
       return;
     }
-    halves read = {module, tensors.b->shape[0], tensors.a->shape[1], tensors.a->shape[0], {}, {}, {}, {}};
-    read.a.resize(static_cast<std::size_t>(tensors.a->elements()));
-    read.b.resize(static_cast<std::size_t>(tensors.b->elements()));
-    copy_exactly<T>(*tensors.a, read.a);
-    copy_exactly<T>(*tensors.b, read.b);
-    read.fa = read_one_hot<T>({read.a.data(), read.rank, read.d_in, true});
-    read.fb = read_one_hot<T>({read.b.data(), read.rank, read.d_out, false});
+    halves read = {module, tensors.b->shape[0], tensors.a->shape[1], tensors.a->shape[0], tensors.a, tensors.b, {}, {}};
+    const auto one_hot_in = [](const tensor_view& half, index_t rank, index_t length, bool rows) {
+      std::vector<T> values(static_cast<std::size_t>(half.elements()));
+      copy_exactly<T>(half, std::span<T>(values));
+      return read_one_hot<T>({values.data(), rank, length, rows});
+    };
+    read.fa = one_hot_in(*read.a, read.rank, read.d_in, true);
+    read.fb = one_hot_in(*read.b, read.rank, read.d_out, false);
     if (read.fa.refusal.empty() || read.fb.refusal.empty()) {
       lines_.push_back(std::move(read));
     } else {
       problems_.add("module '" + module + "' is no SBoRA adapter: lora_A: " + read.fa.refusal +
                     "; lora_B: " + read.fb.refusal);
     }
+  }
+
+  /// An embedding's halves as those of a linear layer of the table: its A is vocabulary × rank, and its B rank ×
+  /// features, once they are transposed. Tensors that aren't such stay as they are, to be refused.
+  void as_linear(module_tensors& tensors) {
+    if (!tensors.of_embedding) return;
+    std::swap(tensors.a, tensors.b);
+    for (const tensor_view** half : {&tensors.a, &tensors.b}) {
+      const tensor_view* const from = *half;
+      if (from == nullptr || from->shape.size() != 2 || !is_exact_type<T>(from->type)) continue;
+      const auto rows = static_cast<std::size_t>(from->shape[0]), cols = static_cast<std::size_t>(from->shape[1]);
+      std::vector<T> values(rows * cols), turned(rows * cols);
+      copy_exactly<T>(*from, std::span<T>(values));
+      for (std::size_t i = 0; i < rows * cols; ++i) turned[i % cols * rows + i / cols] = values[i];
+      tensor_pool& pool = transposed_.emplace_back();
+      pool.add_owned(from->name, {from->shape[1], from->shape[0]}, std::move(turned));
+      *half = &pool.tensors()[0];
+    }
+  }
+
+  /// Whether these are a head's halves that PEFT saves once more, as it is tied to an embedding that has them.
+  bool is_tied_copy(const std::string& module, const module_tensors& tensors) {
+    if (!config_.ensure_weight_tying || tensors.of_embedding || positions_.count(module) > 0) return false;
+    for (const auto& [name, of] : found_) {
+      if (!of.of_embedding) continue;
+      module_tensors turned = of;
+      as_linear(turned);
+      const auto same = [](const tensor_view* a, const tensor_view* b) {
+        return a != nullptr && b != nullptr && same_values(*a, *b);
+      };
+      if (same(tensors.a, turned.a) && same(tensors.b, turned.b)) return true;
+    }
+    return false;
   }
 
   void check_shapes(const std::string& module, const tensor_view& a, const tensor_view& b,
@@ -148,6 +194,7 @@ class peft_lora_reader {
         continue;
       }
       const region_geometry geometry(kind, of.d_out, of.d_in, of.rank);
+      trained_.halves.push_back(trains_b(kind) ? of.b : of.a);
       parts.push_back({of.module,
                        of.d_out,
                        of.d_in,
@@ -158,25 +205,23 @@ class peft_lora_reader {
     }
     if (!problems_.empty()) return std::nullopt;
     if (left_out_) choose_by_name(config_, parts);
-    model_adapter<T> adapter(usual, std::move(config_), std::move(parts));
-    std::size_t i = 0;
-    adapter.for_each([&](const std::string&, auto& part) {
-      const std::vector<T>& trained = trains_b(part.kind) ? lines_[i].b : lines_[i].a;
-      std::copy(trained.begin(), trained.end(), part.parameters().begin());
-      ++i;
-    });
-    adapter.set_full_tensors(std::move(full_));
-    return adapter;
+    for (const auto& [module, of] : found_) {
+      if (of.of_embedding && !is_embedding_name(module, config_.embedding_modules)) {
+        config_.embedding_modules.push_back(module);
+      }
+    }
+    return adapter_of<T>(usual, std::move(config_), std::move(parts), trained_, false);
   }
 
   adapter_config config_;
   target_rules rules_;
   std::span<const model_module> modules_;
   problem_list& problems_;
-  std::vector<full_tensor<T>> full_;
+  trained_tensors<T> trained_;
   std::map<std::string, module_tensors> found_;
   std::unordered_map<std::string, std::size_t> positions_;
   std::vector<halves> lines_;
+  std::deque<tensor_pool> transposed_;  ///< of embeddings
   bool left_out_ = false;
 };
 

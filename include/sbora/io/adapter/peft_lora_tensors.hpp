@@ -3,6 +3,7 @@
 #include <map>
 
 #include <sbora/io/adapter/full_tensors.hpp>
+#include <sbora/model/name_lists.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -23,13 +24,32 @@ class peft_lora_tensors {
                            std::to_string(rank) + " of " + std::to_string(length) + ") take more than " +
                            std::to_string(largest_one_hot_bytes) + " bytes; save_sbora keeps indices instead");
       }
+      const index_t rows = part.matrix().rows(), cols = part.matrix().cols();
+      if (is_embedding_name(module, adapter.config().embedding_modules)) {  // of the transposed table
+        add(adapter_key(module, fa ? embedding_b : embedding_a),
+            fa ? std::vector{length, rank} : std::vector{rank, length}, {&part.target(), {}, !fa});
+        add(adapter_key(module, fa ? embedding_a : embedding_b), {cols, rows}, {nullptr, part.parameters(), fa, cols});
+        return;
+      }
       add(adapter_key(module, fa ? ".lora_A.weight" : ".lora_B.weight"),
           fa ? std::vector{rank, length} : std::vector{length, rank}, {&part.target(), {}, fa});
-      add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {part.matrix().rows(), part.matrix().cols()},
+      add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {rows, cols},
           {nullptr, part.parameters(), fa});
     });
     for (const full_tensor<T>& tensor : adapter.full_tensors()) {
-      add(full_tensor_key(adapter, tensor.name, true), tensor.shape, {nullptr, tensor.values, false});
+      add(full_tensor_key(adapter, tensor.name(), true), tensor.shape(), {nullptr, tensor.parameters(), false});
+      // PEFT looks for the copy of a head that is tied to it.
+      constexpr const char* head = "lm_head.weight";
+      const auto is_head = [&](const full_tensor<T>& other) { return other.name() == head; };
+      if (!adapter.config().ensure_weight_tying || !is_embedding_name(module_of_weight(tensor.name())) ||
+          std::ranges::any_of(adapter.full_tensors(), is_head)) {
+        continue;
+      }
+      add(full_tensor_key(adapter, head, true), tensor.shape(), {nullptr, tensor.parameters(), false});
+    }
+    for (const table_tokens<T>& of : adapter.tokens()) {
+      add(token_key(adapter, of.module), {of.tokens.target().rank(), of.tokens.features()},
+          {nullptr, of.tokens.parameters(), false});
     }
   }
 
@@ -41,14 +61,17 @@ class peft_lora_tensors {
   template <class Put>
   void write(std::string_view name, Put&& put) const {
     const half& of = halves_.find(name)->second;
-    of.target == nullptr ? put(std::as_bytes(of.trained)) : write_one_hot(*of.target, of.fa, put);
+    if (of.target != nullptr) write_one_hot(*of.target, of.fa, put);
+    else if (of.columns > 0) write_transposed(of.trained, of.columns, put);
+    else put(std::as_bytes(of.trained));
   }
 
  private:
   struct half {
     const region* target;  ///< of the one-hot one
     std::span<const T> trained;
-    bool fa;
+    bool fa;              ///< one-hot rows, otherwise columns
+    index_t columns = 0;  ///< of the trained one where its transpose is written
   };
 
   void add(std::string name, std::vector<index_t> shape, half of) {
@@ -71,6 +94,16 @@ class peft_lora_tensors {
       const index_t end = std::min(size, begin + static_cast<index_t>(piece.size()));
       for (; next != ones.end() && *next < end; ++next) piece[static_cast<std::size_t>(*next - begin)] = T{1};
       put(std::as_bytes(std::span(piece).first(static_cast<std::size_t>(end - begin))));
+    }
+  }
+
+  template <class Put>
+  static void write_transposed(std::span<const T> values, index_t columns, Put&& put) {
+    const auto step = static_cast<std::size_t>(columns);
+    std::vector<T> line(values.size() / step);
+    for (std::size_t column = 0; column < step; ++column) {
+      for (std::size_t i = 0; i < line.size(); ++i) line[i] = values[i * step + column];
+      put(std::as_bytes(std::span<const T>(line)));
     }
   }
 

@@ -7,12 +7,14 @@
 
 namespace sbora::inline SBORA_ABI::detail {
 
+/// With `in_place` on the file's numbers where that can be: see adapter_of.
 template <class Reader, class T>
-loaded_adapter<T> read_adapter(adapter_files files, std::span<const model_module> modules, strictness mode) {
+loaded_adapter<T> read_adapter(adapter_files& files, std::span<const model_module> modules, strictness mode,
+                               bool in_place = false) {
   problem_list problems(mode == strictness::lenient);
   problems.skipped() = std::move(files.config.skipped);
   std::optional<model_adapter<T>> adapter =
-      Reader(files.tensors.tensors(), std::move(files.config.config), modules, problems).read();
+      Reader(files.tensors.tensors(), std::move(files.config.config), modules, problems).read(in_place);
   problems.throw_if_any("the adapter in " + files.folder.string() + " can't be loaded",
                         "give all files of one save, and the base that it was trained on");
   return {std::move(*adapter), std::move(problems.skipped())};
@@ -23,7 +25,7 @@ adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout
   const bool native = layout == sbora_layout::native;
   adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
   config.peft_type = "SBORA";
-  config = with_full_tensors(std::move(config), adapter);
+  config = with_tokens(with_full_tensors(std::move(config), adapter), adapter);
   if (adapter.kind()) config.kind = adapter.kind();
   config.inference_mode = true;
   config.sbora.reset();
@@ -41,7 +43,8 @@ namespace sbora::inline SBORA_ABI {
 template <class T>
 loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const model_module> modules,
                              strictness mode) {
-  return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(detail::open_adapter(path, mode), modules, mode);
+  detail::adapter_files files = detail::open_adapter(path, mode);
+  return detail::read_adapter<detail::sbora_tensor_reader<T>, T>(files, modules, mode);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sbora/io/adapter/full_tensors.hpp>
+#include <sbora/io/adapter/trained_tensors.hpp>
 #include <sbora/model/make_adapter.hpp>
 #include <sbora/model/name_lists.hpp>
 
@@ -21,38 +22,34 @@ class sbora_tensor_reader {
         rules_(rules_of_file(config_, problems)),
         endings_(config_.target_modules.names),
         problems_(problems),
-        full_(read_full_tensors<T>(file.others, file.halves, config_, problems)),
-        found_(std::move(file.halves)),
+        trained_(trained_tensors<T>::replaced_in(file, modules, config_, problems)),
+        found_(file.halves),
         kind_(kind_of_tensors()) {
-    problems.set_cause(one_cause(tensors, found_, modules, config_, [&](const std::string& module) {
+    problems.set_cause(one_cause(tensors, file, modules, config_, [&](const std::string& module) {
       return is_recorded() || config_.target_modules.empty() || is_chosen(module);
     }));
     list_expected(modules);
   }
 
  public:
-  /// Errors: those collected. Nothing where no part could be read.
-  std::optional<model_adapter<T>> read() {
+  /// On the tensors where it may be and can. Errors: those collected. Nothing where no part could be read.
+  std::optional<model_adapter<T>> read(bool in_place = false) {
     for (const model_module& module : expected_) read_part(module);
     for (const auto& [module, tensors] : found_) {
       for (const tensor_view* tensor : {tensors.a, tensors.a_indices, tensors.b, tensors.b_indices}) {
         if (tensor != nullptr) problems_.refuse_or_skip("unexpected tensor '" + tensor->name + "'");
       }
     }
-    if (parts_.empty() && problems_.empty()) problems_.add("there is no module with all that it takes");
+    if (trained_.empty() && problems_.empty()) problems_.add("there is no module with all that it takes");
     if (!problems_.empty()) return std::nullopt;
     if (left_out_ || parts_.size() < expected_.size()) choose_by_name(config_, parts_);
-    model_adapter<T> adapter(kind_, std::move(config_), std::move(parts_));
-    std::size_t i = 0;
-    adapter.for_each([&](const std::string&, auto& part) { copy_exactly<T>(*trained_[i++], part.parameters()); });
-    adapter.set_full_tensors(std::move(full_));
-    return adapter;
+    return adapter_of<T>(kind_, std::move(config_), std::move(parts_), trained_, in_place);
   }
 
  private:
   adapter_kind kind_of_tensors() const {
     bool fa = false, fb = false;
-    bool asked = found_.empty();
+    bool asked = found_.empty() && trained_.tokens.empty();
     for (const auto& [module, tensors] : found_) {
       if (rules_.kind_of(module)) continue;
       asked = true;
@@ -81,7 +78,7 @@ class sbora_tensor_reader {
 
   void list_expected(std::span<const model_module> modules) {
     if (!is_recorded()) {
-      if (modules.empty()) {
+      if (modules.empty() && !found_.empty()) {
         problems_.add("these files don't say how large the weights are; give the model's modules");
         found_.clear();  // nothing to say about their tensors
       }
@@ -147,7 +144,7 @@ class sbora_tensor_reader {
     if (!wrong.empty()) return;
     parts_.push_back({module.name, module.d_out, module.d_in, std::move(*target), rules_.alpha_of(module.name),
                       fingerprints_[module.name], kind});
-    trained_.push_back(trained);
+    trained_.halves.push_back(trained);
   }
 
   static std::optional<region> read_region(const tensor_view& tensor, index_t dim, std::vector<std::string>& wrong) {
@@ -177,17 +174,16 @@ class sbora_tensor_reader {
   target_rules rules_;
   text_endings endings_;  ///< of target_modules
   problem_list& problems_;
-  std::vector<full_tensor<T>> full_;
+  trained_tensors<T> trained_;
   std::map<std::string, module_tensors> found_;
   adapter_kind kind_;  ///< of modules whose kind the config doesn't say
   std::vector<model_module> expected_;
   bool left_out_ = false;
   std::vector<adapter_part> parts_;
-  std::vector<const tensor_view*> trained_;
   std::unordered_map<std::string, std::optional<std::uint64_t>> fingerprints_;
 };
 
-/// The tensors to write. They point into the adapter.
+/// The tensors to write, numbers in the adapter's order. They point into the adapter.
 template <class T>
 tensor_pool sbora_tensors(const model_adapter<T>& adapter) {
   tensor_pool pool;
@@ -200,7 +196,11 @@ tensor_pool sbora_tensors(const model_adapter<T>& adapter) {
                 {part.matrix().rows(), part.matrix().cols()}, part.parameters());
   });
   for (const full_tensor<T>& tensor : adapter.full_tensors()) {
-    pool.add<T>(full_tensor_key(adapter, tensor.name, false), tensor.shape, tensor.values);
+    pool.add<T>(full_tensor_key(adapter, tensor.name(), false), tensor.shape(), tensor.parameters());
+  }
+  for (const table_tokens<T>& of : adapter.tokens()) {
+    pool.add<T>(token_key(adapter, of.module), {of.tokens.target().rank(), of.tokens.features()},
+                of.tokens.parameters());
   }
   return pool;
 }

@@ -9,9 +9,9 @@ namespace sbora::inline SBORA_ABI {
 SBORA_INSTANCE_OF std::vector<model_module> checkpoint_weights::modules() const {
   std::vector<model_module> found;
   for (const tensor_view& tensor : model_->tensors()) {
-    if (!tensor.name.ends_with(ending) || tensor.name.size() == ending.size()) continue;
-    const std::string module = tensor.name.substr(0, tensor.name.size() - ending.size());
-    if (const auto size = size_of(tensor)) found.push_back({module, size->first, size->second});
+    const std::string_view module = detail::module_of_weight(tensor.name);
+    if (module.empty()) continue;
+    if (const auto size = size_of(tensor)) found.push_back({std::string(module), size->first, size->second});
   }
   return found;
 }

@@ -55,11 +55,17 @@ class tensor_merge {
     if (!is_dense_dtype(tensor.type)) {
       return who + "is " + to_string(tensor.type) + ", expected F32, BF16 or F16";
     }
-    if (change.full != nullptr) {
-      if (!change.deltas.empty() || !change.parts.empty())
+    if (change.full != nullptr || change.tokens != nullptr) {
+      if (!change.deltas.empty() || !change.parts.empty() || (change.full != nullptr && change.tokens != nullptr)) {
         return who + "has an adapter, and a full tensor in its place";
-      if (tensor.shape == change.full->shape) return {};
-      return who + "has shape " + shape_text(tensor.shape) + ", the adapter's is " + shape_text(change.full->shape);
+      }
+      if (change.tokens != nullptr) {
+        const std::vector<index_t> table = {change.tokens->vocabulary(), change.tokens->features()};
+        if (tensor.shape == table) return {};
+        return who + "has shape " + shape_text(tensor.shape) + ", the tokens' table is " + shape_text(table);
+      }
+      if (tensor.shape == change.full->shape()) return {};
+      return who + "has shape " + shape_text(tensor.shape) + ", the adapter's is " + shape_text(change.full->shape());
     }
     const auto unfit = [&](const delta_list<float>& deltas, const std::vector<index_t>& shape) -> std::string {
       for (const weight_delta<float>& delta : deltas) {
@@ -89,11 +95,12 @@ class tensor_merge {
 
   /// Requires: no problem. Disabled deltas are left out.
   tensor_merge(const tensor_view& tensor, const weight_change& change)
-      : tensor_(tensor), order_(change.order), full_(change.full) {
+      : tensor_(tensor), order_(change.order), full_(change.full), tokens_(change.tokens) {
     if (full_ != nullptr && !tensor.data.empty()) {
       rows_.resize(static_cast<std::size_t>(rows_in(tensor)));
       std::iota(rows_.begin(), rows_.end(), index_t{0});
     }
+    if (tokens_ != nullptr) rows_.assign(tokens_->target().sorted().begin(), tokens_->target().sorted().end());
     if (!change.deltas.empty()) add(change.deltas, {{0, rows_in(tensor)}, {0, width_of(tensor)}});
     for (const part_change& changed : change.parts) {
       weight_part memory = memory_of(tensor, change.order, changed);
@@ -107,7 +114,7 @@ class tensor_merge {
 
   const tensor_view& tensor() const& noexcept { return tensor_; }
   const tensor_view& tensor() const&& = delete;  // would dangle: name the object
-  bool empty() const noexcept { return merged_.empty() && full_ == nullptr; }
+  bool empty() const noexcept { return merged_.empty() && full_ == nullptr && tokens_ == nullptr; }
   /// Touched as a whole, or in a part of each, ascending.
   const std::vector<index_t>& rows() const& noexcept { return rows_; }
   const std::vector<index_t>& rows() const&& = delete;  // would dangle: name the object
@@ -133,7 +140,18 @@ class tensor_merge {
     to.resize(from.size());
     const index_t width = width_of(tensor_), row = static_cast<index_t>(bytes_of_row(tensor_));
     const index_t begin = (from.data() - tensor_.data.data()) / row, end = begin + std::ssize(from) / row;
-    if (full_ != nullptr) return replace(begin * width, end * width, to);
+    if (full_ != nullptr) return replace(full_->parameters().data() + begin * width, begin, end, to.data());
+    if (tokens_ != nullptr) {
+      std::copy(from.begin(), from.end(), to.begin());
+      const region& target = tokens_->target();
+      for (std::size_t i = 0; i < target.sorted().size(); ++i) {
+        const index_t at = target.sorted()[i];
+        if (at < begin || at >= end) continue;
+        const float* const values = tokens_->parameters().data() + target.order()[i] * width;
+        replace(values, at, at + 1, to.data() + (at - begin) * row);
+      }
+      return;
+    }
     std::vector<merged_place> places = places_;
     for (std::size_t i = 0; i < places.size(); ++i) places[i].what = &merged_[i];
     const auto fault = visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
@@ -164,14 +182,15 @@ class tensor_merge {
     return {ranges[0], ranges[1]};
   }
 
-  /// Elements [begin, end) of the full tensor, in the type of the file's.
-  void replace(index_t begin, index_t end, std::vector<std::byte>& to) const {
+  /// Rows [begin, end) become these values, in the type of the file's.
+  void replace(const float* values, index_t begin, index_t end, std::byte* to) const {
     visit_dense_dtype(tensor_.type, [&]<class Scalar>(Scalar) {
-      auto* const rounded = static_cast<Scalar*>(static_cast<void*>(to.data()));
-      for (index_t i = begin; i < end; ++i) {
-        rounded[i - begin] = static_cast<Scalar>(full_->values[static_cast<std::size_t>(i)]);
-        if (is_finite(static_cast<float>(rounded[i - begin]))) continue;
-        throw_merge_not_finite("sbora", i / width_of(tensor_), i % width_of(tensor_), "'" + tensor_.name + "'");
+      auto* const rounded = static_cast<Scalar*>(static_cast<void*>(to));
+      const index_t width = width_of(tensor_);
+      for (index_t i = 0; i < (end - begin) * width; ++i) {
+        rounded[i] = static_cast<Scalar>(values[i]);
+        if (is_finite(static_cast<float>(rounded[i]))) continue;
+        throw_merge_not_finite("sbora", begin + i / width, i % width, "'" + tensor_.name + "'");
       }
       return true;
     });
@@ -195,6 +214,7 @@ class tensor_merge {
   const tensor_view& tensor_;
   storage order_;
   const full_tensor<float>* full_;
+  const trainable_tokens* tokens_;
   std::vector<merged_row> merged_;
   std::vector<merged_place> places_;  // of each
   std::vector<index_t> rows_;

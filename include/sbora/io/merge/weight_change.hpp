@@ -5,6 +5,7 @@
 #include <string>
 
 #include <sbora/adapters/full_tensor.hpp>
+#include <sbora/adapters/trainable_tokens.hpp>
 #include <sbora/adapters/weight_delta.hpp>
 #include <sbora/weights/part.hpp>
 
@@ -25,6 +26,7 @@ struct weight_change {
   storage order = storage::out_by_in;
   std::vector<part_change> parts = {};
   const full_tensor<float>* full = nullptr;  ///< instead of all that: what the tensor becomes, rounded to its type
+  const trainable_tokens* tokens = nullptr;  ///< or some of its rows
 };
 
 /// By the tensor's name in the file.

@@ -24,6 +24,10 @@ namespace sbora::inline SBORA_ABI {
 SBORA_IN_IO_INSTANCES std::string safetensors_header(std::span<const tensor_view> tensors,
                                                      const std::map<std::string, std::string>& metadata = {});
 
+/// How tensors follow one another in a file: by descending dtype, so that all are aligned, and then by name, as the
+/// `safetensors` package has them, or as they are given.
+enum class tensor_order { by_name, as_given };
+
 /// Writes a file whose tensors come in pieces, so that they needn't be in memory together.
 ///
 /// Effect      what write_safetensors writes, by an atomic_file: the header when it is made, from names, types and
@@ -38,7 +42,8 @@ class safetensors_stream_writer {
   SBORA_IN_IO_INSTANCES safetensors_stream_writer(const std::filesystem::path& path,
                                                   std::span<const tensor_view> tensors,
                                                   const std::map<std::string, std::string>& metadata = {},
-                                                  const std::filesystem::path& like = {});
+                                                  const std::filesystem::path& like = {},
+                                                  tensor_order order = tensor_order::by_name);
 
   /// In the order in which their bytes are to come; without data.
   std::span<const tensor_view> tensors() const& noexcept { return tensors_; }

@@ -40,11 +40,11 @@ inline std::string json_string(const std::string& text, const std::filesystem::p
 }
 
 inline file_layout lay_out(std::span<const tensor_view> tensors, const std::map<std::string, std::string>& metadata,
-                           const std::filesystem::path& path) {
+                           const std::filesystem::path& path, tensor_order order = tensor_order::by_name) {
   file_layout layout;
   for (const tensor_view& tensor : tensors) layout.order.push_back(&tensor);
-  std::sort(layout.order.begin(), layout.order.end(), [](const tensor_view* a, const tensor_view* b) {
-    return a->type != b->type ? a->type > b->type : a->name < b->name;
+  std::stable_sort(layout.order.begin(), layout.order.end(), [&](const tensor_view* a, const tensor_view* b) {
+    return a->type != b->type ? a->type > b->type : order == tensor_order::by_name && a->name < b->name;
   });
   std::vector<std::string_view> names;
   for (const tensor_view& tensor : tensors) names.push_back(tensor.name);
@@ -97,8 +97,8 @@ SBORA_INSTANCE_OF std::string safetensors_header(std::span<const tensor_view> te
 
 SBORA_INSTANCE_OF safetensors_stream_writer::safetensors_stream_writer(
     const std::filesystem::path& path, std::span<const tensor_view> tensors,
-    const std::map<std::string, std::string>& metadata, const std::filesystem::path& like)
-    : safetensors_stream_writer(path, detail::lay_out(tensors, metadata, path), like) {}
+    const std::map<std::string, std::string>& metadata, const std::filesystem::path& like, tensor_order order)
+    : safetensors_stream_writer(path, detail::lay_out(tensors, metadata, path, order), like) {}
 
 SBORA_INSTANCE_OF void safetensors_stream_writer::write(std::string_view name, std::span<const std::byte> piece) {
   if (piece.empty()) return;
