@@ -33,7 +33,8 @@ void say_where_head_is_tied(const base_model& base, const sbora::weight_changes&
           "sbora_tool: the base's config.json has tie_word_embeddings: true, and %s is merged alone: set it to "
           "false in the merged model's, or transformers 4 takes the embedding for the head\n",
           module.c_str());
-    } else if ((change.full != nullptr || change.tokens != nullptr) && is(tensor, "embed_tokens.weight") && base.is_tied()) {
+    } else if ((change.full != nullptr || change.tokens != nullptr) && is(tensor, "embed_tokens.weight") &&
+               base.is_tied()) {
       std::fprintf(stderr,
                    "sbora_tool: the base's config.json has tie_word_embeddings: true: with %s, which the adapter "
                    "replaces, the head changes too\n",
@@ -79,7 +80,7 @@ int merge(const merge_options& set) {
   sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
   adapter.set_multiplier(set.multiplier);
   if (!set.any_base) check_base(base, adapter);
-  const sbora::weight_changes changes = adapter_changes(adapter);
+  const sbora::weight_changes changes = adapter_changes(adapter, base.checkpoint());
   say_where_head_is_tied(base, changes);
   const std::vector<fs::path> outputs = outputs_of(set, base.checkpoint());
   check_free(set, outputs);

@@ -4,6 +4,7 @@
 
 #include <sbora/executors/thread_pool.hpp>
 #include <sbora/layers/embedding.hpp>
+#include <sbora/layers/full_tensor_gradient.hpp>
 #include <sbora/layers/grouped_linear.hpp>
 #include <sbora/layers/mixed.hpp>
 #include <sbora/optimisers/lion.hpp>
@@ -317,5 +318,20 @@ TEST_CASE("scorers") {
           rows.add(activation(x), activation(dy), memory, threads);
           snip.add(activation(x), activation(dx), threads);
           usage.add(activation(x), memory, threads);
+        }) == 0);
+}
+
+TEST_CASE("gradients of what is trained whole") {
+  constexpr index_t d_out = 50, d_in = 40, tokens = 30;
+  padded_matrix<float> x(tokens, d_in), dy(tokens, d_out);
+  x.randomise(1);
+  dy.randomise(2);
+  sbora::full_tensor<float> bias("b", {d_out}, std::vector<float>(d_out)),
+      weight("w", {d_out, d_in}, std::vector<float>(d_out * d_in));
+  sbora::workspace memory;
+  sbora::thread_pool threads(2);
+  CHECK(allocations_after_warm_up([&] {
+          sbora::add_bias_gradient(bias, activation(dy), threads);
+          sbora::add_weight_gradient(weight, activation(dy), activation(x), memory, threads);
         }) == 0);
 }

@@ -12,8 +12,8 @@ namespace sbora::inline SBORA_ABI::detail {
 /// What an optimiser takes of whatever is trained (adapters, full tensors, tokens, all of a model's): the numbers and
 /// their gradients.
 ///
-/// Lifetime    owns both arrays, or uses the caller's, which have to outlive it. Spans stay valid after a move; what was
-///             moved from has none.
+/// Lifetime    owns both arrays, or uses the caller's, which have to outlive it. Spans stay valid after a move; what
+///             was moved from has none.
 /// Thread      as its owner.
 template <class T>
 class trained_numbers {

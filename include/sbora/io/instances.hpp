@@ -12,6 +12,7 @@
 #include <sbora/io/bitsandbytes/bitsandbytes_writer.inl>
 #include <sbora/io/checkpoint/checkpoint.inl>
 #include <sbora/io/checkpoint/checkpoint_weights.inl>
+#include <sbora/io/checkpoint/expert_stacks.inl>
 #include <sbora/io/checkpoint/fp8_weights.inl>
 #include <sbora/io/ledger/ledger_file.inl>
 #include <sbora/io/ledger/model_fingerprint.inl>

@@ -64,8 +64,9 @@ void add_weight_gradient(full_tensor<T>& weight, Dy&& dy, X&& x, workspace& memo
   detail::check_shapes({"dy", out}, "dy's features", out.features, {"x", in}, "x's features", in.features);
   detail::check_trained_tensor(weight, out.features * in.features, "dy's features times x's");
   const std::span<T> gradient = weight.gradient();
+  using left = std::remove_const_t<std::remove_pointer_t<decltype(out.data)>>;
   const auto work = [&](detail::workspace_frame frame, any_executor tasks) {
-    detail::multiply(detail::left_operand{out.data, out.features, out.tokens, 1, out.stride},
+    detail::multiply(detail::left_operand<left>{out.data, out.features, out.tokens, 1, out.stride},
                      detail::plain_operand(in.data, in.features, in.stride),
                      detail::product_result<T>{.data = gradient.data(), .stride = in.features, .accumulate = true},
                      frame, tasks);

@@ -54,8 +54,11 @@ std::vector<Weight> experts_of(const Weight& stack, index_t experts) {
 ///             have an adapter of their own each.
 /// Errors      shape_error at construction; workspace_error before anything is written.
 /// Source      grouped products: MegaBlocks, arXiv 2211.15841; torch._grouped_mm.
-template <frozen_weight Weight>
+template <class Weight>
 class grouped_linear {
+  static_assert(frozen_weight<Weight>,
+                "sbora::grouped_linear: its weights are views, as experts_of gives them; of an any_weight, include "
+                "sbora/layers/any_grouped_linear.hpp");
   using product_type = detail::base_product<Weight>;
 
  public:

@@ -41,8 +41,8 @@ struct requantize_report {
 /// Effect      W' = quantised(W + ΔW₁ + ΔW₂ + …) on the touched blocks. FA over regions of whole blocks
 ///             (sample_block_region with blocksize neighbours) touches rank / blocksize of them in every row; scattered
 ///             indices touch up to rank.
-/// Shapes      deltas for the part, any rows and columns of the weight: q of a fused qkv, an expert of a stack. Disabled
-///             ones are left out. Blocks that reach into what is beside the part are quantised anew with it.
+/// Shapes      deltas for the part, any rows and columns of the weight: q of a fused qkv, an expert of a stack.
+///             Disabled ones are left out. Blocks that reach into what is beside the part are quantised anew with it.
 /// Cost        the touched blocks, twice, in tasks of 65536 elements. Cannot be undone: keep a copy of the weight.
 /// Numerics    sums as export_merged's, codes as four_bit_weight's; with nested scales as its requantize_block. Equal
 ///             codes and report for any executor.

@@ -69,6 +69,7 @@ struct adapter_config {
   bool fan_in_fan_out = false;  ///< the weights lie d_in × d_out
   module_filter target_modules = {};
   module_filter exclude_modules = {};
+  std::vector<std::string> target_parameters = {};  ///< ends of names of stacks, whose members are NAME[0], NAME[1] …
   bias_training bias = bias_training::none;
   std::vector<std::string> modules_to_save = {};  ///< ends of names: all their tensors are full tensors
   table_token_indices trainable_token_indices = {};

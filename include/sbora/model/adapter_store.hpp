@@ -47,8 +47,8 @@ struct store_statistics {
 ///             that loads: it is made before others go.
 /// Lifetime    a handle keeps its adapter, whatever is evicted, replaced or dropped, also after the store.
 /// Cost        of get and find of what is in memory: a binary search among the names and eight atomic operations; of
-///             add and drop: a pointer for each known adapter is copied. What comes as a model_adapter is copied, for it
-///             is kept without gradients.
+///             add and drop: a pointer for each known adapter is copied. What comes as a model_adapter is copied, for
+///             it is kept without gradients.
 /// Thread      all members may be called at once. get of what is in memory, find, and everything that is done with a
 ///             handle take no lock and never wait: see read_sections. Changes take turns; sources run beside them, one
 ///             call for each adapter, and may use the store, but for the adapter that they make.

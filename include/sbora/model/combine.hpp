@@ -137,8 +137,11 @@ std::vector<adapter_part> combined_parts(std::span<const weighted_adapter<T>> ad
       problems.add(who + "its fan_in_fan_out isn't that of adapter 0");
     }
     if (!adapter.full_tensors().empty()) {
-      problems.add(who + "it replaces whole tensors, such as '" + adapter.full_tensors().front().name +
+      problems.add(who + "it replaces whole tensors, such as '" + adapter.full_tensors().front().name() +
                    "', which can't be combined");
+    }
+    if (!adapter.tokens().empty()) {
+      problems.add(who + "it replaces tokens of '" + adapter.tokens().front().module + "', which can't be combined");
     }
     adapter.for_each([&](const std::string& module, const auto& part) {
       const auto [place, is_new] = positions.emplace(module, parts.size());

@@ -59,8 +59,24 @@ std::vector<module_pattern<Value>> patterns_for(std::vector<described_part> part
   return patterns;
 }
 
+/// A choice of these parts and no others.
+template <class Part>
+void choose_by_name(adapter_config& config, const std::vector<Part>& parts) {
+  config.target_modules = config.exclude_modules = {};
+  config.target_parameters.clear();
+  config.layers_to_transform.clear();
+  config.layers_pattern.clear();
+  for (const Part& part : parts) {
+    const auto member = parse_stack_member(part.module);
+    if (!member) config.target_modules.names.push_back(part.module);
+    else if (std::ranges::find(config.target_parameters, member->first) == config.target_parameters.end()) {
+      config.target_parameters.emplace_back(member->first);
+    }
+  }
+}
+
 inline bool describes(const adapter_config& config, std::span<const described_part> parts) {
-  if (config.target_modules.empty()) return false;
+  if (config.target_modules.empty() && config.target_parameters.empty()) return false;
   const target_rules rules(config);
   return std::all_of(parts.begin(), parts.end(), [&](const described_part& part) {
     return rules.matches(part.module) && rules.rank_of(part.module) == part.rank &&
@@ -88,11 +104,7 @@ inline adapter_config describing(adapter_config config, const std::vector<descri
   config.rank_pattern = patterns_for(parts, config.r, [](const described_part& part) { return part.rank; });
   config.alpha_pattern = patterns_for(parts, config.lora_alpha, [](const described_part& part) { return part.alpha; });
   if (describes(config, parts)) return config;
-  config.target_modules = {};
-  for (const described_part& part : parts) config.target_modules.names.push_back(part.module);
-  config.exclude_modules = {};
-  config.layers_to_transform.clear();
-  config.layers_pattern.clear();
+  choose_by_name(config, parts);
   return config;
 }
 
@@ -142,6 +154,10 @@ adapter_config official_config(const model_adapter<T>& adapter) {
   config = describing(std::move(config), parts);
   if (!adapter.tokens().empty() || parts.empty()) {
     throw config_error("sbora: the official layout has no trained tokens; save_sbora writes them natively");
+  }
+  const auto is_stacked = [](const described_part& part) { return parse_stack_member(part.module).has_value(); };
+  if (std::ranges::any_of(parts, is_stacked)) {
+    throw config_error("sbora: the official layout has no stacks of experts; save_sbora writes them natively");
   }
   if (!adapter.kind()) {
     throw config_error("sbora: the official layout has one kind for all modules; this adapter has FA and FB");

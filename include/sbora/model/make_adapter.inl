@@ -12,10 +12,15 @@ SBORA_INSTANCE_OF std::vector<std::string> unmatched_targets(const adapter_confi
                                                              std::span<const model_module> modules) {
   std::unordered_set<std::string_view> suffixes;
   for (const model_module& module : modules) {
-    for_name_suffixes(module.name, [&](std::string_view suffix) { suffixes.insert(suffix); });
+    const auto member = parse_stack_member(module.name);
+    for_name_suffixes(member ? member->first : std::string_view(module.name),
+                      [&](std::string_view suffix) { suffixes.insert(suffix); });
   }
   std::vector<std::string> unmatched;
   for (const std::string& key : config.target_modules.names) {
+    if (!suffixes.contains(key)) unmatched.push_back(key);
+  }
+  for (const std::string& key : config.target_parameters) {
     if (!suffixes.contains(key)) unmatched.push_back(key);
   }
   return unmatched;

@@ -307,11 +307,11 @@ class model_adapter : public detail::trained_numbers<T> {
                                        .rslora = config_.use_rslora,
                                        .dropout = config_.lora_dropout,
                                        .dropout_seed = module_seed(seed, part.module, 1)};
-      const auto [parameters, gradient] = next_piece(at, part.target.rank() * geometry(part).lines);
+      const adapter_memory<T> piece = next_piece(at, part.target.rank() * geometry(part).lines);
       with_module(part.module, [&] {
         detail::with_kind(*part.kind, [&](auto kind) {
           parts_.emplace_back(std::in_place_type<basic_adapter<kind, T>>, part.d_out, part.d_in, std::move(part.target),
-                              options, parameters, gradient);
+                              options, piece.parameters, piece.gradient);
         });
       });
     }

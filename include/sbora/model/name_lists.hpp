@@ -1,11 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include <sbora/core/abi.hpp>
+#include <sbora/core/index.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
 
@@ -21,6 +24,20 @@ inline std::string_view module_of(std::string_view tensor) {
 /// The module whose weight a tensor is; empty where it is none's.
 inline std::string_view module_of_weight(std::string_view tensor) {
   return tensor.ends_with(".weight") ? module_of(tensor) : std::string_view();
+}
+
+/// The name of one of a stack of equal weights: model.layers.0.mlp.experts.down_proj[3].
+inline std::string stack_member(std::string_view stack, index_t member) {
+  return std::string(stack) + "[" + std::to_string(member) + "]";
+}
+/// The stack and the number of such a name; nothing for other names.
+inline std::optional<std::pair<std::string_view, index_t>> parse_stack_member(std::string_view name) {
+  const std::size_t open = name.rfind('[');
+  if (!name.ends_with(']') || open == std::string_view::npos || open == 0) return std::nullopt;
+  index_t number = 0;
+  const auto [end, status] = std::from_chars(name.data() + open + 1, name.data() + name.size() - 1, number);
+  if (status != std::errc() || end != name.data() + name.size() - 1 || number < 0) return std::nullopt;
+  return std::pair(name.substr(0, open), number);
 }
 
 /// Whether a text ends with one of many others, in the time of a binary search: files can name many.

@@ -23,6 +23,8 @@ namespace sbora::inline SBORA_ABI {
 ///             before it and one after, or what follows the first match of layers_pattern, which may stand at the
 ///             root. rank_pattern,
 ///             alpha_pattern and kind_pattern: the first key that matches the name from its start or from after a dot.
+///             A member of a stack of weights, NAME[3], is chosen by target_parameters alone, as a suffix of NAME, and
+///             a module besides by a suffix of NAME.weight; keys of patterns match NAME[3], or else NAME.
 /// Cost        compiles the regular expressions once; a name costs a match of each, and a look-up among all that are
 ///             plain names.
 /// Errors      config_error that names a regular expression that can't be used.

@@ -282,6 +282,8 @@ class compiled_rules {
  public:
   explicit compiled_rules(const adapter_config& config)
       : target_(config.target_modules, "target_modules"),
+        parameters_(config.target_parameters),
+        has_parameters_(!config.target_parameters.empty()),
         exclude_(config.exclude_modules, "exclude_modules"),
         layers_(config.layers_to_transform),
         ranks_("rank_pattern", config.rank_pattern),
@@ -296,20 +298,32 @@ class compiled_rules {
     for (const std::string& pattern : config.layers_pattern) layer_patterns_.emplace_back(pattern);
   }
 
-  bool chooses() const noexcept { return target_.regex || !target_.names.empty(); }
+  bool chooses() const noexcept { return target_.regex || !target_.names.empty() || has_parameters_; }
 
   bool matches(std::string_view module) const {
+    if (const auto member = parse_stack_member(module)) return parameters_.of(member->first);
+    if (is_parameter(module)) return true;
     if (exclude_.matches(module)) return false;
     if (target_.regex) return target_.all || target_.regex->matches_all_of(module);
     if (target_.has(module)) return true;
     return target_.has_suffix(module) && (layers_.empty() || has_layer(module));
   }
 
-  index_t rank_of(std::string_view module) const { return ranks_.first_match(module).value_or(r_); }
-  double alpha_of(std::string_view module) const { return alphas_.first_match(module).value_or(lora_alpha_); }
-  std::optional<adapter_kind> kind_of(std::string_view module) const { return kinds_.first_match(module); }
+  index_t rank_of(std::string_view module) const { return first_match(ranks_, module).value_or(r_); }
+  double alpha_of(std::string_view module) const { return first_match(alphas_, module).value_or(lora_alpha_); }
+  std::optional<adapter_kind> kind_of(std::string_view module) const { return first_match(kinds_, module); }
 
  private:
+  static std::string weight_of(std::string_view module) { return std::string(module) + ".weight"; }
+  bool is_parameter(std::string_view module) const { return has_parameters_ && parameters_.of(weight_of(module)); }
+
+  template <class Value>
+  std::optional<Value> first_match(const name_patterns<Value>& patterns, std::string_view module) const {
+    if (const std::optional<Value> own = patterns.first_match(module)) return own;
+    if (const auto member = parse_stack_member(module)) return patterns.first_match(member->first);
+    return is_parameter(module) ? patterns.first_match(weight_of(module)) : std::nullopt;
+  }
+
   bool has_layer(std::string_view module) const {
     std::optional<index_t> layer;
     if (layer_patterns_.empty()) layer = first_layer_number(module);
@@ -323,6 +337,8 @@ class compiled_rules {
   }
 
   compiled_filter target_;
+  name_suffixes parameters_;
+  bool has_parameters_;
   compiled_filter exclude_;
   std::vector<index_t> layers_;  // ascending
   std::vector<layer_pattern> layer_patterns_;

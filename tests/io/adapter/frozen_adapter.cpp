@@ -1,5 +1,5 @@
-// Adapters for serving whose numbers stay in their file: where they can, where they are copied, in a store, and when the
-// file is replaced.
+// Adapters for serving whose numbers stay in their file: where they can, where they are copied, in a store, and when
+// the file is replaced.
 
 #include <fstream>
 

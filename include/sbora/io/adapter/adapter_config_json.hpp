@@ -18,8 +18,8 @@ inline constexpr std::array without_effect = {"auto_mapping",  "corda_config",  
 
 /// Keys that change what an adapter computes in ways that sbora doesn't have, wherever they aren't off.
 inline constexpr std::array not_honoured = {
-    "alora_invocation_tokens", "arrow_config",      "enable_lora", "kasa_config", "layer_replication", "lora_bias",
-    "monteclora_config",       "target_parameters", "use_bdlora",  "use_dora",    "use_qalora",        "velora_config"};
+    "alora_invocation_tokens", "arrow_config", "enable_lora", "kasa_config", "layer_replication", "lora_bias",
+    "monteclora_config",       "use_bdlora",   "use_dora",    "use_qalora",  "velora_config"};
 
 inline bool is_off(const ordered_json& value) {
   return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
@@ -80,6 +80,7 @@ class adapter_config_reader {
     fields_.read("fan_in_fan_out", config_.fan_in_fan_out);
     read_filter("target_modules", config_.target_modules);
     read_filter("exclude_modules", config_.exclude_modules);
+    read_names("target_parameters", config_.target_parameters);
     read_whole();
     read_tokens();
     read_layers();
@@ -141,10 +142,14 @@ class adapter_config_reader {
       if (const auto named = value_named(*bias, bias_names)) config_.bias = *named;
       else problems_.refuse_or_skip("bias: expected none, all or lora_only, got " + json_fields::excerpt(*bias));
     }
-    const ordered_json* modules = fields_.find("modules_to_save");
-    if (modules == nullptr || is_off(*modules)) return;
-    if (is_names(*modules)) config_.modules_to_save = modules->get<std::vector<std::string>>();
-    else fields_.wrong("modules_to_save", "a list of names", *modules);
+    read_names("modules_to_save", config_.modules_to_save);
+  }
+
+  void read_names(const char* key, std::vector<std::string>& into) {
+    const ordered_json* names = fields_.find(key);
+    if (names == nullptr || is_off(*names)) return;
+    if (is_names(*names)) into = names->get<std::vector<std::string>>();
+    else fields_.wrong(key, "a list of names", *names);
   }
 
   static std::optional<std::vector<index_t>> token_list(const ordered_json& value) {

@@ -50,6 +50,7 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
   } else if (!config.trainable_token_indices.empty()) {
     add("trainable_token_indices", detail::tokens_json(config.trainable_token_indices));
   }
+  if (!config.target_parameters.empty()) add("target_parameters", config.target_parameters);
   if (config.ensure_weight_tying) add("ensure_weight_tying", true);
   if (config.peft_type == "SBORA") {
     add("enable_lora", nullptr);

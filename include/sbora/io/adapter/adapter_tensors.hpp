@@ -5,6 +5,7 @@
 #include <set>
 #include <string_view>
 
+#include <sbora/model/describe_adapter.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/model/name_lists.hpp>
 #include <sbora/model/problem_list.hpp>
@@ -183,15 +184,6 @@ inline target_rules rules_of_file(adapter_config& config, problem_list& problems
   return target_rules(config);
 }
 
-/// After modules were left out, rules would choose more than there is.
-inline void choose_by_name(adapter_config& config, const std::vector<adapter_part>& parts) {
-  config.target_modules = {};
-  for (const adapter_part& part : parts) config.target_modules.names.push_back(part.module);
-  config.exclude_modules = {};
-  config.layers_to_transform.clear();
-  config.layers_pattern.clear();
-}
-
 /// What a tensor is in a message.
 inline std::string type_and_shape(const tensor_view& tensor) {
   return std::string(to_string(tensor.type)) + " " + shape_text(tensor.shape);
@@ -241,6 +233,11 @@ class tensor_pool {
     auto kept = std::make_shared<std::vector<Scalar>>(std::move(values));
     add<Scalar>(std::move(name), std::move(shape), *kept);
     kept_.push_back(std::move(kept));
+  }
+
+  /// Bytes of somebody else's.
+  void add_bytes(std::string name, dtype type, std::vector<index_t> shape, std::span<const std::byte> data) {
+    tensors_.push_back({std::move(name), type, std::move(shape), data});
   }
 
   std::span<const tensor_view> tensors() const& noexcept { return tensors_; }

@@ -24,8 +24,8 @@ inline std::string full_tensor_name(std::string_view name) {
   return kept;
 }
 
-/// Whether a tensor is a head's that is tied to an embedding which has the same in the file, by ensure_weight_tying, and
-/// the model has no such head.
+/// Whether a tensor is a head's that is tied to an embedding which has the same in the file, by ensure_weight_tying,
+/// and the model has no such head.
 inline bool is_tied_copy(const tensor_view& tensor, std::string_view name,
                          std::span<const std::pair<std::string, const tensor_view*>> others,
                          std::span<const model_module> modules, const adapter_config& config) {
@@ -37,7 +37,8 @@ inline bool is_tied_copy(const tensor_view& tensor, std::string_view name,
   });
 }
 
-/// Whether it is the weight of an embedding or a head that has an adapter: PEFT's save_embedding_layers adds it, frozen.
+/// Whether it is the weight of an embedding or a head that has an adapter: PEFT's save_embedding_layers adds it,
+/// frozen.
 inline bool is_base_of_embedding(std::string_view name, const std::map<std::string, module_tensors>& adapted) {
   const std::string_view module = module_of_weight(name);
   return adapted.count(std::string(module)) > 0 && (is_embedding_name(module) || is_name_or_suffix(module, "lm_head"));
@@ -45,9 +46,9 @@ inline bool is_base_of_embedding(std::string_view name, const std::map<std::stri
 
 /// Those of an adapter file's tensors that are no halves, by name.
 ///
-/// Errors      added to the problems: tensors that the config doesn't choose, or two for one place; types other than
-///             F32, F16, BF16 (F64 for double), but copies that are tied; modules_to_save of which nothing is there. SEQ_CLS of PEFT names
-///             modules that some models have and others don't, so one of them is enough.
+/// Errors      added to the problems: tensors that the config doesn't choose, or two for one place, but not copies that
+///             are tied; types other than F32, F16, BF16 (F64 for double); modules_to_save of which nothing is there.
+///             SEQ_CLS of PEFT names modules that some models have and others don't, so one of them is enough.
 template <class T>
 std::map<std::string, const tensor_view*> read_full_tensors(
     std::span<const std::pair<std::string, const tensor_view*>> others,

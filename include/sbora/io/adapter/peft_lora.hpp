@@ -15,7 +15,9 @@ enum class rslora_export { folded, flag };
 ///             vectors; ranks and alphas that differ as rank_pattern and alpha_pattern; full tensors under
 ///             PEFT's names, with bias and modules_to_save that say them; no DoRA. An old
 ///             adapter there is replaced: interrupted, there is the old one, the new one, or none, but no mixture.
-/// Cost        rank·(d_out + d_in) numbers a module on disk; 1 MiB of memory.
+///             A stack's experts (NAME[0], NAME[1] …) become one LoRA of target_parameters; of several stacks of one
+///             module, the order of the parts is that of the module's parameters.
+/// Cost        rank·(d_out + d_in) numbers a module on disk; 1 MiB of memory, and the halves of stacks.
 /// Numerics    alpha/rank is the adapter's scale to the last bit (of float, where alpha can't be exact in double).
 /// Errors      file_error; config_error where a name isn't UTF-8, or the one-hot halves would take more than 64 GiB.
 template <class T>
@@ -46,8 +48,8 @@ SBORA_IN_IO_INSTANCES loaded_adapter<T> load_adapter(const std::filesystem::path
 ///
 /// Effect      On the mapped file where all of its numbers are of T, aligned, and one run in the adapter's order: what
 ///             save_sbora writes natively is so. Copies otherwise, as from the halves of a LoRA.
-/// Lifetime    keeps the file mapped, see mapped_file: others may replace it meanwhile, this program's writers refuse to.
-/// Cost        in place: the regions, and reading names and shapes; the numbers' pages come when they are computed with.
+/// Lifetime    keeps the file mapped, see mapped_file: others may replace it meanwhile, this program's writers refuse.
+/// Cost        in place: the regions, and reading names and shapes; the numbers' pages come when they are read.
 /// Errors      as load_adapter.
 template <class T = float>
 SBORA_IN_IO_INSTANCES frozen_adapter<T> load_frozen_adapter(const std::filesystem::path& path,

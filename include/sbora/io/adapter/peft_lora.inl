@@ -33,6 +33,10 @@ adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
   config.sbora.reset();
   config.inference_mode = true;
   if (adapter.size() == 0) return tokens_config(std::move(config));
+  const auto is_stacked = [](const std::string& module) { return parse_stack_member(module).has_value(); };
+  if (config.lora_dropout > 0 && std::ranges::any_of(adapter.modules(), is_stacked)) {
+    throw config_error("sbora::save_peft_lora: PEFT has no dropout with stacks of experts (target_parameters)");
+  }
   config.use_rslora = config.use_rslora && !fold;
   config = describing(std::move(config), parts_of(adapter, fold));
   config.peft_type = "LORA";

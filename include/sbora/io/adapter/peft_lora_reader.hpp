@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include <sbora/io/adapter/expert_tensors.hpp>
 #include <sbora/io/adapter/one_hot.hpp>
 #include <sbora/io/adapter/trained_tensors.hpp>
 
@@ -24,10 +25,13 @@ class peft_lora_reader {
         problems_(problems),
         trained_(trained_tensors<T>::replaced_in(file, modules, config_, problems)),
         found_(file.halves) {
-    problems.set_cause(one_cause(tensors, file, modules, config_, [&](const std::string& module) {
-      return !rules_.chooses() || rules_.matches(module);
-    }));
+    if (config_.target_parameters.empty()) {  // which modules those are, only their tensors say
+      problems.set_cause(one_cause(tensors, file, modules, config_, [&](const std::string& module) {
+        return !rules_.chooses() || rules_.matches(module);
+      }));
+    }
     for (std::size_t i = 0; i < modules.size(); ++i) positions_.emplace(modules[i].name, i);
+    split_experts<T>(found_, config_, rules_, modules, problems, made_);
   }
 
  public:
@@ -115,7 +119,7 @@ class peft_lora_reader {
       std::vector<T> values(rows * cols), turned(rows * cols);
       copy_exactly<T>(*from, std::span<T>(values));
       for (std::size_t i = 0; i < rows * cols; ++i) turned[i % cols * rows + i / cols] = values[i];
-      tensor_pool& pool = transposed_.emplace_back();
+      tensor_pool& pool = made_.emplace_back();
       pool.add_owned(from->name, {from->shape[1], from->shape[0]}, std::move(turned));
       *half = &pool.tensors()[0];
     }
@@ -221,7 +225,7 @@ class peft_lora_reader {
   std::map<std::string, module_tensors> found_;
   std::unordered_map<std::string, std::size_t> positions_;
   std::vector<halves> lines_;
-  std::deque<tensor_pool> transposed_;  ///< of embeddings
+  std::deque<tensor_pool> made_;  ///< transposed ones of embeddings, and single experts'
   bool left_out_ = false;
 };
 

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include <sbora/io/adapter/expert_tensors.hpp>
 #include <sbora/io/adapter/full_tensors.hpp>
 #include <sbora/model/name_lists.hpp>
 
@@ -15,6 +16,7 @@ class peft_lora_tensors {
   /// Lifetime: refers to the adapter. Errors: config_error where the one-hot halves are too large.
   explicit peft_lora_tensors(const model_adapter<T>& adapter) {
     index_t left = largest_one_hot_bytes;
+    std::vector<std::pair<std::string, expert_parts<T>>> stacks;  // in the order of the parts
     adapter.for_each([&](const std::string& module, const auto& part) {
       const bool fa = trains_b(part.kind);
       const index_t rank = part.rank(), length = part.target().dim();
@@ -23,6 +25,12 @@ class peft_lora_tensors {
         throw config_error("sbora::save_peft_lora: a LoRA's one-hot halves up to module '" + module + "' (rank " +
                            std::to_string(rank) + " of " + std::to_string(length) + ") take more than " +
                            std::to_string(largest_one_hot_bytes) + " bytes; save_sbora keeps indices instead");
+      }
+      if (const auto member = parse_stack_member(module)) {
+        if (stacks.empty() || stacks.back().first != member->first)
+          stacks.emplace_back(member->first, expert_parts<T>());
+        stacks.back().second.emplace_back(member->second, part.delta());
+        return;
       }
       const index_t rows = part.matrix().rows(), cols = part.matrix().cols();
       if (is_embedding_name(module, adapter.config().embedding_modules)) {  // of the transposed table
@@ -36,6 +44,7 @@ class peft_lora_tensors {
       add(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"), {rows, cols},
           {nullptr, part.parameters(), fa});
     });
+    add_stacks(stacks);
     for (const full_tensor<T>& tensor : adapter.full_tensors()) {
       add(full_tensor_key(adapter, tensor.name(), true), tensor.shape(), {nullptr, tensor.parameters(), false});
       // PEFT looks for the copy of a head that is tied to it.
@@ -74,6 +83,20 @@ class peft_lora_tensors {
     index_t columns = 0;  ///< of the trained one where its transpose is written
   };
 
+  /// Of the stacks of one module the last one is outermost: see expert_tensors.hpp.
+  void add_stacks(const std::vector<std::pair<std::string, expert_parts<T>>>& stacks) {
+    std::map<std::string_view, std::size_t> inside;
+    for (auto of = stacks.rbegin(); of != stacks.rend(); ++of) {
+      const auto& [stack, parts] = *of;
+      std::string owner(module_of(stack));
+      for (std::size_t i = inside[module_of(stack)]++; i > 0; --i) owner += base_layer;
+      auto& [a, b] = made_.emplace_back(halves_of_stack(stack, parts));
+      const weight_delta<T>& first = parts.front().second;
+      add(adapter_key(owner, ".lora_A.weight"), {std::ssize(a) / first.d_in, first.d_in}, {nullptr, a, false});
+      add(adapter_key(owner, ".lora_B.weight"), {first.d_out, std::ssize(b) / first.d_out}, {nullptr, b, false});
+    }
+  }
+
   void add(std::string name, std::vector<index_t> shape, half of) {
     halves_.emplace(name, of);
     tensors_.push_back({std::move(name), dtype_of<T>, std::move(shape), {}});
@@ -109,6 +132,7 @@ class peft_lora_tensors {
 
   std::vector<tensor_view> tensors_;
   std::map<std::string, half, std::less<>> halves_;
+  std::deque<std::pair<std::vector<T>, std::vector<T>>> made_;  // of stacks
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail

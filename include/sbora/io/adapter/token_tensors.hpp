@@ -49,7 +49,9 @@ std::map<std::string, table_rows> read_tokens(const std::map<std::string, const 
   for (const model_module& module : modules) sizes[module.name] = {module.d_out, module.d_in};
   const std::set<std::string_view> known = names_of(modules);
   std::map<std::string, table_rows> all;
-  for (const auto& [module, tensor] : found) {
+  for (const auto& entry : found) {
+    const std::string& module = entry.first;
+    const tensor_view* const tensor = entry.second;
     const std::string who = "tensor '" + shortened(tensor->name) + "' ";
     const bool is_known = modules.empty() ? sizes.contains(module) : known.contains(module);
     const bool is_tied = !is_known && std::any_of(found.begin(), found.end(), [&](const auto& other) {
@@ -77,7 +79,9 @@ std::map<std::string, table_rows> read_tokens(const std::map<std::string, const 
     }
     if (!wrong.empty()) problems.refuse_or_skip(who + wrong);
   }
-  for (const auto& [table, indices] : config.trainable_token_indices) {
+  for (const auto& entry : config.trainable_token_indices) {
+    const std::string& table = entry.first;
+    const std::vector<index_t>& indices = entry.second;
     const bool is_there = std::any_of(found.begin(), found.end(), [&](const auto& of) {
       if (table.empty() || is_name_or_suffix(of.first, table)) return true;
       const auto* const its = tokens_of_table(config.trainable_token_indices, of.first);

@@ -30,7 +30,8 @@ class bitsandbytes_weights {
   struct four_bit_entry {
     std::string name;
     four_bit_view weight;
-    dtype original;  ///< what was quantised
+    dtype original;       ///< what was quantised
+    index_t experts = 0;  ///< of a stack, whose weights are one of all their rows here; 0: a matrix
   };
   struct int8_entry {
     std::string name;

@@ -123,7 +123,7 @@ inline void read_four_bit(const std::string& name, const quantised_parts& parts,
   const auto bytes = std::span(reinterpret_cast<const std::uint8_t*>(codes->data.data()), codes->data.size());
   add_entry(to, from, [&] {
     return bitsandbytes_weights::four_bit_entry{name, four_bit_view(type, bytes, state.d_out, state.d_in, scales),
-                                                state.original};
+                                                state.original, state.experts};
   });
 }
 

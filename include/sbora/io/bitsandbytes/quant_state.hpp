@@ -18,6 +18,7 @@ struct quant_state {
   dtype original = dtype::f32;  ///< what was quantised
   index_t d_out = 0, d_in = 0;
   std::optional<double> nested_offset = std::nullopt;
+  index_t experts = 0;  ///< of a stack, whose rows d_out counts together; 0: a matrix
 };
 
 inline constexpr const char* quant_state_infix = ".quant_state.bitsandbytes__";
@@ -97,14 +98,19 @@ inline std::optional<quant_state> parse_quant_state(std::string_view text, four_
     if (!known) fields.wrong("dtype", "float32, float16 or bfloat16", *value);
   }
   if (const ordered_json* const value = required("shape")) {
-    const auto size = [&](std::size_t i) {
-      return value->is_array() && value->size() == 2 ? json_fields::positive_integer((*value)[i]) : std::nullopt;
-    };
-    if (size(0) && size(1)) {
-      state.d_out = *size(0);
-      state.d_in = *size(1);
+    std::vector<index_t> shape;
+    for (std::size_t i = 0; value->is_array() && i < value->size() && i < 4; ++i) {
+      shape.push_back(json_fields::positive_integer((*value)[i]).value_or(0));
+    }
+    const std::optional<index_t> rows = shape.size() == 3   ? size_product({shape[0], shape[1]})
+                                        : shape.size() == 2 ? std::optional(shape[0])
+                                                            : std::nullopt;
+    if (rows && *rows > 0 && shape.back() > 0) {
+      state.d_out = *rows;
+      state.d_in = shape.back();
+      state.experts = shape.size() == 3 ? shape[0] : 0;
     } else {
-      fields.wrong("shape", "two integers of 1 or more", *value);
+      fields.wrong("shape", shape.size() == 3 ? "three integers of 1 or more" : "two integers of 1 or more", *value);
     }
   }
   if (parsed.contains("nested_blocksize") || parsed.contains("nested_dtype") || parsed.contains("nested_offset")) {

@@ -2,6 +2,7 @@
 
 #include <sbora/io/bitsandbytes/bitsandbytes.hpp>
 #include <sbora/io/checkpoint/checkpoint.hpp>
+#include <sbora/io/checkpoint/expert_stacks.hpp>
 #include <sbora/io/checkpoint/fp8_weights.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/weights/any_weight.hpp>
@@ -12,7 +13,8 @@ namespace sbora::inline SBORA_ABI {
 /// with scales, or bitsandbytes' codes, whose tensors have other shapes and types than the weights.
 ///
 /// Effect      a module is what has a tensor "MODULE.weight" of two dimensions and of F32, F16 or BF16, or of codes
-///             or fp8 that have scales. With fan_in_fan_out, floats lie d_in × d_out (Conv1D); codes never do.
+///             or fp8 that have scales. With fan_in_fan_out, floats lie d_in × d_out (Conv1D); codes never do. Besides,
+///             each of a stack of experts: expert_stacks, and codes of three dimensions; as NAME[0], NAME[1] …
 /// Lifetime    the checkpoint has to outlive this.
 /// Cost        one pass over the names.
 /// Thread      immutable.
@@ -21,7 +23,11 @@ namespace sbora::inline SBORA_ABI {
 class checkpoint_weights {
  public:
   explicit checkpoint_weights(const checkpoint& model, bool fan_in_fan_out = false)
-      : model_(&model), codes_(model.tensors()), fp8_(model.tensors()), transposed_(fan_in_fan_out) {}
+      : model_(&model),
+        codes_(model.tensors()),
+        fp8_(model.tensors()),
+        transposed_(fan_in_fan_out),
+        stacks_(expert_stacks(model, fan_in_fan_out ? storage::in_by_out : storage::out_by_in)) {}
   explicit checkpoint_weights(const checkpoint&&, bool = false) = delete;  // would dangle: name the checkpoint
 
   /// All of them, shard after shard, in the order of their bytes. Errors: checkpoint_error where all weights but
@@ -32,7 +38,8 @@ class checkpoint_weights {
   /// Whether a tensor is the scales or another part of a quantised weight, and not its codes.
   SBORA_IN_IO_INSTANCES bool is_part_of_weight(std::string_view tensor) const;
 
-  /// A module's weight, in place; floats that an old file has unaligned are copied, and owned by what is returned.
+  /// A module's weight, in place; floats that an old file has unaligned are copied, and owned by what is returned. Not
+  /// an expert's gate_up_proj whose gate and up have a tensor each: take those modules'.
   SBORA_IN_IO_INSTANCES any_weight weight(std::string_view module) const;
 
   /// f(view) of it: a weight_view<const float>, <const Eigen::half> or <const Eigen::bfloat16>, a four_bit_view, an
@@ -47,12 +54,18 @@ class checkpoint_weights {
 
   SBORA_IN_IO_INSTANCES std::optional<std::pair<index_t, index_t>> size_of(const tensor_view& tensor) const;
 
+  /// In a tensor, whatever it is called.
+  SBORA_IN_IO_INSTANCES any_weight weight_in(const tensor_view& tensor, index_t d_out, index_t d_in,
+                                             storage order) const;
+  SBORA_IN_IO_INSTANCES any_weight weight_of_expert(std::string_view stack, index_t expert) const;
+
   [[noreturn]] SBORA_IN_IO_INSTANCES void refuse(const std::string& name, const tensor_view* tensor) const;
 
   const checkpoint* model_;
   bitsandbytes_weights codes_;
   fp8_weights fp8_;
   bool transposed_;
+  std::vector<expert_stack> stacks_;
 };
 
 }  // namespace sbora::inline SBORA_ABI

@@ -19,7 +19,8 @@ namespace sbora::inline SBORA_ABI {
 ///
 /// Effect      find() has a view of every tensor "….weight" of F8_E4M3 and two dimensions that has its scales beside
 ///             it, as "….weight_scale" or "….weight_scale_inv" (which are multiplied with, too): one, one for each
-///             output ([d_out] or [d_out, 1]), or one for each 128 × 128 block. Other tensors are left alone.
+///             output ([d_out] or [d_out, 1]), or one for each 128 × 128 block. Of a stack of three dimensions, each
+///             weight NAME[i] is one, its scales slice i of theirs. Other tensors are left alone.
 /// Requires    scales of F32, or BF16, which become floats; finite; of one of those shapes.
 /// Lifetime    views point to the tensors' memory, which has to outlive them, and to this or a copy of it.
 /// Cost        one pass over names and scales. Copies scales that are BF16 or don't lie at a multiple of 4 bytes.
@@ -41,9 +42,11 @@ class fp8_weights {
   std::span<const std::pair<std::string, fp8_view>> all() const&& = delete;  // would dangle: name the object
 
  private:
-  static constexpr std::string_view scale = "weight_scale", scale_inverse = "weight_scale_inv";
+  static constexpr std::string_view scale = "_scale", scale_inverse = "_scale_inv";
 
   SBORA_IN_IO_INSTANCES void read(const tensor_view& codes, const tensor_view& scales, detail::problem_list& problems);
+  SBORA_IN_IO_INSTANCES void read_stack(const tensor_view& codes, const tensor_view& scales,
+                                        detail::problem_list& problems);
   SBORA_IN_IO_INSTANCES std::span<const float> floats_of(const tensor_view& scales);
 
   std::vector<std::pair<std::string, fp8_view>> weights_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <sbora/io/checkpoint/fp8_weights.hpp>
+#include <sbora/model/name_lists.hpp>
 #include <sbora/model/problem_list.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -19,11 +20,17 @@ SBORA_INSTANCE_OF fp8_weights::fp8_weights(std::span<const tensor_view> tensors)
   };
   detail::problem_list problems;
   for (const tensor_view& tensor : tensors) {
-    if (tensor.type != dtype::f8_e4m3 || tensor.shape.size() != 2 || !tensor.name.ends_with("weight")) continue;
+    const bool is_stack = tensor.shape.size() == 3;
+    const bool is_weight = tensor.shape.size() == 2 && tensor.name.ends_with("weight");
+    if (tensor.type != dtype::f8_e4m3 || (!is_weight && !is_stack)) continue;
     const tensor_view* const plain = find_scales(tensor.name + "_scale");
     const tensor_view* const inverse = find_scales(tensor.name + "_scale_inv");
     if (plain != nullptr && inverse != nullptr) problems.add(tensor.name + ": has a _scale and a _scale_inv");
-    else if (plain != nullptr || inverse != nullptr) read(tensor, plain != nullptr ? *plain : *inverse, problems);
+    else if (plain != nullptr || inverse != nullptr) {
+      const tensor_view& scales_of = plain != nullptr ? *plain : *inverse;
+      if (!is_stack) read(tensor, scales_of, problems);
+      else read_stack(tensor, scales_of, problems);
+    }
   }
   std::ranges::sort(weights_, {}, &std::pair<std::string, fp8_view>::first);
   problems.throw_if_any("the checkpoint's fp8 weights can't be read", "download or save it again");
@@ -36,8 +43,9 @@ SBORA_INSTANCE_OF const fp8_view* fp8_weights::find(std::string_view name) const
 
 SBORA_INSTANCE_OF bool fp8_weights::is_part_of_weight(std::string_view name) const {
   for (const std::string_view end : {scale, scale_inverse}) {
-    constexpr std::size_t weight = std::string_view("weight").size();  // what the endings begin with
-    if (name.ends_with(end) && find(name.substr(0, name.size() - end.size() + weight)) != nullptr) return true;
+    if (!name.ends_with(end)) continue;
+    const std::string_view weight = name.substr(0, name.size() - end.size());
+    if (find(weight) != nullptr || find(detail::stack_member(weight, 0)) != nullptr) return true;
   }
   return false;
 }
@@ -73,6 +81,17 @@ SBORA_INSTANCE_OF void fp8_weights::read(const tensor_view& codes, const tensor_
   } catch (const error& wrong) {
     problems.add(codes.name + ": " + wrong.what());
   }
+}
+
+/// Each with its scales, under the name of a member of the stack.
+SBORA_INSTANCE_OF void fp8_weights::read_stack(const tensor_view& codes, const tensor_view& scales,
+                                               detail::problem_list& problems) {
+  if (scales.shape.size() != 3 || scales.shape[0] != codes.shape[0]) {
+    problems.add(scales.name + ": " + detail::shape_text(scales.shape) + ", expected scales of " +
+                 std::to_string(codes.shape[0]) + " weights, in three dimensions");
+    return;
+  }
+  for (index_t i = 0; i < codes.shape[0]; ++i) read(codes.slice(i), scales.slice(i), problems);
 }
 
 SBORA_INSTANCE_OF std::span<const float> fp8_weights::floats_of(const tensor_view& scales) {

@@ -21,7 +21,11 @@ SBORA_INSTANCE_OF task_adapters load_task_adapters(const region_ledger& ledger, 
       model_adapter<float> adapter = load_adapter(detail::directory_of(file) / task.adapter, ledger.modules()).adapter;
       for (const std::string& problem : ledger.adapter_problems(name, adapter)) problems.add(who + problem);
       if (!adapter.full_tensors().empty()) {
-        problems.add(who + "its adapter replaces whole tensors, such as '" + adapter.full_tensors().front().name +
+        problems.add(who + "its adapter replaces whole tensors, such as '" + adapter.full_tensors().front().name() +
+                     "', which no task can own");
+      }
+      if (!adapter.tokens().empty()) {
+        problems.add(who + "its adapter replaces tokens of '" + adapter.tokens().front().module +
                      "', which no task can own");
       }
       adapters.insert_or_assign(name, std::move(adapter));

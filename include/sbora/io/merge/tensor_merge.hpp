@@ -82,7 +82,9 @@ class tensor_merge {
         return who + "has shape " + shape_text(tensor.shape) + " and no weight number " + std::to_string(changed.slice);
       }
       const auto [rows, columns] = memory_of(tensor, change.order, changed);
-      if (!rows.is_inside(tensor.shape[dims - 2]) || !columns.is_inside(tensor.shape[dims - 1])) {
+      const bool rows_fit = changed.reaches_out ? rows.begin <= 0 && rows.end >= tensor.shape[0] && dims == 2
+                                                : rows.is_inside(tensor.shape[dims - 2]);
+      if (!rows_fit || !columns.is_inside(tensor.shape[dims - 1])) {
         return who + "has shape " + shape_text(tensor.shape) + " and no " + range_text("rows", rows) + ", " +
                range_text("columns", columns);
       }
@@ -198,11 +200,18 @@ class tensor_merge {
 
   void add(const delta_list<float>& deltas, const weight_part& memory) {
     merged_row merged(deltas, order_);
-    if (merged.empty()) return;
-    for (const index_t row : merged.rows()) rows_.push_back(memory.rows.begin + row);
+    const index_range inside = {std::max<index_t>(memory.rows.begin, 0), std::min(memory.rows.end, rows_in(tensor_))};
+    bool touches = !merged.columns().empty();
+    for (const index_t row : merged.rows()) {
+      const index_t at = memory.rows.begin + row;
+      if (at < inside.begin || at >= inside.end) continue;
+      rows_.push_back(at);
+      touches = true;
+    }
+    if (!touches) return;
     if (!merged.columns().empty()) {
-      auto of = std::find_if(columns_.begin(), columns_.end(), [&](const auto& c) { return c.rows == memory.rows; });
-      if (of == columns_.end()) of = columns_.insert(of, {memory.rows, {}});
+      auto of = std::find_if(columns_.begin(), columns_.end(), [&](const auto& c) { return c.rows == inside; });
+      if (of == columns_.end()) of = columns_.insert(of, {inside, {}});
       for (const index_t column : merged.columns()) of->columns.push_back(memory.columns.begin + column);
       std::sort(of->columns.begin(), of->columns.end());
       of->columns.erase(std::unique(of->columns.begin(), of->columns.end()), of->columns.end());

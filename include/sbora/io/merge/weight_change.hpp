@@ -17,6 +17,9 @@ struct part_change {
   delta_list<float> deltas;
   index_t slice = 0;
   std::optional<weight_part> part = {};
+  /// The part's rows may begin before the tensor's and end behind them: the deltas are of a weight of which the tensor
+  /// has some rows, such as the gate of a gate_up. Of out_by_in.
+  bool reaches_out = false;
 };
 
 /// What is to be merged into one tensor of a file. in_by_out for the transposed weights of Conv1D and
