@@ -4,7 +4,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/scripts/common.sh"
 
-programs="llama serving byte_lm sbora_tool quickstart"
+programs="llama serving byte_lm multi_task sbora_tool quickstart"
 
 usage() {
     cat <<'END'
@@ -16,6 +16,7 @@ Builds the program (some minutes the first time) and runs it with the options.
                small one of its own
   serving      decodes for requests of many adapters in one batch, tokens a second
   byte_lm      a smaller trainer: a byte-level network of four layers
+  multi_task   four tasks in one small model, alone, together and in sequence: tables, about ten minutes
   sbora_tool   inspects, converts, merges and compares adapters and checkpoints
   quickstart   a matrix, adapted, merged, and undone; takes no options
 
