@@ -143,6 +143,9 @@ std::vector<adapter_part> combined_parts(std::span<const weighted_adapter<T>> ad
     if (!adapter.tokens().empty()) {
       problems.add(who + "it replaces tokens of '" + adapter.tokens().front().module + "', which can't be combined");
     }
+    if (!adapter.tokens().empty()) {
+      problems.add(who + "it replaces rows of '" + adapter.tokens().front().module + "', which can't be combined");
+    }
     adapter.for_each([&](const std::string& module, const auto& part) {
       const auto [place, is_new] = positions.emplace(module, parts.size());
       if (is_new) {
@@ -185,7 +188,7 @@ namespace sbora::inline SBORA_ABI {
 ///             greatest magnitude of each adapter's part, of equal ones the first; drop keeps each with probability
 ///             density, divided by density. Of disjoint regions every method is a sum without conflicts, and ties is
 ///             magnitude_prune.
-/// Requires    one kind for a module; one fan_in_fan_out; no full tensors.
+/// Requires    one kind for a module; one fan_in_fan_out; no full tensors, no tokens.
 /// Cost        O(elements of the union·adapters); trim O(parameters) of one part at a time.
 /// Numerics    sums in double over the adapters in their order, rounded once. With weights of 1 on disjoint regions,
 ///             merging the result gives the bits of merging all, in any order. drop: element e of adapter i's part is

@@ -18,7 +18,7 @@ using task_adapters = std::map<std::string, model_adapter<float>, std::less<>>;
 ///
 /// Effect      a relative path is seen from the folder of the ledger's file.
 /// Errors      config_error for an unknown task; checkpoint_error with every problem of all of them: no files named,
-///             lost or broken ones, regions that aren't the task's, full tensors, which nobody can own.
+///             lost or broken ones, regions that aren't the task's, full tensors and tokens, which nobody can own.
 SBORA_IN_IO_INSTANCES task_adapters load_task_adapters(const region_ledger& ledger, const std::filesystem::path& file,
                                                        std::span<const std::string> tasks);
 
