@@ -12,7 +12,7 @@ import transformers
 
 from driver import Driver
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # there is a process for each core
 transformers.utils.logging.disable_progress_bar()
 
 

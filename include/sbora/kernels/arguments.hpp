@@ -92,8 +92,8 @@ struct region_fault {
 };
 
 /// The left operand, rows × depth with any strides, copied into strips of tile_rows rows for a right operand whose
-/// depth runs along its lines or across them. The strips of each block of that panel_depth follow each other, so that
-/// what one panel is multiplied with is contiguous:
+/// depth runs along its lines or across them. k is cut into blocks of panel_depth(depth_along_lines). Within a block
+/// the strips are consecutive, so the part that multiplies one panel is contiguous:
 /// for k in the block that begins at k0 and is `block` deep,
 ///   packed[(strips·k0 + strip·block + k - k0)·tile_rows + i], missing rows zero.
 /// Row i is row row_index[i] of the source, or row i where row_index is null. Elements of a Source that
@@ -251,9 +251,9 @@ struct decode_args {
 namespace sbora::inline SBORA_ABI::detail {
 
 /// Depth of one packed panel of a right operand. Constants, so that sums are cut at the same places on every machine,
-/// for any thread count. Where lines run along the depth, a panel comes from the L2 cache, 256 KiB at AVX-512, and out
-/// is seldom read again; across it, blocks of so many lines would push each other out of the caches. (Zen 5, 512
-/// tokens, 4096 x 4096, of the peak: forward 0.976 in f32 and 0.966 in bf16, 0.964 and 0.954 with two panels of a
+/// for any thread count. Where lines run along the depth, a panel stays in the L2 cache (256 KiB at AVX-512) and out is
+/// seldom read again. Where they cross it, a block this deep would evict itself, so it is a quarter as deep. (Zen 5,
+/// 512 tokens, 4096 x 4096, of the peak: forward 0.976 in f32 and 0.966 in bf16, 0.964 and 0.954 with two panels of a
 /// quarter of the depth at a time; backward in bf16 0.945, 0.930 with the depth of the forward.)
 constexpr index_t panel_depth(bool depth_along_lines) noexcept { return depth_along_lines ? 2048 : 512; }
 /// The same for products of pairs, whose panels are half as large.

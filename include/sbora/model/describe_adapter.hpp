@@ -85,8 +85,8 @@ inline bool describes(const adapter_config& config, std::span<const described_pa
   });
 }
 
-/// `config` where its rules give these parts their ranks, alphas and kinds; otherwise rewritten so that they do, with
-/// the modules named one by one where the rules don't choose them.
+/// Returns `config` if its rules already give these parts their ranks, alphas and kinds. Otherwise returns a rewritten
+/// one that does; it names the modules one by one where the rules don't choose them.
 inline adapter_config describing(adapter_config config, const std::vector<described_part>& parts) {
   if (parts.empty() || describes(config, parts)) return config;
   std::vector<index_t> ranks;

@@ -6,8 +6,7 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// Whether a file that holds more or other things than can be honoured is refused, with everything that is
-/// wrong listed, or read as far as it goes, with everything that was left out listed.
+/// strict: refuse a file with anything that can't be honoured, and list all of it. lenient: leave it out and list it.
 enum class strictness { strict, lenient };
 
 /// A config, and what of its file was left out: keys that nobody knows, as PEFT ignores them, and, read

@@ -10,7 +10,7 @@
 #include <sbora/kernels/body/optimiser.inl>
 #include <sbora/kernels/body/optimiser_8bit.inl>
 #include <sbora/kernels/body/panel_update.inl>
-#include <sbora/kernels/body/coming_lines.inl>
+#include <sbora/kernels/body/coming_cache_lines.inl>
 #include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/product_few.inl>

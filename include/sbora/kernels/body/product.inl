@@ -185,7 +185,7 @@ inline constexpr index_t slice_steps = 16;
 
 /// What a tile fetches: `lines` of next with every slice.
 struct tile_fetch {
-  coming_lines& next;
+  coming_cache_lines& next;
   index_t lines;
 };
 
@@ -306,9 +306,9 @@ struct single_steps : tile_product<T> {
 /// Most panels that are packed together, where there is room: a strip comes near once for all of them.
 inline constexpr index_t most_panels = 2;
 
-/// Storages whose coming lines are copied where they lie across the depth, and up to how many with every slice: more,
-/// as few tokens want, arrive too late. (Zen 5, 4096 x 4096, f32: three with 128 tokens, as fast as fetching alone; six
-/// with 64, 17.2 ms instead of 13.2.)
+/// Dense storages are copied ahead where their lines cross the depth, if each slice needs at most most_copied cache
+/// lines. With few tokens it would be more, and they would arrive too late. (Zen 5, 4096 x 4096, f32: three with 128
+/// tokens, as fast as fetching alone; six with 64, 17.2 ms instead of 13.2.)
 template <class Storage>
 inline constexpr bool copies_lines = std::is_same_v<source_of<Storage>, dense_source<Storage>>;
 inline constexpr index_t most_copied = 3;
@@ -347,8 +347,8 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
       const index_t next_k = k + depth < a.depth ? k + depth : 0, next_n = next_k > 0 ? n0 : n1;
       const index_t deep = a.depth - next_k < block_depth ? a.depth - next_k : block_depth;
       const index_t wide = a.column_end - next_n < group_columns ? a.column_end - next_n : group_columns;
-      const line_cursor lines = a.depth_along_lines ? whole.at(next_k, next_n).memory(wide, deep)
-                                                    : whole.at(next_k, next_n).memory(deep, wide);
+      const cache_line_cursor lines = a.depth_along_lines ? whole.at(next_k, next_n).memory(wide, deep)
+                                                          : whole.at(next_k, next_n).memory(deep, wide);
       const index_t tiles = (a.strip_end - a.strip_begin) * ((n1 - n0 + columns - 1) / columns);
       const index_t share = lines.lines() / (tiles * ceil_div(Steps::count(depth), slice_steps) + 1) + 1;
       char* copy_to = nullptr;
@@ -359,7 +359,7 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
           place = {{static_cast<const Storage*>(copied), wide}, false, next_k, next_n};
         }
       }
-      coming_lines next(lines, copy_to);
+      coming_cache_lines next(lines, copy_to);
       const tile_fetch fetch = {next, share};
       for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
         const index_t to = a.strip_end - from < group_strips ? a.strip_end : from + group_strips;

@@ -11,8 +11,8 @@
 /// (256: 0.49 for 16 tokens.)
 inline constexpr index_t few_depth = 512, few_stride = few_depth + 16;
 
-/// Lines multiplied at a time, and how far ahead those that are read where they lie are fetched: of lines a power of
-/// two apart twelve fill all ways of the sets that they share in the L1 cache. (Zen 5, 16 tokens: 175 GFLOP/s; 141 with
+/// Lines multiplied at once, and the prefetch distance for lines that are read in place. Eight: twelve lines a power of
+/// two apart fill every way of their set in the L1 cache. (Zen 5, 16 tokens: 175 GFLOP/s; 141 with
 /// twelve and the next piece of all of them fetched.)
 inline constexpr int few_lines_at_once = tile_rows < 8 ? tile_rows : 8;
 inline constexpr index_t few_ahead_bytes = 1024;
@@ -53,11 +53,11 @@ struct few_lines {
 
   SBORA_FORCE_INLINE void fetch(index_t k) const noexcept {
     if (!fetched) return;
-    constexpr auto line = line_cursor::line / static_cast<index_t>(sizeof(T));
+    constexpr auto elements = cache_line_cursor::bytes / static_cast<index_t>(sizeof(T));
     SBORA_UNROLL
     for (int i = 0; i < few_lines_at_once; ++i) {
       SBORA_UNROLL
-      for (index_t j = 0; j < slice_steps; j += line) {
+      for (index_t j = 0; j < slice_steps; j += elements) {
         __builtin_prefetch(reinterpret_cast<const char*>(data + i * stride + k + j) + few_ahead_bytes);
       }
     }
@@ -172,7 +172,7 @@ void product_few(const product_args<Storage, T>& a) noexcept {
     const index_t next_k = more ? (whole_lines ? step % pieces : step / tiles) * few_depth : 0;
     const index_t next_c =
         more ? a.column_begin + (whole_lines ? step / pieces : step % tiles) * few_lines_at_once : a.column_end;
-    coming_lines next(
+    coming_cache_lines next(
         source_reader(a.rhs, next_c, next_k)
             .memory(a.column_end - next_c < few_lines_at_once ? a.column_end - next_c : index_t{few_lines_at_once},
                     a.depth - next_k < few_depth ? a.depth - next_k : few_depth));

@@ -1,8 +1,8 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 //
-// reader(source, line, at) reads vectors of a source's elements from there on: load(i, j) those of line
-// line + i that begin with element at + j, load_n only the first n of them and zeros above; fetch(i, j) brings their
-// cache line, of line_elements, near, and may be past the end.
+// reader(source, line, at) reads vectors of a source's elements. load(i, j) loads those of line `line + i` from element
+// at + j on; load_n(i, j, n) loads n of them, the rest zero. fetch(i, j) prefetches their cache line, which holds
+// cache_line_elements; it may point past the end.
 
 /// lanes × lanes elements, lines at a stride, transposed.
 template <class Storage, class T, std::size_t Lanes>
@@ -38,7 +38,7 @@ template <class Storage, class T>
 class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<Storage>, T>, T> {
  public:
   using v = vec<T>;
-  static constexpr index_t line_elements = line_cursor::line / static_cast<index_t>(sizeof(Storage));
+  static constexpr index_t cache_line_elements = cache_line_cursor::bytes / static_cast<index_t>(sizeof(Storage));
 
   SBORA_FORCE_INLINE reader(const dense_source<Storage>& source, index_t line, index_t at) noexcept
       : data_(source.data + line * source.stride + at), stride_(source.stride) {}
@@ -51,7 +51,7 @@ class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<
   SBORA_FORCE_INLINE const Storage* data() const noexcept { return data_; }
   SBORA_FORCE_INLINE index_t stride() const noexcept { return stride_; }
   /// The memory of `lines` lines of `length` elements.
-  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE cache_line_cursor memory(index_t lines, index_t length) const noexcept {
     constexpr auto size = static_cast<index_t>(sizeof(Storage));
     return {data_, stride_ * size, lines, length * size};
   }
@@ -69,7 +69,7 @@ template <>
 class reader<four_bit_source, float> : public reader_base<reader<four_bit_source, float>, float> {
  public:
   using v = vec<float>;
-  static constexpr index_t line_elements = 2 * line_cursor::line;
+  static constexpr index_t cache_line_elements = 2 * cache_line_cursor::bytes;
 
   SBORA_FORCE_INLINE reader(const four_bit_source& source, index_t line, index_t at) noexcept
       : source_(source), table_(source.table), first_(line * source.line_length + at) {}
@@ -116,7 +116,7 @@ class reader<four_bit_source, float> : public reader_base<reader<four_bit_source
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept {
     __builtin_prefetch(source_.codes + (first_ + i * source_.line_length + j) / 2);
   }
-  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE cache_line_cursor memory(index_t lines, index_t length) const noexcept {
     return {source_.codes + first_ / 2, source_.line_length / 2, lines, length / 2};
   }
   /// Whether the first `depth` elements of every line are whole groups of four vectors, each of one block and in whole
@@ -176,7 +176,7 @@ template <>
 class reader<int8_source, float> : public reader_base<reader<int8_source, float>, float> {
  public:
   using v = vec<float>;
-  static constexpr index_t line_elements = line_cursor::line;
+  static constexpr index_t cache_line_elements = cache_line_cursor::bytes;
 
   SBORA_FORCE_INLINE reader(const int8_source& source, index_t line, index_t at) noexcept
       : data_(source.data + line * source.stride + at), absmax_(source.absmax + line), stride_(source.stride) {}
@@ -188,7 +188,7 @@ class reader<int8_source, float> : public reader_base<reader<int8_source, float>
     return v::load_n(data_ + i * stride_ + j, n) * v::set1(absmax_[i]) * v::set1(int8_unit);
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
-  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE cache_line_cursor memory(index_t lines, index_t length) const noexcept {
     return {data_, stride_, lines, length};
   }
 
@@ -202,7 +202,7 @@ template <>
 class reader<fp8_source, float> : public reader_base<reader<fp8_source, float>, float> {
  public:
   using v = vec<float>;
-  static constexpr index_t line_elements = line_cursor::line;
+  static constexpr index_t cache_line_elements = cache_line_cursor::bytes;
 
   SBORA_FORCE_INLINE reader(const fp8_source& source, index_t line, index_t at) noexcept
       : source_(source), line_(line), at_(at) {}
@@ -232,7 +232,7 @@ class reader<fp8_source, float> : public reader_base<reader<fp8_source, float>, 
     }
   }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(codes(i, j)); }
-  SBORA_FORCE_INLINE line_cursor memory(index_t lines, index_t length) const noexcept {
+  SBORA_FORCE_INLINE cache_line_cursor memory(index_t lines, index_t length) const noexcept {
     return {codes(0, 0), source_.stride, lines, length};
   }
 

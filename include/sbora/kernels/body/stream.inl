@@ -120,7 +120,7 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
           alignas(64) array_of<T, dot_columns * stride> decoded;
           const reader<dense_source<T>, T> floats({decoded, stride}, 0, 0);
           lines.decode(0, 0, columns, depth, decoded, stride);
-          for (index_t at = 0; at < piece; at += lines.line_elements) {
+          for (index_t at = 0; at < piece; at += lines.cache_line_elements) {
             for (index_t c = 0; c < columns; ++c) lines.fetch(c + coming_lines, at + coming_elements);
           }
           add_dots<reader<dense_source<T>, T>, T>({floats, left + k, a.left_stride, tokens, depth, sums, 0, 0},

@@ -9,8 +9,8 @@ inline constexpr int axpy_depth = 8, axpy_most_tokens = 4;
 /// one row, 41 GB/s where reading is 40, with the next eight 27; this not measured.)
 inline constexpr index_t axpy_ahead_bytes = 1024;
 
-/// Some rows of rhs and some columns, from where `rhs` reads on, what they are added to, and whether rows are fetched:
-/// axpy_ahead_bytes ahead, past the end of a row the next rows' first.
+/// A block of rhs that begins where `rhs` reads, and what it is added to. `fetched`: its rows are prefetched,
+/// axpy_ahead_bytes ahead; at the end of a row, the beginnings of the next rows.
 template <class Reader, class T>
 struct axpy_rows {
   const Reader& rhs;
@@ -44,7 +44,7 @@ SBORA_FORCE_INLINE void axpy_tile(const axpy_rows<Reader, T>& rows, index_t t) n
     for (int d = 0; d < axpy_depth; ++d) x[i][d] = rows.alpha * rows.left[(t + i) * rows.left_stride + d];
   }
   const bool fetches = v::lanes > 1 && t == 0 && rows.fetched;
-  constexpr index_t ahead = axpy_ahead_bytes * Reader::line_elements / line_cursor::line;
+  constexpr index_t ahead = axpy_ahead_bytes * Reader::cache_line_elements / cache_line_cursor::bytes;
   T* const out = rows.out + t * rows.out_stride;
   for (index_t n = 0; n + v::lanes <= rows.columns; n += v::lanes) {
     array_of<v, axpy_depth> w;

@@ -18,14 +18,14 @@ SBORA_FORCE_INLINE void add_line(const Reader& rhs, index_t line, index_t depth,
                                  const T* left, vec<T> (&sums)[4]) noexcept {
   using v = vec<T>;
   constexpr index_t step = 4 * v::lanes;
-  constexpr index_t ahead = stream_ahead_bytes * Reader::line_elements / line_cursor::line;
+  constexpr index_t ahead = stream_ahead_bytes * Reader::cache_line_elements / cache_line_cursor::bytes;
   const index_t coming_lines = ahead / depth * stream_lines, coming = ahead % depth;
   index_t k = from;
   for (; k + step <= to; k += step, left += step) {
     if constexpr (Fetches) {
       const bool later = k + coming >= depth;  // than the end of that line
       SBORA_UNROLL
-      for (index_t i = 0; i < step; i += Reader::line_elements) {
+      for (index_t i = 0; i < step; i += Reader::cache_line_elements) {
         rhs.fetch(line + coming_lines + (later ? stream_lines : 0), k + i + coming - (later ? depth : 0));
       }
     }

@@ -1,23 +1,23 @@
 // Included once per level, inside its namespace. No include guard, no includes.
 
 /// Goes through runs of bytes at a stride, a cache line at a time.
-class line_cursor {
+class cache_line_cursor {
  public:
-  static constexpr index_t line = 64;
+  static constexpr index_t bytes = 64;
 
   /// Runs of `length` bytes, `stride` bytes apart.
-  SBORA_FORCE_INLINE line_cursor(const void* run, index_t stride, index_t runs, index_t length) noexcept
+  SBORA_FORCE_INLINE cache_line_cursor(const void* run, index_t stride, index_t runs, index_t length) noexcept
       : run_(static_cast<const char*>(run)), stride_(stride), runs_(length > 0 ? runs : 0), length_(length) {}
 
   SBORA_FORCE_INLINE bool done() const noexcept { return runs_ <= 0; }
-  /// Lines to come, counted in whole runs.
-  SBORA_FORCE_INLINE index_t lines() const noexcept { return runs_ * ((length_ + line - 1) / line); }
+  /// Cache lines to come, counted in whole runs.
+  SBORA_FORCE_INLINE index_t lines() const noexcept { return runs_ * ((length_ + bytes - 1) / bytes); }
   SBORA_FORCE_INLINE const char* here() const noexcept { return run_ + at_; }
-  /// Bytes of this line.
-  SBORA_FORCE_INLINE index_t size() const noexcept { return length_ - at_ < line ? length_ - at_ : line; }
+  /// Bytes of this cache line.
+  SBORA_FORCE_INLINE index_t size() const noexcept { return length_ - at_ < bytes ? length_ - at_ : bytes; }
 
   SBORA_FORCE_INLINE void advance() noexcept {
-    at_ += line;
+    at_ += bytes;
     if (at_ < length_) return;
     at_ = 0;
     run_ += stride_;
@@ -34,12 +34,12 @@ class line_cursor {
 /// rows that are used a kilobyte at a time. Into the L1 cache: rows a power of two apart push each other out of the
 /// L2 cache's sets otherwise. (Zen 5, dy·W of 64 tokens: 1.1 times.)
 ///
-/// With room to copy to, the lines go there, run by run without gaps, each `lead` lines after it was fetched: of rows
-/// 8 KiB apart a cache of 1 MiB holds 256 lines, and most that were only fetched are gone again when a block of 2048
-/// is packed. (Zen 5, dy·W of 512 tokens, 4096 x 4096: bf16 37.3 to 35.0 ms, f32 71.0 to 69.6.)
-class coming_lines {
+/// If `room` is given, each cache line is also copied there, packed, `lead` lines after its prefetch. Prefetching alone
+/// isn't enough: a cache of 1 MiB holds 256 lines of rows 8 KiB apart, and a block has 2048. (Zen 5, dy·W of 512
+/// tokens, 4096 x 4096: bf16 37.3 to 35.0 ms, f32 71.0 to 69.6.)
+class coming_cache_lines {
  public:
-  explicit SBORA_FORCE_INLINE coming_lines(const line_cursor& lines, char* room = nullptr) noexcept
+  explicit SBORA_FORCE_INLINE coming_cache_lines(const cache_line_cursor& lines, char* room = nullptr) noexcept
       : fetched_(lines), copied_(lines), room_(room) {
     if (room != nullptr) fetch_next(lead);
   }
@@ -67,13 +67,13 @@ class coming_lines {
     for (; lines > 0 && !copied_.done(); --lines, copied_.advance()) {
       const char* const from = copied_.here();
       const index_t size = copied_.size();
-      if (size == line_cursor::line) __builtin_memcpy(room_, from, line_cursor::line);
+      if (size == cache_line_cursor::bytes) __builtin_memcpy(room_, from, cache_line_cursor::bytes);
       else
         for (index_t i = 0; i < size; ++i) room_[i] = from[i];
       room_ += size;
     }
   }
 
-  line_cursor fetched_, copied_;
+  cache_line_cursor fetched_, copied_;
   char* room_;
 };
