@@ -43,7 +43,7 @@ struct byte_stream {
     index_t k = 0;
     for (; k + group <= depth; k += group) {
       integers.load(codes + weight::bytes_of(k), w);
-      for (index_t at = 0; at < weight::bytes_of(group); at += line_cursor::line) {
+      for (index_t at = 0; at < weight::bytes_of(group); at += cache_line_cursor::bytes) {
         __builtin_prefetch(coming + weight::bytes_of(k) + at);
       }
       dot_group<Tokens>(w, x + k, x_stride, dots, dots_stride);

@@ -54,7 +54,7 @@ struct byte_weight<four_bit> {
         nested ? reinterpret_cast<const char*>(s.absmax_codes) : reinterpret_cast<const char*>(s.absmax);
     const index_t element = line * s.line_length + k;
     const index_t end = ((element + groups * byte_group) >> s.block_shift) * size;
-    for (index_t at = (element >> s.block_shift) * size; at < end; at += line_cursor::line)
+    for (index_t at = (element >> s.block_shift) * size; at < end; at += cache_line_cursor::bytes)
       __builtin_prefetch(from + at);
   }
   static SBORA_FORCE_INLINE nibble_bytes integers(const four_bit_source& s, float steps, int excess) noexcept {
