@@ -143,9 +143,6 @@ std::vector<adapter_part> combined_parts(std::span<const weighted_adapter<T>> ad
     if (!adapter.tokens().empty()) {
       problems.add(who + "it replaces tokens of '" + adapter.tokens().front().module + "', which can't be combined");
     }
-    if (!adapter.tokens().empty()) {
-      problems.add(who + "it replaces rows of '" + adapter.tokens().front().module + "', which can't be combined");
-    }
     adapter.for_each([&](const std::string& module, const auto& part) {
       const auto [place, is_new] = positions.emplace(module, parts.size());
       if (is_new) {

@@ -28,10 +28,6 @@ SBORA_INSTANCE_OF task_adapters load_task_adapters(const region_ledger& ledger, 
         problems.add(who + "its adapter replaces tokens of '" + adapter.tokens().front().module +
                      "', which no task can own");
       }
-      if (!adapter.tokens().empty()) {
-        problems.add(who + "its adapter replaces rows of '" + adapter.tokens().front().module +
-                     "', which no task can own");
-      }
       adapters.insert_or_assign(name, std::move(adapter));
     } catch (const checkpoint_error& error) {
       for (const std::string& problem : error.problems()) problems.add(who + problem);
