@@ -17,10 +17,12 @@ using namespace avx512;
 template <bool Narrow>
 struct byte_dot {
   static constexpr int excess = Narrow ? 64 : 128;
-  static SBORA_FORCE_INLINE bytes ready(bytes w) noexcept {
+  static SBORA_FORCE_INLINE byte_lanes ready(byte_lanes w) noexcept {
     return Narrow ? w : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
   }
-  static SBORA_FORCE_INLINE ints add(ints sum, bytes w, bytes x) noexcept { return {_mm512_dpbusd_epi32(sum.v, w, x)}; }
+  static SBORA_FORCE_INLINE ints add(ints sum, byte_lanes w, byte_lanes x) noexcept {
+    return {_mm512_dpbusd_epi32(sum.v, w, x)};
+  }
 };
 template <bool Narrow>
 inline constexpr bool has_byte_tiles = true;

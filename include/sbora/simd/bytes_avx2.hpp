@@ -40,15 +40,15 @@ SBORA_FORCE_INLINE std::int32_t greatest_bits(ints a) noexcept {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
 }
 
-using bytes = __m256i;
-SBORA_FORCE_INLINE bytes load_bytes(const std::int8_t* p) noexcept { return load_256(p); }
+using byte_lanes = __m256i;
+SBORA_FORCE_INLINE byte_lanes load_bytes(const std::int8_t* p) noexcept { return load_256(p); }
 
-SBORA_FORCE_INLINE bytes four_bytes(const std::int8_t* p) noexcept {
+SBORA_FORCE_INLINE byte_lanes four_bytes(const std::int8_t* p) noexcept {
   int four;
   __builtin_memcpy(&four, p, sizeof four);
   return _mm256_set1_epi32(four);
 }
-SBORA_FORCE_INLINE vec<float> bits_of(bytes a) noexcept { return {_mm256_castsi256_ps(a)}; }
+SBORA_FORCE_INLINE vec<float> bits_of(byte_lanes a) noexcept { return {_mm256_castsi256_ps(a)}; }
 
 SBORA_FORCE_INLINE void by_parity(const std::int8_t* from, std::int8_t* to) noexcept {
   const __m256i a = load_256(from), b = load_256(from + 32), low = _mm256_set1_epi16(0x00FF);
@@ -67,14 +67,14 @@ struct nibble_bytes {
   __m256i table;
   explicit SBORA_FORCE_INLINE nibble_bytes(const std::int8_t* values) noexcept
       : table(_mm256_broadcastsi128_si256(load_128(values))) {}
-  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, byte_lanes (&two)[2]) const noexcept {
     const __m256i both = load_256(codes), low = _mm256_set1_epi8(15);
     two[0] = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(both, 4), low));
     two[1] = _mm256_shuffle_epi8(table, _mm256_and_si256(both, low));
   }
 };
 struct plain_bytes {
-  SBORA_FORCE_INLINE void load(const std::int8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::int8_t* codes, byte_lanes (&two)[2]) const noexcept {
     SBORA_UNROLL
     for (int i = 0; i < 2; ++i) {
       const __m256i first = _mm256_castsi128_si256(load_128(codes + 16 * i));
@@ -88,8 +88,8 @@ struct plain_bytes {
 template <bool Narrow>
 struct byte_dot {
   static constexpr int excess = Narrow ? 64 : 0;
-  static SBORA_FORCE_INLINE bytes ready(bytes w) noexcept { return w; }
-  static SBORA_FORCE_INLINE ints add(ints sum, bytes w, bytes x) noexcept {
+  static SBORA_FORCE_INLINE byte_lanes ready(byte_lanes w) noexcept { return w; }
+  static SBORA_FORCE_INLINE ints add(ints sum, byte_lanes w, byte_lanes x) noexcept {
     const __m256i pairs =
         excess != 0 ? _mm256_maddubs_epi16(w, x) : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};

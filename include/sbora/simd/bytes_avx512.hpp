@@ -39,15 +39,15 @@ SBORA_FORCE_INLINE std::int32_t greatest_bits(ints a) noexcept {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
 }
 
-using bytes = __m512i;
-SBORA_FORCE_INLINE bytes load_bytes(const std::int8_t* p) noexcept { return _mm512_loadu_si512(p); }
+using byte_lanes = __m512i;
+SBORA_FORCE_INLINE byte_lanes load_bytes(const std::int8_t* p) noexcept { return _mm512_loadu_si512(p); }
 
-SBORA_FORCE_INLINE bytes four_bytes(const std::int8_t* p) noexcept {
+SBORA_FORCE_INLINE byte_lanes four_bytes(const std::int8_t* p) noexcept {
   int four;
   __builtin_memcpy(&four, p, sizeof four);
   return _mm512_set1_epi32(four);
 }
-SBORA_FORCE_INLINE vec<float> bits_of(bytes a) noexcept { return {_mm512_castsi512_ps(a)}; }
+SBORA_FORCE_INLINE vec<float> bits_of(byte_lanes a) noexcept { return {_mm512_castsi512_ps(a)}; }
 
 SBORA_FORCE_INLINE void by_parity(const std::int8_t* from, std::int8_t* to) noexcept {
   const __m512i a = load_bytes(from), b = load_bytes(from + 64), low = _mm512_set1_epi16(0x00FF);
@@ -57,12 +57,12 @@ SBORA_FORCE_INLINE void by_parity(const std::int8_t* from, std::int8_t* to) noex
   ints::store(to, {_mm512_permutexvar_epi64(in_order, even)});
   ints::store(to + 64, {_mm512_permutexvar_epi64(in_order, odd)});
 }
-SBORA_FORCE_INLINE void split_halves(bytes a, bytes b, bytes (&two)[2]) noexcept {
+SBORA_FORCE_INLINE void split_halves(byte_lanes a, byte_lanes b, byte_lanes (&two)[2]) noexcept {
   two[0] = _mm512_shuffle_i64x2(a, b, 0x88);
   two[1] = _mm512_shuffle_i64x2(a, b, 0xDD);
 }
 SBORA_FORCE_INLINE void by_halves(const std::int8_t* from, std::int8_t* to) noexcept {
-  bytes two[2];
+  byte_lanes two[2];
   split_halves(load_bytes(from), load_bytes(from + 64), two);
   ints::store(to, {two[0]});
   ints::store(to + 64, {two[1]});
@@ -72,23 +72,23 @@ struct nibble_bytes {
   __m512i table;
   explicit SBORA_FORCE_INLINE nibble_bytes(const std::int8_t* values) noexcept
       : table(_mm512_broadcast_i32x4(load_128(values))) {}
-  SBORA_FORCE_INLINE void look_up(__m512i both, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void look_up(__m512i both, byte_lanes (&two)[2]) const noexcept {
     const __m512i low = _mm512_set1_epi8(15);
     two[0] = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(both, 4), low));
     two[1] = _mm512_shuffle_epi8(table, _mm512_and_si512(both, low));
   }
-  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, byte_lanes (&two)[2]) const noexcept {
     look_up(_mm512_loadu_si512(codes), two);
   }
-  SBORA_FORCE_INLINE void load_half(const std::uint8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load_half(const std::uint8_t* codes, byte_lanes (&two)[2]) const noexcept {
     look_up(_mm512_zextsi256_si512(load_256(codes)), two);
   }
 };
 struct plain_bytes {
-  SBORA_FORCE_INLINE void load(const std::int8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::int8_t* codes, byte_lanes (&two)[2]) const noexcept {
     split_halves(load_bytes(codes), load_bytes(codes + 64), two);
   }
-  SBORA_FORCE_INLINE void load_half(const std::int8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load_half(const std::int8_t* codes, byte_lanes (&two)[2]) const noexcept {
     split_halves(load_bytes(codes), _mm512_setzero_si512(), two);
   }
 };
@@ -97,8 +97,8 @@ struct plain_bytes {
 template <bool Narrow>
 struct byte_dot {
   static constexpr int excess = Narrow ? 64 : 0;
-  static SBORA_FORCE_INLINE bytes ready(bytes w) noexcept { return w; }
-  static SBORA_FORCE_INLINE ints add(ints sum, bytes w, bytes x) noexcept {
+  static SBORA_FORCE_INLINE byte_lanes ready(byte_lanes w) noexcept { return w; }
+  static SBORA_FORCE_INLINE ints add(ints sum, byte_lanes w, byte_lanes x) noexcept {
     if constexpr (excess == 0) {
       x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
       w = _mm512_abs_epi8(w);

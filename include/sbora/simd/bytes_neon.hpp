@@ -35,8 +35,8 @@ SBORA_FORCE_INLINE ints greater_bits(ints a, vec<float> x) noexcept {
 }
 SBORA_FORCE_INLINE std::int32_t greatest_bits(ints a) noexcept { return vmaxvq_s32(a.v); }
 
-using bytes = int8x16_t;
-SBORA_FORCE_INLINE bytes load_bytes(const std::int8_t* p) noexcept { return vld1q_s8(p); }
+using byte_lanes = int8x16_t;
+SBORA_FORCE_INLINE byte_lanes load_bytes(const std::int8_t* p) noexcept { return vld1q_s8(p); }
 
 SBORA_FORCE_INLINE void by_parity(const std::int8_t* from, std::int8_t* to) noexcept {
   const int8x16_t a = vld1q_s8(from), b = vld1q_s8(from + 16);
@@ -51,14 +51,14 @@ SBORA_FORCE_INLINE void by_halves(const std::int8_t* from, std::int8_t* to) noex
 struct nibble_bytes {
   int8x16_t table;
   explicit SBORA_FORCE_INLINE nibble_bytes(const std::int8_t* values) noexcept : table(vld1q_s8(values)) {}
-  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, byte_lanes (&two)[2]) const noexcept {
     const uint8x16_t both = vld1q_u8(codes);
     two[0] = vqtbl1q_s8(table, vshrq_n_u8(both, 4));
     two[1] = vqtbl1q_s8(table, vandq_u8(both, vdupq_n_u8(15)));
   }
 };
 struct plain_bytes {
-  SBORA_FORCE_INLINE void load(const std::int8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::int8_t* codes, byte_lanes (&two)[2]) const noexcept {
     two[0] = vld1q_s8(codes);
     two[1] = vld1q_s8(codes + 16);
   }
@@ -68,8 +68,8 @@ struct plain_bytes {
 template <bool Narrow>
 struct byte_dot {
   static constexpr int excess = 0;
-  static SBORA_FORCE_INLINE bytes ready(bytes w) noexcept { return w; }
-  static SBORA_FORCE_INLINE ints add(ints sum, bytes w, bytes x) noexcept {
+  static SBORA_FORCE_INLINE byte_lanes ready(byte_lanes w) noexcept { return w; }
+  static SBORA_FORCE_INLINE ints add(ints sum, byte_lanes w, byte_lanes x) noexcept {
     const int16x8_t two = vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), w, x);
     return {vpadalq_s16(sum.v, two)};
   }

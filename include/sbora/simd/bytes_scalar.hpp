@@ -60,11 +60,11 @@ SBORA_FORCE_INLINE void by_halves(const std::int8_t* from, std::int8_t* to) noex
   for (int i = 0; i < 32; ++i) to[i] = from[i];
 }
 
-struct bytes {
+struct byte_lanes {
   std::int8_t v[16];
 };
-SBORA_FORCE_INLINE bytes load_bytes(const std::int8_t* p) noexcept {
-  bytes a;
+SBORA_FORCE_INLINE byte_lanes load_bytes(const std::int8_t* p) noexcept {
+  byte_lanes a;
   __builtin_memcpy(&a, p, sizeof a);
   return a;
 }
@@ -74,7 +74,7 @@ struct nibble_bytes {
   explicit SBORA_FORCE_INLINE nibble_bytes(const std::int8_t* values) noexcept {
     __builtin_memcpy(table, values, sizeof table);
   }
-  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::uint8_t* codes, byte_lanes (&two)[2]) const noexcept {
     for (int i = 0; i < 16; ++i) {
       two[0].v[i] = table[codes[i] >> 4];
       two[1].v[i] = table[codes[i] & 15];
@@ -82,7 +82,7 @@ struct nibble_bytes {
   }
 };
 struct plain_bytes {
-  SBORA_FORCE_INLINE void load(const std::int8_t* codes, bytes (&two)[2]) const noexcept {
+  SBORA_FORCE_INLINE void load(const std::int8_t* codes, byte_lanes (&two)[2]) const noexcept {
     two[0] = load_bytes(codes);
     two[1] = load_bytes(codes + 16);
   }
@@ -91,8 +91,8 @@ struct plain_bytes {
 template <bool Narrow>
 struct byte_dot {
   static constexpr int excess = 0;
-  static SBORA_FORCE_INLINE bytes ready(bytes w) noexcept { return w; }
-  static SBORA_FORCE_INLINE ints add(ints sum, bytes w, bytes x) noexcept {
+  static SBORA_FORCE_INLINE byte_lanes ready(byte_lanes w) noexcept { return w; }
+  static SBORA_FORCE_INLINE ints add(ints sum, byte_lanes w, byte_lanes x) noexcept {
     for (int i = 0; i < 16; ++i) sum.v += int{w.v[i]} * int{x.v[i]};
     return sum;
   }

@@ -23,9 +23,9 @@ struct byte_stream {
 
   /// A group's ints for Tokens rows.
   template <int Tokens>
-  static SBORA_FORCE_INLINE void dot_group(const bytes (&w)[2], const std::int8_t* x, index_t x_stride,
+  static SBORA_FORCE_INLINE void dot_group(const byte_lanes (&w)[2], const std::int8_t* x, index_t x_stride,
                                            std::int32_t* dots, index_t dots_stride) noexcept {
-    const bytes w0 = dot::ready(w[0]), w1 = dot::ready(w[1]);
+    const byte_lanes w0 = dot::ready(w[0]), w1 = dot::ready(w[1]);
     SBORA_UNROLL
     for (int t = 0; t < Tokens; ++t) {
       const std::int8_t* const from = x + t * x_stride;
@@ -39,7 +39,7 @@ struct byte_stream {
   static SBORA_FORCE_INLINE void dot_line(const Codes& integers, const code* codes, const code* coming, index_t depth,
                                           const std::int8_t* x, index_t x_stride, std::int32_t* dots,
                                           index_t dots_stride) noexcept {
-    bytes w[2];
+    byte_lanes w[2];
     index_t k = 0;
     for (; k + group <= depth; k += group) {
       integers.load(codes + weight::bytes_of(k), w);

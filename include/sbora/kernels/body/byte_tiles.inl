@@ -30,7 +30,7 @@ struct byte_tiles {
         for (index_t i = 0; i < v::lanes; ++i) {
           const index_t from = line + n + i < last_line ? line + n + i : last_line;
           const code* const codes = weight::at(source, from, k + at);
-          bytes w[2];
+          byte_lanes w[2];
           if constexpr (byte_blocks == 4) {
             if (at + group > depth) integers.load_half(codes, w);
             else integers.load(codes, w);
@@ -81,13 +81,13 @@ struct byte_tiles {
         for (index_t half = 0; half < 2; ++half) {
           const index_t at = first_step(b + second) + half * (group / 2);
           for (index_t step = 0; step < 4; ++step, panel += columns) {
-            bytes w[tile_vectors];
+            byte_lanes w[tile_vectors];
             SBORA_UNROLL
             for (int n = 0; n < tile_vectors; ++n)
               w[n] = load_bytes(reinterpret_cast<const std::int8_t*>(panel + n * v::lanes));
             SBORA_UNROLL
             for (int i = 0; i < Rows; ++i) {
-              const bytes four = four_bytes(x[i] + at + 4 * step);
+              const byte_lanes four = four_bytes(x[i] + at + 4 * step);
               SBORA_UNROLL
               for (int n = 0; n < tile_vectors; ++n) total[i][n] = dot::add(total[i][n], w[n], four);
             }
