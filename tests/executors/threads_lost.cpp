@@ -18,26 +18,12 @@
 
 #include "executors/contract.hpp"
 #include "support/message.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace sbora_tests;
 using sbora::thread_pool;
 
 namespace {
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool under_tsan = true;
-#elif defined(__has_feature)
-constexpr bool under_tsan = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_tsan = false;
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool under_asan = true;
-#elif defined(__has_feature)
-constexpr bool under_asan = __has_feature(address_sanitizer);
-#else
-constexpr bool under_asan = false;
-#endif
 
 /// What f() returns in a child of this process, or minus the signal that ended it: SIGALRM where it hangs.
 template <class Function>

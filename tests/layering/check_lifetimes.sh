@@ -8,8 +8,8 @@ cd "$1"
 
 find . -name '*.hpp' | LC_ALL=C sort | xargs awk '
     BEGIN {
-        owns_nothing = "_view$|^(aligned_allocator|fb_saved|json_fields|merger|patched_file|tensor_index|transposed" \
-                       "|with_gradient|workspace_frame)$"
+        owns_nothing = "_view$|^(aligned_allocator|fb_saved|json_fields|merger|patched_file|tensor_index" \
+                       "|thinned_delta|transposed|with_gradient|workspace_frame)$"
     }
     function report(key) { print key; failed = 1 }
     function flush(    name) {

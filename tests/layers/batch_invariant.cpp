@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 #include "support/layer_problem.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace sbora_tests;
 using sbora::adapter_kind;
@@ -13,7 +14,7 @@ using sbora::adapter_kind;
 namespace {
 
 constexpr index_t d_out = 150, d_in = 192, most = 70;
-constexpr int batches = 1000;
+constexpr int batches = under_asan ? 40 : 1000;
 
 template <class T>
 using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

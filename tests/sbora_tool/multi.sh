@@ -96,7 +96,7 @@ sed 's/"base": "./"base": "0/; s/\("indices":\[\)[0-9]*/\199/' ledger.json >edit
 expect 2 'outside \[0, 10\)' status edited.json
 
 # kill -9 at random points: ledger and model are whole, and agree.
-delay() { awk -v seed="$1" 'BEGIN { srand(seed); printf "%.4f\n", rand() * 0.02 }'; }
+latest=20000 # kill, in microseconds; follows how long commands take here
 cp all.safetensors killed.safetensors
 number=0 cut=0
 while [ $number -lt "$kills" ]; do
@@ -105,10 +105,11 @@ while [ $number -lt "$kills" ]; do
     2) set -- merge ledger.json --base base --output killed.safetensors --force math law code facts ;;
     *) set -- claim ledger.json killed$number --rank 1 --modules k_proj ;;
     esac
+    delay=$(awk -v seed=$number -v latest=$latest 'BEGIN { srand(seed); printf "%.6f\n", rand() * latest / 1e6 }')
     "$tool" multi "$@" >/dev/null 2>&1 &
     child=$!
-    sleep "$(delay $number)"
-    kill -9 $child 2>/dev/null && cut=$((cut + 1))
+    sleep "$delay"
+    if kill -9 $child 2>/dev/null; then cut=$((cut + 1)) latest=$((latest * 5 / 4)); else latest=$((latest * 3 / 4)); fi
     wait $child 2>/dev/null || true
     "$tool" multi status ledger.json >output 2>&1 || fail "after kill $number: $(cat output)"
     grep -q 'killed' output && "$tool" multi release ledger.json killed$number >/dev/null

@@ -41,8 +41,11 @@ void add_bias_gradient(full_tensor<T>& bias, Dy&& dy, Executor&& pool = Executor
     for (index_t t = 0; t < in.tokens; ++t) {
       const auto* const from = in.data + t * in.stride;
       for (index_t k = begin; k < end; ++k) {
-        if constexpr (std::is_same_v<decltype(from[k]), const bf16&>) sums[k - begin] += double{detail::widen(from[k])};
-        else sums[k - begin] += double{from[k]};
+        if constexpr (std::is_same_v<decltype(from[k]), const bf16&>) {
+          sums[k - begin] += static_cast<double>(detail::widen(from[k]));
+        } else {
+          sums[k - begin] += static_cast<double>(from[k]);
+        }
       }
     }
     for (index_t k = begin; k < end; ++k) gradient[static_cast<std::size_t>(k)] += static_cast<T>(sums[k - begin]);

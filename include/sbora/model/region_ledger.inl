@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <tuple>
 
 #include <sbora/model/region_ledger.hpp>
 #include <sbora/regions/select.hpp>
@@ -121,7 +122,7 @@ SBORA_INSTANCE_OF void region_ledger::check(const std::vector<ledger_task>& task
   struct owner {
     index_t index;
     std::size_t task;
-    auto operator<=>(const owner&) const = default;
+    bool operator<(const owner& other) const { return std::tie(index, task) < std::tie(other.index, other.task); }
   };
   std::map<std::pair<std::size_t, adapter_kind>, std::vector<owner>> owners;  // by module and kind
   std::map<std::string_view, std::size_t> names;

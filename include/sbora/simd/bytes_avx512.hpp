@@ -27,7 +27,8 @@ SBORA_FORCE_INLINE vec<float> fused_add(vec<float> a, vec<float> b, vec<float> c
   return multiply_add(a, b, c);
 }
 SBORA_FORCE_INLINE void store_bytes(std::int8_t* p, vec<float> a) noexcept {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+  void* const to = p;
+  _mm_storeu_si128(static_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
 SBORA_FORCE_INLINE ints greater_bits(ints a, vec<float> x) noexcept {
   return {_mm512_max_epi32(a.v, _mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x7FFFFFFF)))};

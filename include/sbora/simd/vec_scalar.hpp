@@ -47,7 +47,7 @@ struct vec {
   static SBORA_FORCE_INLINE vec load(const float* p) noexcept
     requires(sizeof(T) == 8)
   {
-    return {*p};
+    return {static_cast<T>(*p)};
   }
   static SBORA_FORCE_INLINE vec load(const bf16* p) noexcept { return {widen(*p)}; }
   static SBORA_FORCE_INLINE vec load(const f16* p) noexcept { return {widen(*p)}; }

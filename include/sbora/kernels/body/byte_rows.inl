@@ -21,9 +21,10 @@ struct byte_rows {
   static SBORA_FORCE_INLINE row row_at(const std::byte* rows, index_t t, index_t depth, index_t k) noexcept {
     const std::byte* const from = rows + t * byte_row_bytes(depth);
     const index_t size = byte_row_codes(depth), blocks = size / byte_block;
-    const auto* const scales = reinterpret_cast<const float*>(from + size);
-    return {reinterpret_cast<const std::int8_t*>(from) + k, scales + k / byte_block,
-            reinterpret_cast<const std::int32_t*>(scales + blocks) + k / byte_block};
+    const void* const scales = from + size;
+    const void* const excesses = from + size + blocks * index_t{sizeof(float)};
+    return {reinterpret_cast<const std::int8_t*>(from) + k, static_cast<const float*>(scales) + k / byte_block,
+            static_cast<const std::int32_t*>(excesses) + k / byte_block};
   }
 
   /// One block, as GGUF's Q8_0: with the greatest |x|, codes x·(127 / greatest) to nearest even; greatest / 127, the
@@ -74,8 +75,10 @@ struct byte_rows {
       const reader<dense_source<Source>, float> from({a.source, a.row_stride}, source_row, 0);
       std::byte* const to = a.rows + t * byte_row_bytes(a.depth);
       auto* const codes = reinterpret_cast<std::int8_t*>(to);
-      auto* const scales = reinterpret_cast<float*>(to + size);
-      auto* const excesses = reinterpret_cast<std::int32_t*>(scales + size / byte_block);
+      void* const after_codes = to + size;
+      auto* const scales = static_cast<float*>(after_codes);
+      void* const after_scales = scales + size / byte_block;
+      auto* const excesses = static_cast<std::int32_t*>(after_scales);
       for (index_t k = 0; k < size; k += group) {
         alignas(64) std::int8_t in_order[group];
         for (index_t b = 0; b < byte_blocks; ++b) {

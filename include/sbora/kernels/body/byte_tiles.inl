@@ -55,16 +55,16 @@ struct byte_tiles {
   template <int Rows>
   static SBORA_NO_INLINE void multiply(const byte_product_args<Storage>& a, index_t first, index_t column, index_t k,
                                        index_t depth, const std::int32_t* panel, const float* scales) noexcept {
-    const std::int8_t* x[Rows];
-    const float* x_scales[Rows];
-    const std::int32_t* excesses[Rows];
+    array_of<const std::int8_t*, Rows> x;
+    array_of<const float*, Rows> x_scales;
+    array_of<const std::int32_t*, Rows> excesses;
     for (index_t i = 0; i < Rows; ++i) {
       const row its = byte_rows<Storage>::row_at(a.rows, first + i < a.row_end ? first + i : a.row_end - 1, a.depth, k);
       x[i] = its.codes;
       x_scales[i] = its.scales;
       excesses[i] = its.excesses;
     }
-    v sums[Rows][tile_vectors], both[Rows][tile_vectors];
+    array_of<array_of<v, tile_vectors>, Rows> sums, both;
     SBORA_UNROLL
     for (auto& its : sums) {
       SBORA_UNROLL
@@ -72,7 +72,7 @@ struct byte_tiles {
     }
     for (index_t b = 0; b < depth / byte_block; b += 2) {
       for (index_t second = 0; second < 2; ++second) {
-        ints total[Rows][tile_vectors];
+        array_of<array_of<ints, tile_vectors>, Rows> total;
         SBORA_UNROLL
         for (int i = 0; i < Rows; ++i) {
           SBORA_UNROLL

@@ -28,7 +28,7 @@ SBORA_FORCE_INLINE void add_products_of(const feature_sum_args<T>& a, const vec<
 template <int Tokens, bool Squares, class T>
 SBORA_FORCE_INLINE void add_products_of(const feature_sum_args<T>& a, index_t t) noexcept {
   constexpr index_t lanes = vec<double>::lanes;
-  vec<double> weights[Tokens];
+  array_of<vec<double>, Tokens> weights;
   for (int i = 0; i < Tokens; ++i) {
     weights[i] = vec<double>::set1(a.weights != nullptr ? a.weights[t + i] : 1);
   }
