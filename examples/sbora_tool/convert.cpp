@@ -35,6 +35,7 @@ int convert(const convert_options& set) {
   switch (set.to) {
     case layout::native: save_sbora(adapter, set.output); break;
     case layout::official: save_sbora(adapter, set.output, sbora::sbora_layout::official); break;
+    case layout::paca: save_sbora(adapter, set.output, sbora::sbora_layout::paca); break;
     case layout::peft:
       save_peft_lora(adapter, set.output, set.rslora_flag ? sbora::rslora_export::flag : sbora::rslora_export::folded);
       break;

@@ -33,7 +33,10 @@ std::string range(const std::vector<Value>& values, Text&& text) {
 void print_config(const fs::path& path, const sbora::read_config& read, bool list) {
   const sbora::adapter_config& config = read.config;
   line("folder", path.string());
-  line("layout", config.sbora ? "native" : config.peft_type == "SBORA" ? "official" : "PEFT");
+  line("layout", config.sbora                  ? "native"
+                 : config.peft_type == "SBORA" ? "official"
+                 : config.peft_type == "PACA"  ? "PaCA"
+                                               : "PEFT");
   if (config.base_model_name_or_path) line("base model", *config.base_model_name_or_path);
   if (config.fan_in_fan_out) line("weights", "d_in x d_out (fan_in_fan_out)");
   if (config.sbora && config.sbora->seed) line("seed", std::to_string(*config.sbora->seed));

@@ -29,8 +29,8 @@ options parse_options(int argc, char** argv) {
       "Looks at, converts, merges and compares SBoRA adapters and safetensors checkpoints, and keeps many tasks in "
       "one.\n"
       "An adapter is a folder with adapter_config.json and adapter_model.safetensors: sbora's own (native), the\n"
-      "official SBoRA code's (official), or a PEFT LoRA one half of which is one-hot (peft). A checkpoint is a\n"
-      ".safetensors file, an *.index.json, or a folder that has one of them.\n"
+      "official SBoRA code's (official), a PEFT LoRA one half of which is one-hot (peft), or PEFT's PaCA (paca). A\n"
+      "checkpoint is a .safetensors file, an *.index.json, or a folder that has one of them.\n"
       "Exit codes: 0 done, 1 failed, 2 wrong input or usage; of diff: 0 same, 1 different, 2 trouble.");
   app.name("sbora_tool");
   app.get_formatter()->column_width(28);
@@ -41,7 +41,8 @@ options parse_options(int argc, char** argv) {
   inspect_options inspect;
   CLI::App* const inspecting = command(app, "inspect", "Says what an adapter or a checkpoint is.");
   add_path(inspecting, "path", inspect.path, "adapter or checkpoint", true);
-  add_path(inspecting, "--base", inspect.base, "checkpoint of the base model; needed for official adapters", false);
+  add_path(inspecting, "--base", inspect.base, "checkpoint of the base model; needed for official and PaCA ones",
+           false);
   inspecting->add_flag("--list", inspect.list, "every module or tensor too");
 
   convert_options convert;
@@ -49,11 +50,12 @@ options parse_options(int argc, char** argv) {
   add_path(converting, "input", convert.input, "adapter", true);
   add_path(converting, "output", convert.output, "folder to write", true);
   std::string to;
-  converting->add_option("--to", to, "sbora's own, the official code's, or a PEFT LoRA")
+  converting->add_option("--to", to, "sbora's own, the official code's, a PEFT LoRA, or PEFT's PaCA")
       ->required()
       ->type_name("LAYOUT")
-      ->check(one_of({"native", "official", "peft"}));
-  add_path(converting, "--base", convert.base, "checkpoint of the base model; needed for official adapters", false);
+      ->check(one_of({"native", "official", "peft", "paca"}));
+  add_path(converting, "--base", convert.base, "checkpoint of the base model; needed for official and PaCA ones",
+           false);
   converting->add_flag("--lenient", convert.lenient, "leave out what is broken or unsupported, and say so");
   converting->add_flag("--rslora-flag", convert.rslora_flag, "peft: write use_rslora instead of folding it into alpha");
   converting->add_flag("--record-base", convert.record_base,
@@ -75,7 +77,7 @@ options parse_options(int argc, char** argv) {
       command(app, "diff", "Says which columns and rows of which tensors differ between two checkpoints or adapters.");
   add_path(diffing, "a", diff.a, "adapter or checkpoint", true);
   add_path(diffing, "b", diff.b, "another", true);
-  add_path(diffing, "--base", diff.base, "checkpoint of the base model; needed for official adapters", false);
+  add_path(diffing, "--base", diff.base, "checkpoint of the base model; needed for official and PaCA ones", false);
   diffing->add_flag("--all", diff.all, "every index instead of the first few");
 
   multi_options multi;
@@ -84,7 +86,10 @@ options parse_options(int argc, char** argv) {
   if (!parse_or_help(app, [&] { app.parse(argc, argv); })) return std::monostate();
   if (inspecting->parsed()) return inspect;
   if (converting->parsed()) {
-    convert.to = to == "native" ? layout::native : to == "official" ? layout::official : layout::peft;
+    for (const auto& [name, each] : {std::pair("native", layout::native), std::pair("official", layout::official),
+                                     std::pair("peft", layout::peft), std::pair("paca", layout::paca)}) {
+      if (to == name) convert.to = each;
+    }
     if (convert.record_base && convert.base.empty()) throw input_error("--record-base needs --base");
     if (convert.record_base && convert.to != layout::native) throw input_error("--record-base needs --to native");
     if (convert.rslora_flag && convert.to != layout::peft) throw input_error("--rslora-flag needs --to peft");

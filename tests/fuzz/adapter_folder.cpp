@@ -49,7 +49,7 @@ std::string file_of(const Tensors& tensors, const std::map<std::string, std::str
   return file;
 }
 
-enum class layout { native, official, peft };
+enum class layout { native, official, peft, paca };
 
 /// What save_sbora and save_peft_lora write.
 fuzz::folder written(const adapter& from, layout as) {
@@ -57,11 +57,13 @@ fuzz::folder written(const adapter& from, layout as) {
     const sbora::detail::peft_lora_tensors<float> tensors(from);
     return {0, adapter_config_text(sbora::detail::peft_lora_config(from, true)), file_of(tensors, {{"format", "pt"}})};
   }
-  const auto kept = as == layout::native ? sbora::sbora_layout::native : sbora::sbora_layout::official;
+  const auto kept = as == layout::native ? sbora::sbora_layout::native
+                    : as == layout::paca ? sbora::sbora_layout::paca
+                                         : sbora::sbora_layout::official;
   const std::string config = adapter_config_text(sbora::detail::sbora_config(from, kept));
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
   if (as == layout::native) metadata["sbora_config"] = config;
-  return {0, config, file_of(sbora::detail::sbora_tensors(from), metadata)};
+  return {0, config, file_of(sbora::detail::sbora_tensors(from, kept), metadata)};
 }
 
 sbora::loaded_adapter<float> load(const fuzz::folder& from, std::span<const sbora::model_module> model,
@@ -215,10 +217,11 @@ void run(const fuzz::folder& input) {
   if ((command & 4U) != 0 && !lenient) {
     require_same(loaded.adapter, load(input, model, sbora::strictness::lenient).adapter);
   }
-  switch (command / 8 % 4) {
+  switch (command / 8 % 5) {
     case 0: convert(loaded.adapter, layout::native); break;
     case 1: convert(loaded.adapter, layout::official); break;
     case 2: convert(loaded.adapter, layout::peft); break;
+    case 3: convert(loaded.adapter, layout::paca); break;
     default: merge(loaded.adapter); break;
   }
 }
@@ -291,7 +294,7 @@ std::vector<fuzz::seed> make_seeds() {
         made.set_replaced(std::move(tokens));
       }
       if (variant == 0) made.set_base_fingerprint("m.layers.0.q_proj", 0x123456789ABCDEFU);
-      for (const layout as : {layout::native, layout::official, layout::peft}) {
+      for (const layout as : {layout::native, layout::official, layout::peft, layout::paca}) {
         try {
           seeds.emplace_back(written(made, as));
           seeds.back().files.config = fuzz::text_of(seeds.back().config);  // shorter

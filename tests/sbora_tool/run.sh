@@ -34,7 +34,7 @@ expect 2 'sbora_tool: A subcommand is required' && one_line
 expect 2 'sbora_tool: ' teach && one_line
 expect 2 'path.*required' inspect && one_line
 expect 2 'PATH.*required|path: the name is empty' inspect '' && one_line
-expect 2 '--to: gguf isn.t one of native.official.peft' convert fa out --to gguf && one_line
+expect 2 '--to: gguf isn.t one of native.official.peft.paca' convert fa out --to gguf && one_line
 expect 2 '--to.*required' convert fa out && one_line
 expect 2 '--record-base needs --base' convert fa out --to native --record-base && one_line
 expect 2 '--record-base needs --to native' convert fa out --to peft --record-base --base base && one_line
@@ -80,6 +80,16 @@ expect 0 '^same: 4 modules$' diff fb_rslora rslora_native
 expect 0 '' convert fb_rslora rslora_folded --to peft
 check grep -q '"lora_alpha": 10.39' rslora_folded/adapter_config.json
 expect 0 '^same: 4 modules$' diff fb_rslora rslora_folded
+expect 0 'SBoRA-FA adapter of 4 modules' convert fa circle/paca --to paca
+check grep -q '"paca_alpha": ' circle/paca/adapter_config.json
+expect 0 'layout +PaCA' inspect circle/paca --base base
+expect 0 'I64 +\[3\] +base_model.model.model.layers.0.self_attn.k_proj.paca_indices' inspect circle/paca --list
+expect 2 "don't say how large the weights are" convert circle/paca out --to native
+expect 0 '' convert circle/paca circle/from_paca --to native --base base
+expect 0 '^same: 4 modules$' diff fa circle/from_paca
+expect 2 'PaCA trains columns of weights, which is FA; this adapter is FB' convert fb_rslora out --to paca
+expect 2 'PaCA has one kind for all modules; this adapter has FA and FB' convert mixed out --to paca
+check [ ! -e out ]
 expect 2 'has an adapter already; --force replaces it' convert fa circle/peft --to peft && one_line
 expect 0 '' convert fb_official circle/peft --to peft --base base --force
 expect 2 "don't say how large the weights are" convert fb_official out --to peft

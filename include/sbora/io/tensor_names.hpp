@@ -77,7 +77,8 @@ inline std::vector<std::string> adapter_names_without_wrappers(std::vector<std::
 
 /// A tensor's name in an adapter file: MODULE.lora_A or .lora_B, with the adapter's name where the file is a model's
 /// state and not what PEFT saves of it, and with .weight or, where it is indices, without. An embedding's are
-/// lora_embedding_A and _B, and its trained tokens trainable_tokens_delta.
+/// lora_embedding_A and _B, and its trained tokens trainable_tokens_delta. PaCA's are paca_indices, which is A, and
+/// paca_delta, which is B.
 struct adapter_tensor_name {
   std::string module;
   bool is_a;
@@ -85,14 +86,16 @@ struct adapter_tensor_name {
   std::string adapter;        ///< empty as PEFT saves it
   bool of_embedding = false;  ///< dense, and the transpose of a linear layer's
   bool tokens = false;        ///< neither of A nor of B
+  bool of_paca = false;
 };
 
 /// Endings of adapters' tensors.
 inline constexpr std::string_view half_a = ".lora_A", half_b = ".lora_B", embedding_a = ".lora_embedding_A",
                                   embedding_b = ".lora_embedding_B", trained_tokens = ".trainable_tokens_delta",
-                                  token_adapter = ".token_adapter";
+                                  token_adapter = ".token_adapter", paca_indices = ".paca_indices",
+                                  paca_delta = ".paca_delta";
 
-/// `name` is without wrappers. Nothing where it is no LoRA's or SBoRA's.
+/// `name` is without wrappers. Nothing where it is no LoRA's, SBoRA's or PaCA's.
 inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view name) {
   adapter_tensor_name parsed{};
   constexpr std::string_view weight = ".weight";
@@ -100,7 +103,8 @@ inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view 
   if (parsed.dense) name.remove_suffix(weight.size());
   std::string_view ending;
   const auto has_ending = [&] {
-    for (const std::string_view each : {half_a, half_b, embedding_a, embedding_b, trained_tokens}) {
+    for (const std::string_view each :
+         {half_a, half_b, embedding_a, embedding_b, trained_tokens, paca_indices, paca_delta}) {
       if (name.ends_with(each)) ending = each;
     }
     return !ending.empty();
@@ -113,10 +117,12 @@ inline std::optional<adapter_tensor_name> parse_adapter_tensor(std::string_view 
     const bool is_bias = !parsed.dense && parsed.adapter == "bias";
     if (parsed.adapter.empty() || is_bias || !has_ending()) return std::nullopt;
   }
-  parsed.is_a = ending.back() == 'A';
+  parsed.is_a = ending.back() == 'A' || ending == paca_indices;
   parsed.tokens = ending == trained_tokens;
   parsed.of_embedding = ending == embedding_a || ending == embedding_b;
-  if ((parsed.tokens || parsed.of_embedding) && std::exchange(parsed.dense, true)) return std::nullopt;
+  parsed.of_paca = ending == paca_indices || ending == paca_delta;
+  const bool has_no_weight = parsed.tokens || parsed.of_embedding || parsed.of_paca;
+  if (has_no_weight && std::exchange(parsed.dense, ending != paca_indices)) return std::nullopt;
   name.remove_suffix(ending.size());
   if (parsed.tokens && name.ends_with(token_adapter)) name.remove_suffix(token_adapter.size());
   parsed.module = name;

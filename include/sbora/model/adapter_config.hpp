@@ -52,18 +52,18 @@ struct sbora_record {
   bool operator==(const sbora_record&) const = default;
 };
 
-/// An adapter_config.json: PEFT's LoraConfig and the official SBoRA code's SBoRAConfig, under their names, as
-/// far as they say what an adapter computes. io/adapter/adapter_files.hpp reads and writes it.
+/// An adapter_config.json: PEFT's LoraConfig and PacaConfig and the official SBoRA code's SBoRAConfig, under their names,
+/// as far as they say what an adapter computes. io/adapter/adapter_files.hpp reads and writes it.
 ///
 /// Effect      A value. An adapter of module m has the kind of kind_pattern's first match or `kind`, the rank of
 ///             rank_pattern's or r, the alpha of alpha_pattern's or lora_alpha, and the scale alpha/rank, or
 ///             alpha/√rank with use_rslora.
 struct adapter_config {
-  std::string peft_type = "SBORA";        ///< SBORA, LORA or TRAINABLE_TOKENS
+  std::string peft_type = "SBORA";        ///< SBORA, LORA, PACA or TRAINABLE_TOKENS
   std::optional<adapter_kind> kind = {};  ///< adapter_name sbora_fa, sbora_fb; none: the tensors say it
   std::vector<module_pattern<adapter_kind>> kind_pattern = {};  ///< modules of the other kind; in the record
   index_t r = 8;
-  double lora_alpha = 8;
+  double lora_alpha = 8;  ///< PaCA's paca_alpha
   bool use_rslora = false;
   double lora_dropout = 0;
   bool fan_in_fan_out = false;  ///< the weights lie d_in × d_out
@@ -82,6 +82,7 @@ struct adapter_config {
   std::optional<std::string> base_model_name_or_path = {};
   std::optional<std::string> revision = {};
   std::optional<std::string> task_type = {};
+  std::optional<std::uint64_t> random_seed = {};  ///< that PaCA chose the columns from; kept for it
   bool inference_mode = true;
   std::optional<sbora_record> sbora = {};  ///< in sbora's own files
 

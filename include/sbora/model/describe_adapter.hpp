@@ -138,36 +138,61 @@ std::vector<described_part> parts_of(const model_adapter<T>& adapter, bool fold 
   return parts;
 }
 
-/// What the official code understands: no patterns, no rsLoRA, modules by suffix or regular expression only.
-/// Errors: config_error where modules have different ranks or scales.
+/// For a layout without patterns and rsLoRA, and of the config's choice of modules what it says. The layout's name is for
+/// messages. Errors: config_error where modules have different ranks, scales or kinds, or aren't linear layers.
 template <class T>
-adapter_config official_config(const model_adapter<T>& adapter) {
+adapter_config uniform_config(const model_adapter<T>& adapter, adapter_config config, const std::string& layout) {
   const std::vector<described_part> parts = parts_of(adapter, true);
-  adapter_config config = adapter.config();
-  const bool plain = config.exclude_modules.empty() && config.layers_to_transform.empty() &&
-                     config.target_modules.regex != "all-linear";
-  if (!plain) config.target_modules = {};
   config.use_rslora = false;
   config.rank_pattern.clear();
   config.alpha_pattern.clear();
   config.kind_pattern.clear();
   config = describing(std::move(config), parts);
   if (!adapter.tokens().empty() || parts.empty()) {
-    throw config_error("sbora: the official layout has no trained tokens; save_sbora writes them natively");
+    throw config_error("sbora: " + layout + " has no trained tokens; save_sbora writes them natively");
   }
   const auto is_stacked = [](const described_part& part) { return parse_stack_member(part.module).has_value(); };
   if (std::ranges::any_of(parts, is_stacked)) {
-    throw config_error("sbora: the official layout has no stacks of experts; save_sbora writes them natively");
+    throw config_error("sbora: " + layout + " has no stacks of experts; save_sbora writes them natively");
   }
   if (!adapter.kind()) {
-    throw config_error("sbora: the official layout has one kind for all modules; this adapter has FA and FB");
+    throw config_error("sbora: " + layout + " has one kind for all modules; this adapter has FA and FB");
   }
   for (const described_part& part : parts) {
     if (part.rank == config.r && part.alpha == config.lora_alpha) continue;
-    throw config_error("sbora: the official layout has one rank and one scale for all modules; module '" + part.module +
+    throw config_error("sbora: " + layout + " has one rank and one scale for all modules; module '" + part.module +
                        "' has rank " + std::to_string(part.rank) + " and alpha " + std::to_string(part.alpha) +
                        ", others " + std::to_string(config.r) + " and " + std::to_string(config.lora_alpha));
   }
+  return config;
+}
+
+/// What the official code understands: modules by suffix or regular expression only.
+template <class T>
+adapter_config official_config(const model_adapter<T>& adapter) {
+  adapter_config config = adapter.config();
+  const bool plain = config.exclude_modules.empty() && config.layers_to_transform.empty() &&
+                     config.target_modules.regex != "all-linear";
+  if (!plain) config.target_modules = {};
+  config.random_seed.reset();
+  return uniform_config(adapter, std::move(config), "the official layout");
+}
+
+/// What PEFT's PaCA understands. Errors: config_error for FB, and what only a LoRA has.
+template <class T>
+adapter_config paca_config(const model_adapter<T>& adapter) {
+  adapter_config config = uniform_config(adapter, adapter.config(), "PaCA");
+  if (!trains_b(*adapter.kind())) {
+    throw config_error(
+        "sbora: PaCA trains columns of weights, which is FA; this adapter is FB, which trains rows; save_sbora or "
+        "save_peft_lora write it");
+  }
+  const auto is_table = [&](const std::string& name) { return is_embedding_name(name, config.embedding_modules); };
+  if (config.fan_in_fan_out || std::ranges::any_of(adapter.modules(), is_table)) {
+    throw config_error("sbora: PaCA has weights of d_out × d_in of linear layers only, no embeddings and no " +
+                       std::string("fan_in_fan_out; save_sbora or save_peft_lora write them"));
+  }
+  config.lora_dropout = 0;
   return config;
 }
 

@@ -58,8 +58,21 @@ void train(sbora::model_adapter<float>& adapter, const sbora::checkpoint& base, 
   }
 }
 
+/// FOLDER/native, and official and paca where those can say it.
+void save_indices(const sbora::model_adapter<float>& adapter, const path& folder) {
+  using enum sbora::sbora_layout;
+  for (const auto& [name, layout] :
+       {std::pair("native", native), std::pair("official", official), std::pair("paca", paca)}) {
+    try {
+      sbora::save_sbora(adapter, folder / name, layout);
+    } catch (const sbora::config_error&) {
+      if (layout == native) throw;
+    }
+  }
+}
+
 /// BASE CONFIG SEED STEPS FOLDER: an adapter as the adapter_config.json CONFIG says, trained, in FOLDER/native,
-/// official (where that can say it), peft and peft_rslora.
+/// official and paca (where those can say it), peft and peft_rslora.
 void train_adapter(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
   const std::vector<char> text = read_values<char>(words[1]);
@@ -67,11 +80,7 @@ void train_adapter(arguments words) {
   auto adapter = sbora::make_adapter<float>(std::move(config), linear_modules(base), std::stoull(words[2]));
   train(adapter, base, std::stoi(words[3]));
   const path folder = words[4];
-  sbora::save_sbora(adapter, folder / "native");
-  try {
-    sbora::save_sbora(adapter, folder / "official", sbora::sbora_layout::official);
-  } catch (const sbora::config_error&) {
-  }
+  save_indices(adapter, folder);
   sbora::save_peft_lora(adapter, folder / "peft");
   sbora::save_peft_lora(adapter, folder / "peft_rslora", sbora::rslora_export::flag);
 }
@@ -154,16 +163,12 @@ void describe(arguments words) {
   std::printf("%s\n", described.dump().c_str());
 }
 
-/// BASE ADAPTER FOLDER: loaded and written again, in FOLDER/native, official and peft.
+/// BASE ADAPTER FOLDER: loaded and written again, in FOLDER/native, official, paca and peft.
 void save_again(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
   const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
   const path folder = words[2];
-  sbora::save_sbora(loaded.adapter, folder / "native");
-  try {
-    sbora::save_sbora(loaded.adapter, folder / "official", sbora::sbora_layout::official);
-  } catch (const sbora::config_error&) {  // which can't say everything
-  }
+  save_indices(loaded.adapter, folder);
   sbora::save_peft_lora(loaded.adapter, folder / "peft");
 }
 

@@ -221,9 +221,9 @@ TEST_CASE("a missing peft_type is refused, or left out when lenient; another typ
   CHECK(parse_adapter_config(R"({"r": 3})", strictness::lenient).skipped.size() == 1);
   for (const strictness mode : {strictness::strict, strictness::lenient}) {
     CHECK(problems_of(R"({"peft_type": "IA3"})", mode) ==
-          lines{R"(peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got "IA3")"});
+          lines{R"(peft_type: expected LORA, SBORA, PACA or TRAINABLE_TOKENS, got "IA3")"});
     CHECK(problems_of(R"({"peft_type": 3})", mode) ==
-          lines{"peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got 3"});
+          lines{"peft_type: expected LORA, SBORA, PACA or TRAINABLE_TOKENS, got 3"});
   }
 }
 

@@ -65,6 +65,8 @@ inline std::optional<adapter_kind> read_kind(const ordered_json& value) { return
 
 /// PEFT's type of an adapter of tokens alone.
 inline constexpr const char* tokens_type = "TRAINABLE_TOKENS";
+/// And of FA, which it calls PaCA.
+inline constexpr const char* paca_type = "PACA";
 
 class adapter_config_reader {
  public:
@@ -74,9 +76,14 @@ class adapter_config_reader {
   adapter_config read() {
     read_type();
     fields_.read_positive("r", config_.r);
-    fields_.read_positive("lora_alpha", config_.lora_alpha);
-    fields_.read("use_rslora", config_.use_rslora);
-    read_dropout();
+    if (config_.peft_type == paca_type) {  // which has neither another scale nor dropout
+      fields_.read_positive("paca_alpha", config_.lora_alpha);
+    } else {
+      fields_.read_positive("lora_alpha", config_.lora_alpha);
+      fields_.read("use_rslora", config_.use_rslora);
+      read_dropout();
+    }
+    read_seed();
     fields_.read("fan_in_fan_out", config_.fan_in_fan_out);
     read_filter("target_modules", config_.target_modules);
     read_filter("exclude_modules", config_.exclude_modules);
@@ -100,14 +107,23 @@ class adapter_config_reader {
     const ordered_json* type = fields_.find("peft_type");
     if (type == nullptr) {
       problems_.refuse_or_skip("peft_type is missing, expected LORA or SBORA");
-    } else if (*type == "LORA" || *type == "SBORA" || *type == tokens_type) {
+    } else if (*type == "LORA" || *type == "SBORA" || *type == tokens_type || *type == paca_type) {
       config_.peft_type = type->get<std::string>();
     } else {
-      problems_.add("peft_type: expected LORA, SBORA or TRAINABLE_TOKENS, got " + json_fields::excerpt(*type));
+      problems_.add("peft_type: expected LORA, SBORA, PACA or TRAINABLE_TOKENS, got " + json_fields::excerpt(*type));
     }
+    if (config_.peft_type == paca_type) config_.kind = adapter_kind::fa;
     const ordered_json* name = fields_.find("adapter_name");
     if (name == nullptr) return;
     if (!(config_.kind = read_kind(*name))) fields_.wrong("adapter_name", "sbora_fa or sbora_fb", *name);
+  }
+
+  /// Of any kind in Python, and without effect: the indices are in the file.
+  void read_seed() {
+    const ordered_json* seed = fields_.find("random_seed");
+    if (seed == nullptr) return;
+    if (seed->is_number_unsigned()) config_.random_seed = seed->get<std::uint64_t>();
+    else problems_.skip("random_seed, " + json_fields::excerpt(*seed));
   }
 
   void read_dropout() {

@@ -21,12 +21,13 @@ SBORA_INSTANCE_OF read_config parse_adapter_config(std::string_view text, strict
 SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) {
   using detail::ordered_json;
   const bool tokens_alone = config.peft_type == detail::tokens_type;
+  const bool paca = config.peft_type == detail::paca_type;
   std::vector<std::pair<std::string, ordered_json>> fields = {
       {"base_model_name_or_path", detail::optional_json(config.base_model_name_or_path)},
       {"bias", detail::value_json(config.bias)},
       {"fan_in_fan_out", config.fan_in_fan_out},
       {"inference_mode", config.inference_mode},
-      {"lora_alpha", detail::value_json(config.lora_alpha)},
+      {paca ? "paca_alpha" : "lora_alpha", detail::value_json(config.lora_alpha)},
       {"lora_dropout", config.lora_dropout},
       {"modules_to_save",
        config.modules_to_save.empty() ? ordered_json(nullptr) : ordered_json(config.modules_to_save)},
@@ -35,10 +36,16 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
       {"target_modules", detail::filter_json(config.target_modules)},
       {"task_type", detail::optional_json(config.task_type)}};
   const auto add = [&](const char* key, ordered_json value) { fields.emplace_back(key, std::move(value)); };
+  const auto drop_unless = [&](auto&& is_kept) {
+    std::erase_if(fields,
+                  [&](const auto& field) { return !is_kept([&](const char* key) { return field.first == key; }); });
+  };
+  if (paca) {
+    drop_unless([](auto&& is) { return !is("bias") && !is("fan_in_fan_out") && !is("lora_dropout"); });
+  }
   if (tokens_alone) {
-    std::erase_if(fields, [](const auto& field) {
-      const auto is = [&](const char* key) { return field.first == key; };
-      return !is("base_model_name_or_path") && !is("inference_mode") && !is("peft_type") && !is("task_type");
+    drop_unless([](auto&& is) {
+      return is("base_model_name_or_path") || is("inference_mode") || is("peft_type") || is("task_type");
     });
     std::vector<std::string> tables;
     for (const auto& [table, ids] : config.trainable_token_indices) {
@@ -56,7 +63,8 @@ SBORA_INSTANCE_OF std::string adapter_config_text(const adapter_config& config) 
     add("enable_lora", nullptr);
     add("merge_weights", false);
   }
-  if (config.kind) add("adapter_name", detail::value_json(*config.kind));
+  if (config.random_seed) add("random_seed", *config.random_seed);
+  if (config.kind && !paca) add("adapter_name", detail::value_json(*config.kind));
   if (config.use_rslora) add("use_rslora", true);
   if (config.revision) add("revision", *config.revision);
   if (!config.exclude_modules.empty()) add("exclude_modules", detail::filter_json(config.exclude_modules));

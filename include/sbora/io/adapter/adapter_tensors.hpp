@@ -27,6 +27,7 @@ struct module_tensors {
   const tensor_view* b = nullptr;          ///< lora_B.weight
   const tensor_view* b_indices = nullptr;  ///< lora_B
   bool of_embedding = false;               ///< a is lora_embedding_A, and b lora_embedding_B
+  bool of_paca = false;                    ///< a_indices is paca_indices, and b paca_delta
 };
 
 /// What an adapter file holds, whatever wraps the names: see tensor_names.hpp.
@@ -77,11 +78,13 @@ inline file_tensors sort_tensors(std::span<const tensor_view> tensors, std::span
       continue;
     }
     module_tensors& of = found[name->module];
-    if ((of.a != nullptr || of.b != nullptr) && of.of_embedding != name->of_embedding) {
+    const bool is_new = of.a == nullptr && of.a_indices == nullptr && of.b == nullptr && of.b_indices == nullptr;
+    if (!is_new && (of.of_embedding != name->of_embedding || of.of_paca != name->of_paca)) {
       problems.refuse_or_skip("unexpected tensor " + quoted);  // of an embedding, its module a linear layer, or so
       continue;
     }
     of.of_embedding = name->of_embedding;
+    of.of_paca = name->of_paca;
     take(name->is_a ? (name->dense ? of.a : of.a_indices) : (name->dense ? of.b : of.b_indices));
   }
   const auto is_parallel = [](const std::string& named) { return named.starts_with(parallel_prefix); };

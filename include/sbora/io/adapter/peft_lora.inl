@@ -31,6 +31,7 @@ template <class T>
 adapter_config peft_lora_config(const model_adapter<T>& adapter, bool fold) {
   adapter_config config = with_tokens(with_full_tensors(adapter.config(), adapter), adapter);
   config.sbora.reset();
+  config.random_seed.reset();
   config.inference_mode = true;
   if (adapter.size() == 0) return tokens_config(std::move(config));
   const auto is_stacked = [](const std::string& module) { return parse_stack_member(module).has_value(); };
@@ -59,8 +60,9 @@ loaded_adapter<T> read_any_adapter(adapter_files& files, std::span<const model_m
   });
   const adapter_config& config = files.config.config;
   const bool native_without_parts = config.sbora && config.sbora->modules.empty() && config.peft_type == "SBORA";
-  return indices || native_without_parts ? read_adapter<sbora_tensor_reader<T>, T>(files, modules, mode, in_place)
-                                         : read_adapter<peft_lora_reader<T>, T>(files, modules, mode, in_place);
+  return indices || native_without_parts || config.peft_type == paca_type
+             ? read_adapter<sbora_tensor_reader<T>, T>(files, modules, mode, in_place)
+             : read_adapter<peft_lora_reader<T>, T>(files, modules, mode, in_place);
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

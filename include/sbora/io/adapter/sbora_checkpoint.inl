@@ -22,10 +22,15 @@ loaded_adapter<T> read_adapter(adapter_files& files, std::span<const model_modul
 
 template <class T>
 adapter_config sbora_config(const model_adapter<T>& adapter, sbora_layout layout) {
-  const bool native = layout == sbora_layout::native;
-  adapter_config config = native ? describing(adapter.config(), parts_of(adapter)) : official_config(adapter);
-  config.peft_type = "SBORA";
+  const bool native = layout == sbora_layout::native, paca = layout == sbora_layout::paca;
+  adapter_config config = native ? describing(adapter.config(), parts_of(adapter))
+                          : paca ? paca_config(adapter)
+                                 : official_config(adapter);
+  config.peft_type = paca ? paca_type : "SBORA";
   config = with_tokens(with_full_tensors(std::move(config), adapter), adapter);
+  if (paca && config.bias != bias_training::none) {
+    throw config_error("sbora: PaCA trains no biases; save_sbora or save_peft_lora write them");
+  }
   if (adapter.kind()) config.kind = adapter.kind();
   config.inference_mode = true;
   config.sbora.reset();
@@ -50,7 +55,7 @@ loaded_adapter<T> load_sbora(const std::filesystem::path& path, std::span<const 
 template <class T>
 void save_sbora(const model_adapter<T>& adapter, const std::filesystem::path& folder, sbora_layout layout) {
   const adapter_config config = detail::sbora_config(adapter, layout);
-  const detail::tensor_pool tensors = detail::sbora_tensors(adapter);
+  const detail::tensor_pool tensors = detail::sbora_tensors(adapter, layout);
   std::map<std::string_view, std::span<const std::byte>> data;
   for (const tensor_view& tensor : tensors.tensors()) data.emplace(tensor.name, tensor.data);
   detail::write_adapter(folder, adapter_config_text(config), tensors.tensors(), layout == sbora_layout::native,

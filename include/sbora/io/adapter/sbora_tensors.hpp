@@ -1,11 +1,22 @@
 #pragma once
 
 #include <sbora/io/adapter/full_tensors.hpp>
+#include <sbora/io/adapter/sbora_checkpoint.hpp>
 #include <sbora/io/adapter/trained_tensors.hpp>
 #include <sbora/model/make_adapter.hpp>
 #include <sbora/model/name_lists.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
+
+/// What a module's tensors end in.
+struct part_endings {
+  const char* indices;
+  const char* trained;
+};
+constexpr part_endings endings_of(bool paca, bool fa) noexcept {
+  if (paca) return {".paca_indices", ".paca_delta"};
+  return fa ? part_endings{".lora_A", ".lora_B.weight"} : part_endings{".lora_B", ".lora_A.weight"};
+}
 
 /// The tensors of an SBoRA checkpoint as an adapter.
 template <class T>
@@ -115,15 +126,17 @@ class sbora_tensor_reader {
     const adapter_kind kind = rules_.kind_of(module.name).value_or(kind_);
     const bool fa = trains_b(kind);
     const auto entry = found_.find(module.name);
-    const module_tensors tensors = entry == found_.end() ? module_tensors{} : entry->second;
+    const bool paca = config_.peft_type == paca_type, is_there = entry != found_.end() && entry->second.of_paca == paca;
+    const module_tensors tensors = is_there ? entry->second : module_tensors{};
+    const part_endings endings = endings_of(paca, fa);
     const tensor_view* const indices = fa ? tensors.a_indices : tensors.b_indices;
     const tensor_view* const trained = fa ? tensors.b : tensors.a;
     std::vector<std::string> wrong;
     const auto missing = [&](const char* ending) {
       wrong.push_back("missing tensor '" + adapter_key(module.name, ending) + "'");
     };
-    if (indices == nullptr) missing(fa ? ".lora_A" : ".lora_B");
-    if (trained == nullptr) missing(fa ? ".lora_B.weight" : ".lora_A.weight");
+    if (indices == nullptr) missing(endings.indices);
+    if (trained == nullptr) missing(endings.trained);
     std::optional<region> target;
     const index_t rank = rules_.rank_of(module.name);
     if (indices != nullptr)
@@ -136,7 +149,7 @@ class sbora_tensor_reader {
       check_trained(*trained, {kind, module.d_out, module.d_in, target ? target->rank() : rank}, wrong);
     }
     for (const std::string& problem : wrong) problems_.refuse_or_skip(problem);
-    if (entry != found_.end()) {
+    if (is_there) {
       // What is left afterwards is unexpected.
       (fa ? entry->second.a_indices : entry->second.b_indices) = nullptr;
       (fa ? entry->second.b : entry->second.a) = nullptr;
@@ -185,18 +198,18 @@ class sbora_tensor_reader {
 
 /// The tensors to write, numbers in the adapter's order. They point into the adapter.
 template <class T>
-tensor_pool sbora_tensors(const model_adapter<T>& adapter) {
+tensor_pool sbora_tensors(const model_adapter<T>& adapter, sbora_layout layout) {
+  const bool paca = layout == sbora_layout::paca;
   tensor_pool pool;
   adapter.for_each([&](const std::string& module, const auto& part) {
-    const bool fa = trains_b(part.kind);
+    const part_endings endings = endings_of(paca, trains_b(part.kind));
     const auto indices = part.target().indices();
-    pool.add_owned(adapter_key(module, fa ? ".lora_A" : ".lora_B"), {part.rank()},
+    pool.add_owned(adapter_key(module, endings.indices), {part.rank()},
                    std::vector<std::int64_t>(indices.begin(), indices.end()));
-    pool.add<T>(adapter_key(module, fa ? ".lora_B.weight" : ".lora_A.weight"),
-                {part.matrix().rows(), part.matrix().cols()}, part.parameters());
+    pool.add<T>(adapter_key(module, endings.trained), {part.matrix().rows(), part.matrix().cols()}, part.parameters());
   });
   for (const full_tensor<T>& tensor : adapter.full_tensors()) {
-    pool.add<T>(full_tensor_key(adapter, tensor.name(), false), tensor.shape(), tensor.parameters());
+    pool.add<T>(full_tensor_key(adapter, tensor.name(), paca), tensor.shape(), tensor.parameters());
   }
   for (const table_tokens<T>& of : adapter.tokens()) {
     pool.add<T>(token_key(adapter, of.module), {of.tokens.target().rank(), of.tokens.features()},
