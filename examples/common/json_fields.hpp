@@ -34,6 +34,12 @@ class json_fields {
     const auto found = object_.find(name);
     return found == object_.end() || found->is_null() ? nullptr : &*found;
   }
+  /// Whether the field is there as null.
+  bool is_null(const char* name) {
+    known_.insert(name);
+    const auto found = object_.find(name);
+    return found != object_.end() && found->is_null();
+  }
   const json& at(const char* name) {
     const json* const value = find(name);
     if (!value) fail(std::string(name) + " is missing");
@@ -78,6 +84,18 @@ class json_fields {
   }
 
   void ignore(std::initializer_list<const char*> names) { known_.insert(names.begin(), names.end()); }
+  void ignore(const json_fields& read) { known_.insert(read.known_.begin(), read.known_.end()); }
+
+  /// The same object, of which nothing has been asked for.
+  json_fields anew() const { return {object_, where_}; }
+  /// What was asked for and is there, also as null.
+  json found() const {
+    json fields = json::object();
+    for (const auto& [name, value] : object_.items()) {
+      if (known_.contains(name)) fields[name] = value;
+    }
+    return fields;
+  }
 
   /// The names of fields that were neither asked for nor ignored.
   std::vector<std::string> others() const {

@@ -1,22 +1,26 @@
-"""Small LLaMAs of transformers, with random weights."""
+"""Small models of transformers, with random weights."""
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, CONFIG_MAPPING
 
 
-def make_llama(folder, dtype=torch.float32, seed=0, **changes):
-    """Saved in the folder, and returned."""
+def make_llama(folder, dtype=torch.float32, seed=0, model_type="llama", **changes):
+    """Saved in the folder, and returned. Norms and biases, which start as ones and zeros, are random as well."""
     settings = {"vocab_size": 96, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2,
                 "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
                 "initializer_range": 0.2, "tie_word_embeddings": False, "pad_token_id": 0, **changes}
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(**settings)).to(dtype).eval()
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**settings))
+    for weight in model.parameters():
+        if weight.dim() == 1:
+            weight.data += 0.3 * torch.randn(weight.shape)
+    model = model.to(dtype).eval()
     model.save_pretrained(folder)
     return model
 
 
 def load_llama(folder, **options):
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, **options).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options).eval()
 
 
 def some_tokens(model, sequences=3, length=11, seed=1):

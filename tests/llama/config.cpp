@@ -11,6 +11,7 @@
 
 namespace {
 
+using llama::index_t;
 using nlohmann::json;
 
 /// What transformers writes for a small model.
@@ -131,11 +132,12 @@ TEST_CASE("what is written is read back") {
 
 TEST_CASE("what the model doesn't compute is refused by name") {
   const auto [field, value] = GENERATE(table<const char*, json>({
-      {"model_type", "mistral"},
+      {"model_type", "mistral"},  // with LLaMA's class
+      {"model_type", "gemma"},
       {"architectures", {"LlamaForSequenceClassification"}},
       {"hidden_act", "gelu"},
-      {"attention_bias", true},
-      {"mlp_bias", true},
+      {"attention_bias", "yes"},
+      {"mlp_bias", 1},
       {"attention_dropout", 0.1},
       {"partial_rotary_factor", 0.5},
       {"sliding_window", 4096},
@@ -211,4 +213,111 @@ TEST_CASE("rope: of two objects and two lengths the ones that transformers takes
   config["rope_scaling"] = json::object();
   CHECK_FALSE(read(config.dump()).scaling.has_value());
   CHECK(read(config.dump()).rope_theta == 7.0);
+}
+
+namespace {
+
+/// valid() of another family, with some fields changed.
+json valid_of(const char* type, const char* name, const json& changes) {
+  json config = valid();
+  config["model_type"] = type;
+  config["architectures"] = {name};
+  config.update(changes);
+  return config;
+}
+
+llama::architecture arch_of(const json& config) { return read(config.dump()).arch; }
+
+std::vector<index_t> windows_of(const llama::architecture& arch) {
+  std::vector<index_t> windows;
+  for (const llama::layer_rule& layer : arch.layers) windows.push_back(layer.window);
+  return windows;
+}
+
+}  // namespace
+
+TEST_CASE("what each family computes") {
+  using windows = std::vector<index_t>;
+  const index_t all = llama::all_keys;
+  const auto llama = arch_of(valid_of("llama", "LlamaForCausalLM", {{"attention_bias", true}, {"mlp_bias", true}}));
+  CHECK((llama.qkv_bias && llama.output_bias && llama.mlp_bias));
+  CHECK_FALSE((llama.head_norms || llama.fused));
+
+  const auto mistral = [](const json& changes) { return valid_of("mistral", "MistralForCausalLM", changes); };
+  CHECK(windows_of(arch_of(mistral({{"sliding_window", 5}}))) == windows{5, 5});
+  CHECK(windows_of(arch_of(mistral({{"sliding_window", nullptr}}))) == windows{all, all});
+  CHECK(windows_of(arch_of(mistral(json::object()))) == windows{4096, 4096});
+
+  const auto qwen = [](const json& changes) { return valid_of("qwen2", "Qwen2ForCausalLM", changes); };
+  const auto qwen2 = arch_of(qwen({{"sliding_window", 5}, {"max_window_layers", 0}}));
+  CHECK((qwen2.qkv_bias && !qwen2.output_bias && !qwen2.mlp_bias));
+  CHECK(windows_of(qwen2) == windows{all, all});
+  const json used = {{"use_sliding_window", true}, {"sliding_window", 5}, {"max_window_layers", 1}};
+  CHECK(windows_of(arch_of(qwen(used))) == windows{all, 5});
+  json typed = qwen(used);
+  typed["layer_types"] = {"sliding_attention", "full_attention"};
+  CHECK(windows_of(arch_of(typed)) == windows{5, all});
+
+  json qwen3 = valid_of("qwen3", "Qwen3ForCausalLM", json::object());
+  CHECK((arch_of(qwen3).head_norms && !arch_of(qwen3).qkv_bias));
+  qwen3.erase("head_dim");
+  CHECK(read(qwen3.dump()).head_dim == 128);  // whatever hidden_size is
+
+  json smollm3 = valid_of("smollm3", "SmolLM3ForCausalLM", {{"no_rope_layer_interval", 2}});
+  CHECK((arch_of(smollm3).layer(0).rotary && !arch_of(smollm3).layer(1).rotary));
+  smollm3["no_rope_layers"] = {0, 1, 1};  // one more than there are
+  CHECK((!arch_of(smollm3).layer(0).rotary && arch_of(smollm3).layer(1).rotary));
+  smollm3.erase("tie_word_embeddings");
+  CHECK(read(smollm3.dump()).tie_word_embeddings);
+
+  CHECK(arch_of(valid_of("phi3", "Phi3ForCausalLM", json::object())).fused);
+
+  const auto granite =
+      arch_of(valid_of("granite", "GraniteForCausalLM", {{"logits_scaling", 8}, {"residual_multiplier", 0.2}}));
+  CHECK(granite.logits_divisor == 8);
+  CHECK(granite.residual_multiplier == 0.2);
+  CHECK(granite.attention_multiplier == 1.0);  // not 1/sqrt(head_dim), where the file doesn't say
+  CHECK(granite.embedding_multiplier == 1);
+}
+
+TEST_CASE("what a family doesn't compute is refused by name") {
+  const auto [type, name, field, value] = GENERATE(table<const char*, const char*, const char*, json>({
+      {"mistral", "MistralForCausalLM", "layer_types", {"full_attention", "sliding_attention"}},
+      {"mistral", "MistralForCausalLM", "sliding_window", 0},
+      {"qwen2", "Qwen2ForCausalLM", "layer_types", {"full_attention", "sliding_attention"}},  // with no window
+      {"qwen2", "Qwen2ForCausalLM", "layer_types", {"full_attention"}},
+      {"qwen3", "Qwen3ForCausalLM", "layer_types", {"full_attention", "linear_attention"}},
+      {"qwen3", "Qwen3ForCausalLM", "max_window_layers", -1},
+      {"smollm3", "SmolLM3ForCausalLM", "no_rope_layers", {1}},
+      {"smollm3", "SmolLM3ForCausalLM", "no_rope_layers", {1, 2}},
+      {"phi3", "Phi3ForCausalLM", "resid_pdrop", 0.1},
+      {"phi3", "Phi3ForCausalLM", "partial_rotary_factor", 0.5},
+      {"granite", "GraniteForCausalLM", "logits_scaling", 0},
+      {"granite", "GraniteForCausalLM", "sliding_window", 4096},
+  }));
+  std::string message = "accepted";
+  try {
+    read(valid_of(type, name, {{field, value}}).dump());
+  } catch (const llama::input_error& error) {
+    message = error.what();
+  }
+  INFO(message);
+  CHECK(mentions(message, field));
+}
+
+TEST_CASE("a family is written as it was read, null for no window too") {
+  const auto [type, name, changes] = GENERATE(table<const char*, const char*, json>({
+      {"mistral", "MistralForCausalLM", {{"sliding_window", nullptr}}},
+      {"qwen2", "Qwen2ForCausalLM", {{"use_sliding_window", true}, {"sliding_window", 3}, {"max_window_layers", 1}}},
+      {"smollm3", "SmolLM3ForCausalLM", {{"no_rope_layers", {0, 1}}}},
+      {"granite", "GraniteForCausalLM", {{"embedding_multiplier", 12}, {"attention_bias", true}}},
+  }));
+  const llama::model_config config = read(valid_of(type, name, changes).dump());
+  const llama::model_config again = read(llama::config_text(config));
+  CHECK(again.arch.model_type == type);
+  CHECK(windows_of(again.arch) == windows_of(config.arch));
+  CHECK(again.arch.layer(0).rotary == config.arch.layer(0).rotary);
+  CHECK(again.arch.embedding_multiplier == config.arch.embedding_multiplier);
+  CHECK(again.arch.output_bias == config.arch.output_bias);
+  CHECK(again.arch.fields == config.arch.fields);
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "model/decoder.hpp"
+#include "model/model_tensors.hpp"
 #include "common/error.hpp"
 #include "tiny_model.hpp"
 
@@ -81,14 +82,14 @@ void check_gradient(model& net, const token_batch& batch) {
 
 TEST_CASE("gradients of every adapter against differences of the loss") {
   const auto method = GENERATE(adapter_method::sbora_fa, adapter_method::sbora_fb, adapter_method::lora);
-  model net = loud_model(tiny_config(), 1);
+  model net = loud_model(tiny_config_of(GENERATE(0, 1, 2)), 1);
   attach_filled(net, plan_for(method));
   const token_batch batch = random_batch(net.config(), {19, 7, 12}, 2);
   check_gradient(net, batch);
 }
 
 TEST_CASE("gradients of all weights against differences of the loss, tied and untied") {
-  model_config config = tiny_config();
+  model_config config = tiny_config_of(GENERATE(0, 1, 2));
   config.tie_word_embeddings = GENERATE(false, true);
   model net = loud_model(config, 1);
   net.train_all_weights();
@@ -98,12 +99,20 @@ TEST_CASE("gradients of all weights against differences of the loss, tied and un
   // And each tensor's by itself: rows of the embedding, norms, projections.
   const std::vector<float> gradient = gradient_of(net, batch, 1);
   CHECK(std::all_of(gradient.begin(), gradient.end(), [](float g) { return std::isfinite(g); }));
+  // One that is missing leaves the others' norm right.
+  std::span<const float> rest = gradient;
+  for (const tensor_shape& each : tensors_of(config)) {
+    INFO(each.name);
+    const auto size = static_cast<std::size_t>(each.elements());
+    CHECK(largest(rest.first(size)) > 1e-3);
+    rest = rest.subspan(size);
+  }
 }
 
 TEST_CASE("loss and gradient are the same for any number of threads, and with gradient checkpointing") {
   const auto method = GENERATE(adapter_method::sbora_fa, adapter_method::sbora_fb, adapter_method::lora);
   const double dropout = GENERATE(0.0, 0.3);
-  model net = loud_model(tiny_config(), 1);
+  model net = loud_model(tiny_config_of(GENERATE(0, 1, 2)), 1);
   attach_filled(net, plan_for(method, dropout));
   const token_batch batch = random_batch(net.config(), {23, 5, 40}, 2);
   const std::vector<float> one = gradient_of(net, batch, 1);
@@ -122,7 +131,7 @@ TEST_CASE("loss and gradient are the same for any number of threads, and with gr
 }
 
 TEST_CASE("the whole model's training is the same for any number of threads, and with gradient checkpointing") {
-  model net = loud_model(tiny_config(), 1);
+  model net = loud_model(tiny_config_of(GENERATE(0, 1, 2)), 1);
   net.train_all_weights();
   const token_batch batch = random_batch(net.config(), {23, 5, 40}, 2);
   const std::vector<float> one = gradient_of(net, batch, 1);
@@ -196,7 +205,7 @@ TEST_CASE("the loss is what the logits say, over scored tokens only") {
 
 TEST_CASE("decoding with the cache is the full forward, token by token") {
   thread_pool pool(2);
-  model_config config = tiny_config();
+  model_config config = tiny_config_of(GENERATE(0, 1, 2));
   config.tie_word_embeddings = GENERATE(false, true);
   model net = loud_model(config, 1);
   attach_filled(net, plan_for(GENERATE(adapter_method::sbora_fa, adapter_method::lora)));

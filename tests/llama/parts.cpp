@@ -151,7 +151,10 @@ TEST_CASE("LLaMA-3's rope scaling: short wavelengths stay, long ones are stretch
 TEST_CASE("attention: against its definition, and gradients") {
   llama::thread_pool pool(3);
   const auto [query, key_value] = GENERATE(std::pair{4, 2}, std::pair{3, 3}, std::pair{2, 1});
-  const llama::attention_heads heads(query, key_value, 6);
+  llama::attention_heads heads(query, key_value, 6);
+  heads.window = GENERATE(as<index_t>{}, llama::all_keys, 1, 7, llama::query_block + 1);
+  if (heads.window == 7) heads.multiplier = 0.3;
+  const double scale = heads.multiplier.value_or(1 / std::sqrt(6.0));
   // One sequence of more than a block of queries, a short one, and one of a single token.
   const std::vector<llama::token_range> sequences = {
       {0, llama::query_block + 3}, {llama::query_block + 3, 5}, {llama::query_block + 8, 1}};
@@ -170,10 +173,11 @@ TEST_CASE("attention: against its definition, and gradients") {
     for (index_t head = 0; head < query; ++head) {
       const index_t shared = head / (query / key_value);
       for (index_t t = 0; t < length; ++t) {
-        Eigen::RowVectorXd softmax(t + 1);
+        Eigen::RowVectorXd softmax = Eigen::RowVectorXd::Zero(t + 1);
         for (index_t j = 0; j <= t; ++j) {
-          softmax(j) = std::exp(q.row(first + t).segment(head * 6, 6).dot(k.row(first + j).segment(shared * 6, 6)) /
-                                std::sqrt(6.0));
+          if (t - j >= heads.window) continue;
+          softmax(j) =
+              std::exp(q.row(first + t).segment(head * 6, 6).dot(k.row(first + j).segment(shared * 6, 6)) * scale);
         }
         softmax /= softmax.sum();
         const Eigen::RowVectorXd expected = softmax * v.block(first, shared * 6, t + 1, 6);

@@ -24,6 +24,25 @@ inline model_config tiny_config() {
   return config;
 }
 
+/// All that architectures differ in: 1 has biases, norms of heads, windows and a layer without rotation; 2 has fused
+/// layers and multipliers; 0 is LLaMA.
+inline model_config tiny_config_of(int architecture) {
+  model_config config = tiny_config();
+  llama::architecture& arch = config.arch;
+  if (architecture == 1) {
+    arch.qkv_bias = arch.output_bias = arch.mlp_bias = arch.head_norms = true;
+    arch.layers = {{.rotary = true, .window = 4}, {.rotary = false}, {.rotary = false, .window = 9}};
+  }
+  if (architecture == 2) {
+    arch.fused = arch.qkv_bias = true;
+    arch.embedding_multiplier = 3;
+    arch.residual_multiplier = 0.7;
+    arch.attention_multiplier = 0.3;
+    arch.logits_divisor = 2;
+  }
+  return config;
+}
+
 inline token_batch random_batch(const model_config& config, const std::vector<index_t>& lengths, std::uint64_t seed) {
   sbora::random_stream random(seed);
   token_batch batch;
@@ -78,8 +97,9 @@ inline adapter_plan plan_for(adapter_method method, double dropout = 0) {
           .seed = 11};
 }
 
-/// Attaches and fills the trained halves with numbers.
-inline void attach_filled(model& to, const adapter_plan& plan) {
+/// Attaches and fills the trained halves with numbers; on all layers of a model that has fused ones.
+inline void attach_filled(model& to, adapter_plan plan) {
+  if (to.config().arch.fused) plan.target_modules = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"};
   to.attach(plan);
   sbora::random_stream random(3);
   for (float& value : to.parameters()) value = static_cast<float>(0.2 * random.uniform() - 0.1);

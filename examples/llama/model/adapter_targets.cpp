@@ -4,9 +4,8 @@
 #include <cmath>
 
 #include "common/error.hpp"
-#include "model/model_tensors.hpp"
+#include "model/linear_layers.hpp"
 #include "model/lora.hpp"
-#include "weights/tensors.hpp"
 
 namespace llama {
 namespace {
@@ -49,40 +48,43 @@ const char* method_name(adapter_method method) {
   return "none";
 }
 
+std::vector<std::string> default_targets(const model_config& config) {
+  if (config.arch.fused) return {"qkv_proj", "gate_up_proj", "down_proj"};
+  return {"q_proj", "k_proj", "v_proj", "up_proj", "down_proj"};
+}
+
 std::vector<adapted_layer> adapted_layers(const model_config& config, const adapter_plan& plan) {
   if (plan.method == adapter_method::none) return {};
   check_options(plan);
   std::vector<bool> found(plan.target_modules.size(), false);
   std::vector<adapted_layer> adapted;
-  index_t number = 0;
-  for (const tensor_shape& tensor : tensors_of(config)) {
-    const std::string name = tensor.name.substr(0, tensor.name.rfind('.'));
-    const bool is_linear = std::any_of(std::begin(linear_names), std::end(linear_names),
-                                       [&](const char* linear) { return is_target(name, linear); });
-    if (!is_linear) continue;
+  const std::vector<linear_layer> of_block = linear_layers(config);
+  for (index_t number = 0; number < config.num_hidden_layers * std::ssize(of_block); ++number) {
+    const auto& [own_name, d_out, d_in, has_bias] = of_block[static_cast<std::size_t>(number % std::ssize(of_block))];
+    const std::string name = "model.layers." + std::to_string(number / std::ssize(of_block)) + "." + own_name;
     bool is_adapted = false;
     for (std::size_t i = 0; i < found.size(); ++i) {
       if (!is_target(name, plan.target_modules[i])) continue;
       found[i] = is_adapted = true;
     }
-    const index_t d_out = tensor.shape[0], d_in = tensor.shape[1];
-    if (is_adapted) {
-      const index_t most = plan.method == adapter_method::sbora_fa   ? d_in
-                           : plan.method == adapter_method::sbora_fb ? d_out
-                                                                     : std::min(d_in, d_out);
-      if (plan.rank > most) {
-        throw input_error("rank " + std::to_string(plan.rank) + " is larger than " + name + " allows for " +
-                          method_name(plan.method) + ", which is " + std::to_string(most));
-      }
-      adapted.push_back({number, name, d_out, d_in, parameters_of(plan.method, d_out, d_in, plan.rank)});
+    if (!is_adapted) continue;
+    const index_t most = plan.method == adapter_method::sbora_fa   ? d_in
+                         : plan.method == adapter_method::sbora_fb ? d_out
+                                                                   : std::min(d_in, d_out);
+    if (plan.rank > most) {
+      throw input_error("rank " + std::to_string(plan.rank) + " is larger than " + name + " allows for " +
+                        method_name(plan.method) + ", which is " + std::to_string(most));
     }
-    ++number;
+    adapted.push_back({number, name, d_out, d_in, parameters_of(plan.method, d_out, d_in, plan.rank)});
   }
   for (std::size_t i = 0; i < found.size(); ++i) {
     if (found[i]) continue;
-    throw input_error("target module \"" + plan.target_modules[i] +
-                      "\" is none of this model's, which are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and "
-                      "down_proj (embed_tokens and lm_head take no adapter)");
+    std::string known;
+    for (const linear_layer& each : of_block) {
+      known += (known.empty() ? "" : ", ") + each.name.substr(each.name.rfind('.') + 1);
+    }
+    throw input_error("target module \"" + plan.target_modules[i] + "\" is none of this model's, which are " + known +
+                      " (embed_tokens and lm_head take no adapter)");
   }
   return adapted;
 }

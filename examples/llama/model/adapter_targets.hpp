@@ -8,11 +8,6 @@
 
 namespace llama {
 
-/// The linear layers of a block, in the order of block::linear_layer.
-inline constexpr const char* linear_names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                               "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
-                                               "mlp.down_proj"};
-
 /// "sbora_fa" and the like, as --adapter_name has it.
 const char* method_name(adapter_method method);
 
@@ -23,6 +18,9 @@ struct adapted_layer {
   index_t d_out, d_in;
   std::size_t parameters;
 };
+
+/// What the official scripts adapt: q, k, v, up and down, or the fused layers that hold them.
+std::vector<std::string> default_targets(const model_config& config);
 
 /// Those that a plan chooses, known from the configuration alone. Errors: input_error for options that are out of
 /// range, a target module that the model doesn't have, a rank that is larger than a layer.

@@ -16,10 +16,20 @@ struct norm_gain {
   std::span<float> gradient = {};
 };
 
+/// A block's norms, in the order of norm_names. Those of heads are for architectures that have them.
+enum class norm { before_attention, before_mlp, of_query, of_key };
+inline constexpr const char* norm_names[] = {"input_layernorm", "post_attention_layernorm", "self_attn.q_norm",
+                                             "self_attn.k_norm"};
+
 /// What a block's backward needs of its forward, beside the block's input.
 struct block_activations {
   std::vector<float> attention_inverse_rms, mlp_inverse_rms;
-  matrix q, k, v;   ///< rotated
+  /// What came of a projection, for the norm of its heads: a row for each head of each token.
+  struct head_inputs {
+    matrix values;
+    std::vector<float> inverse_rms;
+  } query_heads, key_heads;
+  matrix q, k, v;   ///< normed and rotated
   matrix log_sums;  ///< of the softmaxes
   matrix attended;  ///< the attention's result, kept where o_proj needs its input
   matrix middle;    ///< after the attention's residual
@@ -30,7 +40,7 @@ struct block_activations {
 
 /// Matrices that all blocks use in turn.
 struct block_scratch {
-  matrix normed, attended, hidden, dhidden, dup, dattended, dq, dk, dv, dnormed, part;
+  matrix normed, attended, hidden, dhidden, dup, dattended, dq, dk, dv, dnormed, part, dbranch, fused;
 };
 
 /// What a pass over the blocks needs besides activations.
@@ -42,20 +52,20 @@ struct block_context {
   thread_pool& pool;
 };
 
-/// One layer: x + o(attention(norm(x))), then that + down(swiglu(norm(...))).
+/// One layer: x + o(attention(norm(x))), then that + down(swiglu(norm(...))); architecture says in what it differs.
 class block {
  public:
-  enum linear_layer { query, key, value, output, gate, up, down, linear_count };
-
-  block(std::vector<projection> linears, norm_gain attention_norm, norm_gain mlp_norm)
-      : linears_(std::move(linears)), attention_norm_(attention_norm), mlp_norm_(mlp_norm) {}
+  /// Linear layers as linear_layers() has them; norms as norm_names has them, all or the first two.
+  block(const model_config& config, index_t layer, std::vector<projection> linears, std::vector<norm_gain> norms)
+      : heads_(config, layer),
+        is_rotary_(config.arch.layer(layer).rotary),
+        is_fused_(config.arch.fused),
+        linears_(std::move(linears)),
+        norms_(std::move(norms)) {}
 
   std::vector<projection>& linears() { return linears_; }
   const std::vector<projection>& linears() const { return linears_; }
-  norm_gain& attention_norm() { return attention_norm_; }
-  const norm_gain& attention_norm() const { return attention_norm_; }
-  norm_gain& mlp_norm() { return mlp_norm_; }
-  const norm_gain& mlp_norm() const { return mlp_norm_; }
+  std::vector<norm_gain>& norms() { return norms_; }
 
   /// y from x; `kept` is filled. Null for y: only that, from a forward that was done before.
   void forward(const matrix& x, matrix* y, const packed_tokens& tokens, pass what, block_activations& kept,
@@ -71,7 +81,14 @@ class block {
                       block_activations& kept, const block_context& with);
 
  private:
-  /// Norm, q, k, v and their rotation.
+  norm_gain& gain(norm which) { return norms_[static_cast<std::size_t>(which)]; }
+  bool has_head_norms() const { return norms_.size() > 2; }
+  std::span<projection> qkv() { return std::span(linears_).first(is_fused_ ? 1 : 3); }
+  projection& output() { return linears_[is_fused_ ? 1 : 3]; }
+  std::span<projection> gate_up() { return std::span(linears_).last(is_fused_ ? 2 : 3).first(is_fused_ ? 1 : 2); }
+  projection& down() { return linears_.back(); }
+
+  /// Norm, q, k, v, the norms of their heads, and their rotation.
   void project(const matrix& x, std::span<const index_t> positions, pass what, block_activations& kept,
                const block_context& with);
   /// From the attention's result to y.
@@ -81,12 +98,10 @@ class block {
   void backward_attention(const matrix& x, matrix& dy, const packed_tokens& tokens, block_activations& kept,
                           bool needs_dx, const block_context& with);
 
-  bool needs_input(std::initializer_list<linear_layer> layers) const {
-    return std::any_of(layers.begin(), layers.end(), [&](linear_layer l) { return linears_[l].needs_input(); });
-  }
-
+  attention_heads heads_;
+  bool is_rotary_, is_fused_;
   std::vector<projection> linears_;
-  norm_gain attention_norm_, mlp_norm_;
+  std::vector<norm_gain> norms_;
 };
 
 }  // namespace llama

@@ -5,6 +5,7 @@
 #include "common/error.hpp"
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
+#include "model/families.hpp"
 
 namespace llama {
 namespace {
@@ -30,7 +31,7 @@ std::optional<std::int32_t> id_field(json_fields& config, const char* name) {
 
 /// rope_scaling of transformers 4, rope_parameters of 5, which holds the theta too; of both the first, as there.
 void read_rope(json_fields& config, const std::string& where, model_config& result) {
-  result.rope_theta = config.number("rope_theta", 10000);
+  result.rope_theta = config.number("rope_theta", result.rope_theta);
   config.require("partial_rotary_factor", 1.0);
   config.require("rope_interleaved", false);
   const json* const outer_length = config.find("original_max_position_embeddings");
@@ -59,35 +60,14 @@ void read_rope(json_fields& config, const std::string& where, model_config& resu
   rope.refuse_others();
 }
 
-/// What would make this another computation than LlamaForCausalLM's of transformers 5, or does so in other programs.
-/// Everything else that isn't read changes nothing there.
+/// What would make this another computation than transformers 5 has for these architectures, or does so in other
+/// programs. Everything else that isn't read changes nothing there.
 void refuse_other_computations(json_fields& config) {
-  config.require("model_type", "llama");
-  const json* const architectures = config.find("architectures");
-  if (architectures && *architectures != json::array({"LLaMAForCausalLM"})) {  // of the first conversions
-    config.require("architectures", json::array({"LlamaForCausalLM"}));
-  }
-  if (!config.find("model_type") && !architectures) {
-    config.fail("neither model_type nor architectures says that this is a LlamaForCausalLM");
-  }
   if (config.text("hidden_act", "silu") != "swish") config.require("hidden_act", "silu");  // two names of one function
-  config.require("attention_bias", false);
-  config.require("mlp_bias", false);
   config.require("attention_dropout", 0.0);
   config.require("is_causal", true);
   if (const json* const layers = config.find("per_layer_config"); layers && !layers->empty()) {
     config.fail("per_layer_config is not supported, as all layers are alike here");
-  }
-  if (const json* const types = config.find("layer_types")) {
-    for (const json& type : *types) {
-      if (type == "full_attention") continue;
-      config.fail("layer_types has " + type.dump() + ", only \"full_attention\" is supported");
-    }
-  }
-  const json* const window = config.find("sliding_window");
-  if (window && config.flag("use_sliding_window", true)) {
-    config.fail("sliding_window = " + window->dump() +
-                " is not supported; null says that attention goes back to the beginning");
   }
 }
 
@@ -109,26 +89,31 @@ model_config read_config(const std::filesystem::path& file) {
   const std::string where = file.string();
   json_fields config(object, where);
 
+  const family& family = family_of(config);
   refuse_other_computations(config);
   model_config result;
+  result.rope_theta = family.rope_theta;
   result.vocab_size = config.count("vocab_size");
   result.hidden_size = config.count("hidden_size");
   result.intermediate_size = config.count("intermediate_size");
   result.num_hidden_layers = config.count("num_hidden_layers");
   result.num_attention_heads = config.count("num_attention_heads");
-  result.num_key_value_heads = config.count("num_key_value_heads", result.num_attention_heads);
-  if (!config.find("head_dim") && result.hidden_size % result.num_attention_heads != 0) {
+  result.num_key_value_heads = config.count(
+      "num_key_value_heads", family.num_key_value_heads > 0 ? family.num_key_value_heads : result.num_attention_heads);
+  if (!config.find("head_dim") && family.head_dim == 0 && result.hidden_size % result.num_attention_heads != 0) {
     config.fail("hidden_size = " + std::to_string(result.hidden_size) +
                 " is not a multiple of num_attention_heads = " + std::to_string(result.num_attention_heads));
   }
-  result.head_dim = config.count("head_dim", std::max<index_t>(1, result.hidden_size / result.num_attention_heads));
-  result.max_position_embeddings = config.count("max_position_embeddings", 2048);
-  result.rms_norm_eps = config.number("rms_norm_eps", 1e-6);
-  result.tie_word_embeddings = config.flag("tie_word_embeddings", false);
+  const index_t equal_parts = std::max<index_t>(1, result.hidden_size / result.num_attention_heads);
+  result.head_dim = config.count("head_dim", family.head_dim > 0 ? family.head_dim : equal_parts);
+  result.max_position_embeddings = config.count("max_position_embeddings", family.max_position_embeddings);
+  result.rms_norm_eps = config.number("rms_norm_eps", family.rms_norm_eps);
+  result.tie_word_embeddings = config.flag("tie_word_embeddings", family.tie_word_embeddings);
   result.bos_token_id = id_field(config, "bos_token_id");
   result.pad_token_id = id_field(config, "pad_token_id");
   result.eos_token_ids = ids_field(config, "eos_token_id");
   read_rope(config, where, result);
+  result.arch = read_architecture(config, family, result.num_hidden_layers);
   check_quantization(config, where);
 
   // What transformers writes for every model; other fields are worth a word.
@@ -181,8 +166,8 @@ void check_config(const model_config& config) {
 }
 
 std::string config_text(const model_config& config, const std::string& dtype) {
-  json text = {{"architectures", {"LlamaForCausalLM"}},
-               {"model_type", "llama"},
+  json text = {{"architectures", {config.arch.class_name}},
+               {"model_type", config.arch.model_type},
                {"hidden_act", "silu"},
                {"attention_bias", false},
                {"mlp_bias", false},
@@ -198,6 +183,7 @@ std::string config_text(const model_config& config, const std::string& dtype) {
                {"rms_norm_eps", config.rms_norm_eps},
                {"rope_theta", config.rope_theta},
                {"tie_word_embeddings", config.tie_word_embeddings}};
+  text.update(json::parse(config.arch.fields));
   if (config.scaling) {
     text["rope_scaling"] = {
         {"rope_type", "llama3"},

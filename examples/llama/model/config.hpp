@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/matrix.hpp"
+#include "model/architecture.hpp"
 
 namespace llama {
 
@@ -18,7 +19,7 @@ struct rope_scaling {
   double original_max_position_embeddings = 8192;
 };
 
-/// What config.json says of a LlamaForCausalLM, under its names.
+/// What config.json says of a model, under its names.
 struct model_config {
   index_t vocab_size = 32000;
   index_t hidden_size = 4096;
@@ -34,15 +35,16 @@ struct model_config {
   bool tie_word_embeddings = false;
   std::optional<std::int32_t> bos_token_id, pad_token_id;
   std::vector<std::int32_t> eos_token_ids;  ///< none, one, or several as in LLaMA-3's instruct models
-  std::vector<std::string> unread_fields;   ///< of the file, which change nothing in a LlamaForCausalLM
+  std::vector<std::string> unread_fields;   ///< of the file, which change nothing in this architecture
+  architecture arch;                        ///< what is computed with all that
 
   index_t query_size() const { return num_attention_heads * head_dim; }
   index_t key_value_size() const { return num_key_value_heads * head_dim; }
 };
 
-/// Reads a config.json. What this model doesn't compute (another architecture or activation, biases,
-/// other rotary scalings, ...) and what is missing or inconsistent is an input_error that names it. Fields that
-/// transformers' LlamaForCausalLM doesn't read either change nothing; they are listed.
+/// Reads a config.json. What this model doesn't compute (another architecture or activation, other rotary scalings,
+/// ...) and what is missing or inconsistent is an input_error that names it. Fields that transformers' class of that
+/// name doesn't read either change nothing; they are listed.
 model_config read_config(const std::filesystem::path& file);
 
 /// The text of a config.json that read_config() and transformers read back, for weights of that type.

@@ -28,11 +28,19 @@ void scatter(const matrix& rows, std::span<const index_t> tokens, matrix& to, th
   });
 }
 
+/// What divides the logits divides the rows that they are products of, and of those there are fewer.
+void divide(matrix& rows, double divisor, thread_pool& pool) {
+  if (divisor == 1) return;
+  const auto factor = static_cast<float>(1 / divisor);
+  for_row_blocks(rows.rows(), pool, [&](index_t first, index_t count) { rows.middleRows(first, count) *= factor; });
+}
+
 }  // namespace
 
 void head::norm_rows(const matrix& hidden, const block_context& with) {
   gather(hidden, tokens_, rows_, with.pool);
   rms_norm<float>(rows_, norm_.values, static_cast<float>(with.config.rms_norm_eps), normed_, inverse_rms_, with.pool);
+  divide(normed_, with.config.arch.logits_divisor, with.pool);
 }
 
 loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float gradient_scale, matrix* dhidden,
@@ -80,6 +88,7 @@ void head::backward(const matrix& dlogits, const block_context& with) {
     for_row_blocks(dnormed_.rows(), with.pool,
                    [&](index_t row, index_t rows) { dnormed_.middleRows(row, rows) += part_.middleRows(row, rows); });
   }
+  divide(dnormed_, with.config.arch.logits_divisor, with.pool);
   if (!norm_.gradient.empty()) rms_norm_gain_gradient(rows_, inverse_rms_, dnormed_, norm_.gradient, with.pool);
   drows_.setZero(rows_.rows(), rows_.cols());
   rms_norm_backward<float>(rows_, norm_.values, inverse_rms_, dnormed_, drows_, with.pool);

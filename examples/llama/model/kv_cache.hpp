@@ -29,16 +29,17 @@ struct layer_cache {
   }
 };
 
-/// Attention of one query a sequence over all that its cache holds.
+/// Attention of one query a sequence over what its cache holds, the query's own key the last, within the window.
 inline void cached_attention(const matrix& q, const layer_cache& cache, const attention_heads& heads, matrix& y,
                              thread_pool& pool) {
   y.resize(q.rows(), q.cols());
-  const float scale = 1 / std::sqrt(static_cast<float>(heads.dim));
+  const float scale = heads.scale<float>();
   pool.parallel_for(q.rows() * heads.query, [&](index_t task) {
     const index_t sequence = task / heads.query;
     const index_t head = task % heads.query;
-    const index_t first = sequence * cache.capacity;
-    const index_t length = cache.lengths[static_cast<std::size_t>(sequence)];
+    const index_t all = cache.lengths[static_cast<std::size_t>(sequence)];
+    const index_t first = sequence * cache.capacity + heads.first_seen(all - 1);
+    const index_t length = all - heads.first_seen(all - 1);
     Eigen::RowVectorXf weights(length);
     weights.noalias() = head_of(q, sequence, 1, head, heads.dim) *
                         head_of(cache.keys, first, length, head / heads.group(), heads.dim).transpose();

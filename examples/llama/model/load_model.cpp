@@ -43,12 +43,13 @@ opened_model open_model(const std::filesystem::path& directory, const model_conf
   }
 }
 
-std::string unread_note(const std::vector<std::string>& fields) {
+std::string unread_note(const model_config& config) {
+  const std::vector<std::string>& fields = config.unread_fields;
   constexpr std::size_t most = 12;
   std::string text;
   for (std::size_t i = 0; i < std::min(most, fields.size()); ++i) text += (i ? ", " : "") + fields[i].substr(0, 60);
   if (fields.size() > most) text += " and " + std::to_string(fields.size() - most) + " more";
-  return "config.json has fields that change nothing in a LlamaForCausalLM: " + text;
+  return "config.json has fields that change nothing in a " + config.arch.class_name + ": " + text;
 }
 
 std::shared_ptr<flat_tensors> copy_of(const model_config& config, const std::vector<named_tensor>& tensors) {
@@ -96,7 +97,7 @@ model model::load(const std::filesystem::path& directory, const load_options& op
   try {
     model net(opened.config, std::move(opened.tensors), options, pool);
     net.notes_ = std::move(opened.notes);
-    if (!opened.config.unread_fields.empty()) net.notes_.push_back(unread_note(opened.config.unread_fields));
+    if (!opened.config.unread_fields.empty()) net.notes_.push_back(unread_note(opened.config));
     return net;
   } catch (const sbora::error& error) {  // weights that can't be quantised
     throw input_error(directory.string() + ": " + error.what());
@@ -118,7 +119,8 @@ model model::random(const model_config& config, std::uint64_t seed) {
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     sbora::random_stream random(seed, i);
     for (float& value : flat->part(shapes[i].name, flat->all())) {
-      value = shapes[i].shape.size() == 1 ? 1.0f : bell_shaped(random, 0.02);
+      const bool is_matrix = shapes[i].shape.size() == 2;
+      value = is_matrix ? bell_shaped(random, 0.02) : shapes[i].name.ends_with(".bias") ? 0.0f : 1.0f;
     }
   }
   return in_memory(config, std::move(flat));

@@ -7,6 +7,7 @@
 
 #include "common/error.hpp"
 #include "model/adapter_targets.hpp"
+#include "model/linear_layers.hpp"
 #include "model/model_files.hpp"
 
 namespace llama {
@@ -32,32 +33,37 @@ model::model(const model_config& config, std::shared_ptr<tensor_source> source, 
   for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     std::vector<projection> linears;
-    for (const char* const name : linear_names) {
-      linears.emplace_back(prefix + name, load_linear(*source_, prefix + name + ".weight", options, pool));
+    for (const auto& [name, d_out, d_in, has_bias] : linear_layers(config)) {
+      const std::string module = prefix + name;
+      linears.emplace_back(module, load_linear(*source_, module + ".weight", options, pool),
+                           has_bias ? load_floats(module + ".bias") : std::span<const float>());
       weight_bytes_ += linears.back().weight().bytes();
     }
-    blocks_.emplace_back(std::move(linears), load_gain(prefix + "input_layernorm.weight"),
-                         load_gain(prefix + "post_attention_layernorm.weight"));
+    std::vector<norm_gain> norms;
+    for (const char* const name : std::span(norm_names).first(config.arch.head_norms ? 4 : 2)) {
+      norms.push_back({load_floats(prefix + name + ".weight")});
+    }
+    blocks_.emplace_back(config, layer, std::move(linears), std::move(norms));
     if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
   }
   sbora::any_weight output = config.tie_word_embeddings ? embedding_ : load_dense(*source_, "lm_head.weight");
   if (!config.tie_word_embeddings) weight_bytes_ += output.bytes();
-  top_ = std::make_unique<head>(std::move(output), load_gain("model.norm.weight"));
+  top_ = std::make_unique<head>(std::move(output), norm_gain{load_floats("model.norm.weight")});
   inputs_.resize(blocks_.size() + 1);
   kept_.resize(blocks_.size());
 }
 
-norm_gain model::load_gain(const std::string& name) {
+std::span<const float> model::load_floats(const std::string& name) {
   const sbora::tensor_view* const tensor = source_->find(name);
   if (tensor && tensor->type == sbora::dtype::f32 && tensor->is_aligned<float>()) {
-    return {tensor->values<float>()};
+    return tensor->values<float>();
   }
-  gains_.push_back(load_vector(*source_, name));
-  return {gains_.back()};
+  vectors_.push_back(load_vector(*source_, name));
+  return vectors_.back();
 }
 
 projection& model::linear(index_t number) {
-  constexpr index_t count = block::linear_count;
+  const index_t count = std::ssize(blocks_.front().linears());
   return blocks_[static_cast<std::size_t>(number / count)].linears()[static_cast<std::size_t>(number % count)];
 }
 
@@ -74,9 +80,9 @@ void model::attach(const adapter_plan& with, const std::vector<sbora::region>* r
   for (block& each : blocks_) {
     for (projection& layer : each.linears()) {
       layer.remove_adapter();
-      layer.train_weight({});
+      layer.train_weight({}, {});
     }
-    each.attention_norm().gradient = each.mlp_norm().gradient = {};
+    for (norm_gain& gain : each.norms()) gain.gradient = {};
   }
   top_->train_weight({});
   top_->norm().gradient = embedding_gradient_ = {};
@@ -123,10 +129,13 @@ void model::train_all_weights() {
   gradient_.assign(flat->all().size(), 0.0f);
   const auto gradient_of = [&](const std::string& name) { return flat->part(name, gradient_); };
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    for (projection& each : blocks_[layer].linears()) each.train_weight(gradient_of(each.name() + ".weight"));
+    for (projection& each : blocks_[layer].linears()) {
+      each.train_weight(gradient_of(each.name() + ".weight"),
+                        each.bias().empty() ? std::span<float>() : gradient_of(each.name() + ".bias"));
+    }
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    blocks_[layer].attention_norm().gradient = gradient_of(prefix + "input_layernorm.weight");
-    blocks_[layer].mlp_norm().gradient = gradient_of(prefix + "post_attention_layernorm.weight");
+    std::vector<norm_gain>& norms = blocks_[layer].norms();
+    for (std::size_t i = 0; i < norms.size(); ++i) norms[i].gradient = gradient_of(prefix + norm_names[i] + ".weight");
   }
   embedding_gradient_ = gradient_of("model.embed_tokens.weight");
   top_->train_weight(config_.tie_word_embeddings ? embedding_gradient_ : gradient_of("lm_head.weight"));
@@ -137,6 +146,9 @@ void model::train_all_weights() {
 void model::embed(std::span<const std::int32_t> ids, index_t positions, matrix& x, thread_pool& pool) {
   rotary_.extend(config_, positions);
   lookup(embedding_, ids, x, pool);
+  if (config_.arch.embedding_multiplier == 1) return;
+  const auto factor = static_cast<float>(config_.arch.embedding_multiplier);
+  for_row_blocks(x.rows(), pool, [&](index_t first, index_t count) { x.middleRows(first, count) *= factor; });
 }
 
 loss_sum model::forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool) {
@@ -164,13 +176,14 @@ loss_sum model::forward_backward(const token_batch& batch, float gradient_scale,
 
 void model::add_embedding_gradient(const packed_tokens& tokens, thread_pool& pool) {
   Eigen::Map<matrix> sum(embedding_gradient_.data(), config_.vocab_size, config_.hidden_size);
+  const auto factor = static_cast<float>(config_.arch.embedding_multiplier);
   // Cut by features: tokens may be the same, and the order of sums is part of the result.
   for_row_blocks(
       config_.hidden_size, pool,
       [&](index_t first, index_t count) {
         for (index_t token = 0; token < tokens.count(); ++token) {
           sum.row(tokens.ids[static_cast<std::size_t>(token)]).segment(first, count) +=
-              dhidden_.row(token).segment(first, count);
+              factor * dhidden_.row(token).segment(first, count);
         }
       },
       128);

@@ -39,8 +39,8 @@ void check_model(const std::filesystem::path& directory, const model_config& con
 
 class decoder;
 
-/// LlamaForCausalLM whose linear layers are sbora's: frozen, with adapters on them, or (train_base) all
-/// trained.
+/// LlamaForCausalLM, or what config().arch makes of it, whose linear layers are sbora's: frozen, with adapters on them,
+/// or (train_base) all trained.
 ///
 /// Lifetime    owns everything, the mapped checkpoint included. Movable; spans stay valid.
 /// Numerics    float32. Equal bits for any number of threads, with gradient checkpointing or without.
@@ -76,7 +76,7 @@ class model {
     }
   }
   const adapter_plan& plan() const { return plan_; }
-  /// In the order of parameters(): by layer, then q, k, v, o, gate, up, down.
+  /// In the order of parameters(): by layer, then as linear_layers() has them.
   const std::vector<adapter_slot>& adapters() const { return slots_; }
   /// Linear layers that may have an adapter.
   std::vector<std::string> linear_modules() const;
@@ -121,7 +121,7 @@ class model {
         thread_pool& pool);
   static model in_memory(const model_config& config, std::shared_ptr<flat_tensors> tensors);
 
-  norm_gain load_gain(const std::string& name);
+  std::span<const float> load_floats(const std::string& name);
   projection& linear(index_t number);
   void attach(const adapter_plan& plan, const std::vector<sbora::region>* regions);
   void remove_adapters() { attach({}, nullptr); }
@@ -145,7 +145,7 @@ class model {
   std::shared_ptr<tensor_source> source_;
   std::vector<std::string> notes_;
   std::size_t weight_bytes_ = 0;
-  std::deque<std::vector<float>> gains_;  // of norms that aren't float where they lie
+  std::deque<std::vector<float>> vectors_;  // norms and biases that aren't float where they lie
   sbora::any_weight embedding_;
   std::vector<block> blocks_;
   std::unique_ptr<head> top_;

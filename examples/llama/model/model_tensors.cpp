@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/error.hpp"
+#include "model/linear_layers.hpp"
 #include "model/rotary.hpp"
 
 namespace llama {
@@ -45,16 +46,18 @@ bool has_frequencies_of(const model_config& config, const sbora::tensor_view& st
 
 std::vector<tensor_shape> tensors_of(const model_config& config) {
   const index_t hidden = config.hidden_size;
+  const std::vector<linear_layer> linears = linear_layers(config);
   std::vector<tensor_shape> all = {{"model.embed_tokens.weight", {config.vocab_size, hidden}}};
   for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    all.push_back({prefix + "self_attn.q_proj.weight", {config.query_size(), hidden}});
-    all.push_back({prefix + "self_attn.k_proj.weight", {config.key_value_size(), hidden}});
-    all.push_back({prefix + "self_attn.v_proj.weight", {config.key_value_size(), hidden}});
-    all.push_back({prefix + "self_attn.o_proj.weight", {hidden, config.query_size()}});
-    all.push_back({prefix + "mlp.gate_proj.weight", {config.intermediate_size, hidden}});
-    all.push_back({prefix + "mlp.up_proj.weight", {config.intermediate_size, hidden}});
-    all.push_back({prefix + "mlp.down_proj.weight", {hidden, config.intermediate_size}});
+    for (const linear_layer& each : linears) {
+      all.push_back({prefix + each.name + ".weight", {each.d_out, each.d_in}});
+      if (each.has_bias) all.push_back({prefix + each.name + ".bias", {each.d_out}});
+    }
+    if (config.arch.head_norms) {
+      all.push_back({prefix + "self_attn.q_norm.weight", {config.head_dim}});
+      all.push_back({prefix + "self_attn.k_norm.weight", {config.head_dim}});
+    }
     all.push_back({prefix + "input_layernorm.weight", {hidden}});
     all.push_back({prefix + "post_attention_layernorm.weight", {hidden}});
   }

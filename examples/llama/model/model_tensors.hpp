@@ -9,7 +9,7 @@
 
 namespace llama {
 
-/// Those that a LlamaForCausalLM of this configuration has.
+/// Those that a model of this configuration has.
 std::vector<tensor_shape> tensors_of(const model_config& config);
 
 /// Checks that all are there, of the right shape, and no others. Errors: input_error that lists all problems.

@@ -7,6 +7,7 @@
 #include <sbora/core/finite.hpp>
 
 #include "common/error.hpp"
+#include "model/model_tensors.hpp"
 
 namespace llama {
 namespace {
@@ -53,28 +54,15 @@ std::string in_half(std::span<const float> half, index_t columns) {
                    [&](index_t row) { return half.subspan(static_cast<std::size_t>(row) * width, width); });
 }
 
-/// The first of all weights' in the order of the computation: "FILE: tensor NAME has NaN at row 3, column 5".
+/// The first of all weights': "FILE: tensor NAME has NaN at row 3, column 5".
 std::string in_base(const model& net) {
-  const auto described = [&](const std::string& name, const std::string& found) {
-    return found.empty() ? found : net.source().place(name) + "tensor " + name + " has " + found;
-  };
-  std::string found = described("model.embed_tokens.weight", in_weight(net.embedding()));
-  for (std::size_t layer = 0; layer < net.blocks().size() && found.empty(); ++layer) {
-    const block& each = net.blocks()[layer];
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    found = described(prefix + "input_layernorm.weight", in_vector(each.attention_norm().values));
-    if (found.empty()) {
-      found = described(prefix + "post_attention_layernorm.weight", in_vector(each.mlp_norm().values));
-    }
-    for (const projection& linear : each.linears()) {
-      if (found.empty()) found = described(linear.name() + ".weight", in_weight(linear.weight()));
-    }
+  for (const tensor_shape& each : tensors_of(net.config())) {
+    const bool is_weight = each.shape.size() == 2;
+    const std::string found = is_weight ? in_weight(net.source().weight(module_of(each.name)))
+                                        : in_vector(load_vector(net.source(), each.name));
+    if (!found.empty()) return net.source().place(each.name) + "tensor " + each.name + " has " + found;
   }
-  if (found.empty()) found = described("model.norm.weight", in_vector(net.top().norm().values));
-  if (found.empty() && !net.config().tie_word_embeddings) {
-    found = described("lm_head.weight", in_weight(net.top().weight()));
-  }
-  return found;
+  return {};
 }
 
 std::string in_adapters(const model& net) {

@@ -41,7 +41,9 @@ bool projection::needs_input() const {
 
 void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace& memory, thread_pool& pool) {
   y.resize(x.rows(), d_out());
-  const sbora::linear linear(weight_);  // a view: making it costs nothing
+  // A view: making it costs nothing.
+  const sbora::linear<sbora::any_weight> linear =
+      bias_.empty() ? sbora::linear(weight_) : sbora::linear(weight_, sbora::lasting_span<float>(bias_));
   const auto with_sbora = [&](auto& with) {
     if (what == pass::evaluate) return linear.forward(x, y, std::as_const(with.adapter), memory, pool);
     with.adapter.set_dropout_step(step_);
@@ -61,6 +63,7 @@ void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace
 
 void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory, thread_pool& pool) {
   if (!weight_gradient_.empty()) add_weight_gradient(dy, x, weight_gradient_, pool);
+  if (!bias_gradient_.empty()) add_bias_gradient(dy, bias_gradient_, pool);
   if (dx) dx->resize(dy.rows(), d_in());
   if (auto* const with = std::get_if<fb>(&adapter_)) {
     with->saved.refer_to({x.data(), x.rows(), x.cols()}, with->saved.dropout_step());
@@ -93,6 +96,18 @@ void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, st
         sum.middleRows(first, count).noalias() += dy.middleCols(first, count).transpose() * x;
       },
       64);
+}
+
+void add_bias_gradient(const matrix& dy, std::span<float> gradient, thread_pool& pool) {
+  Eigen::Map<Eigen::RowVectorXf> sum(gradient.data(), dy.cols());
+  for_row_blocks(
+      dy.cols(), pool,
+      [&](index_t first, index_t count) {
+        for (index_t token = 0; token < dy.rows(); ++token) {
+          sum.segment(first, count) += dy.row(token).segment(first, count);
+        }
+      },
+      128);
 }
 
 }  // namespace llama

@@ -17,11 +17,13 @@ namespace llama {
 
 enum class pass { train, evaluate };
 
-/// A linear layer of the transformer, y = x W^T: frozen, with an adapter on it where it has one, or (in
+/// A linear layer of the transformer, y = x W^T + bias: frozen, with an adapter on it where it has one, or (in
 /// pre-training) with its own weight trained. All of sbora that a trainer has to know is in here.
 class projection {
  public:
-  projection(std::string name, sbora::any_weight weight) : name_(std::move(name)), weight_(std::move(weight)) {}
+  /// The bias is referred to; empty: none.
+  projection(std::string name, sbora::any_weight weight, std::span<const float> bias = {})
+      : name_(std::move(name)), weight_(std::move(weight)), bias_(bias) {}
 
   const std::string& name() const { return name_; }
   const sbora::any_weight& weight() const { return weight_; }
@@ -44,8 +46,12 @@ class projection {
   /// Null for another kind.
   const sbora::region* target() const;
 
-  /// Trains the weight itself: backward adds to this gradient, d_out x d_in. Empty: frozen.
-  void train_weight(std::span<float> gradient) { weight_gradient_ = gradient; }
+  /// Trains weight and bias themselves: backward adds to these gradients, d_out x d_in and d_out. Empty: frozen.
+  void train_weight(std::span<float> gradient, std::span<float> bias_gradient) {
+    weight_gradient_ = gradient;
+    bias_gradient_ = bias_gradient;
+  }
+  std::span<const float> bias() const { return bias_; }
 
   bool is_trained() const {
     return !weight_gradient_.empty() ||
@@ -81,13 +87,17 @@ class projection {
 
   std::string name_;
   sbora::any_weight weight_;
+  std::span<const float> bias_;
   std::variant<std::monostate, fa, fb, lora, mixed> adapter_;
-  std::span<float> weight_gradient_;
+  std::span<float> weight_gradient_, bias_gradient_;
   std::uint64_t step_ = 0;
 };
 
 /// gradient += dy^T x, cut by its rows so that every sum over tokens has one order.
 void add_weight_gradient(const Eigen::Ref<const matrix>& dy, const matrix& x, std::span<float> gradient,
                          thread_pool& pool);
+
+/// gradient += the sum of dy over tokens, likewise.
+void add_bias_gradient(const matrix& dy, std::span<float> gradient, thread_pool& pool);
 
 }  // namespace llama

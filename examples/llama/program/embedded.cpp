@@ -61,12 +61,13 @@ std::vector<adapter_plan> plans_of(const options& set) {
   const auto plan = [&](adapter_method method, index_t rank) {
     // The same scale for every rank: with alpha fixed, half the rank would also double the update.
     const double alpha = set.lora_alpha * static_cast<double>(rank) / static_cast<double>(set.lora_r);
-    return adapter_plan{.method = method,
-                        .rank = rank,
-                        .alpha = alpha,
-                        .dropout = set.lora_dropout,
-                        .target_modules = set.target_modules,
-                        .seed = set.seed};
+    return adapter_plan{
+        .method = method,
+        .rank = rank,
+        .alpha = alpha,
+        .dropout = set.lora_dropout,
+        .target_modules = set.target_modules.empty() ? default_targets(embedded_config()) : set.target_modules,
+        .seed = set.seed};
   };
   if (set.adapter_name == "sbora_fa") return {plan(adapter_method::sbora_fa, set.lora_r)};
   if (set.adapter_name == "sbora_fb") return {plan(adapter_method::sbora_fb, set.lora_r)};

@@ -10,9 +10,10 @@ namespace llama {
 namespace {
 
 constexpr const char* about =
-    "Fine-tunes a LLaMA with SBoRA-FA, SBoRA-FB or LoRA on the CPU. --base_model is a Hugging Face directory\n"
-    "(config.json, safetensors, tokenizer); without it a byte-level LLaMA of about two million weights is trained\n"
-    "on --base_data first and fine-tuned with all three, to show the whole cycle in minutes. Data: JSON arrays or\n"
+    "Fine-tunes a LLaMA (Mistral, Qwen, ...) with SBoRA-FA, SBoRA-FB or LoRA on the CPU. --base_model is a Hugging\n"
+    "Face directory (config.json, safetensors, tokenizer); without it a byte-level LLaMA of about two million weights\n"
+    "is trained on --base_data first and fine-tuned with all three, to show the whole cycle in minutes. Data: JSON "
+    "arrays or\n"
     "JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C finishes the step, saves a checkpoint\n"
     "and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an option or a file is wrong.";
 
@@ -156,7 +157,7 @@ void add_adapter_options(CLI::App& app, options& set) {
          "--target_modules", [&set](const std::string& text) { set.target_modules = parse_modules(text); },
          "layers with adapters: '[\"q_proj\", ...]', [q_proj,...] or q_proj,...")
       ->type_name("NAMES")
-      ->default_str("q_proj,k_proj,v_proj,up_proj,down_proj");
+      ->default_str("q_proj,k_proj,v_proj,up_proj,down_proj, or the fused layers that hold them");
 }
 
 void add_training_options(CLI::App& app, options& set) {

@@ -27,7 +27,7 @@ struct options {
   index_t lora_r = 8;
   double lora_alpha = 16;
   double lora_dropout = 0.05;
-  std::vector<std::string> target_modules = {"q_proj", "k_proj", "v_proj", "up_proj", "down_proj"};
+  std::vector<std::string> target_modules;  ///< empty: the model's default_targets
 
   index_t batch_size = 128;
   index_t micro_batch_size = 4;

@@ -26,7 +26,7 @@ namespace llama {
 
 namespace {
 
-adapter_plan plan_of(const options& set) {
+adapter_plan plan_of(const options& set, const model_config& config) {
   const auto method = set.adapter_name == "lora"       ? adapter_method::lora
                       : set.adapter_name == "sbora_fb" ? adapter_method::sbora_fb
                                                        : adapter_method::sbora_fa;
@@ -35,7 +35,7 @@ adapter_plan plan_of(const options& set) {
           .alpha = set.lora_alpha,
           .dropout = set.lora_dropout,
           .rslora = false,
-          .target_modules = set.target_modules,
+          .target_modules = set.target_modules.empty() ? default_targets(config) : set.target_modules,
           .seed = set.seed};
 }
 
@@ -71,7 +71,7 @@ class fine_tuning_run {
 
   int run() {
     model net = load();
-    const adapter_plan plan = plan_of(set_);
+    const adapter_plan plan = plan_of(set_, config_);
     net.attach(plan);
     net.set_gradient_checkpointing(set_.use_gradient_checkpointing);
 
@@ -100,7 +100,7 @@ class fine_tuning_run {
   /// What would otherwise show after minutes of tokenising and quantising.
   void check_before_work() const {
     of_base_model([&] { check_model(set_.base_model, config_, load_options_of(set_)); });
-    static_cast<void>(adapted_layers(config_, plan_of(set_)));
+    static_cast<void>(adapted_layers(config_, plan_of(set_, config_)));
     const std::string& resumed = set_.resume_from_checkpoint;
     if (!resumed.empty() && resumed != "auto") require_checkpoint(resumed);
   }

@@ -141,6 +141,12 @@ void train(arguments words) {
                           .c_str());
 }
 
+/// MODEL OUT: the model as it is saved.
+void save(arguments words) {
+  sbora::thread_pool pool(1);
+  llama::model::load(words[0], {}, pool).save(words[1]);
+}
+
 /// MODEL: a line for each thing in its files that users are told of.
 void notes(arguments words) {
   sbora::thread_pool pool(1);
@@ -156,6 +162,7 @@ void add_llama_commands(command_table& table) {
   table["llama-gradients"] = gradients;
   table["llama-train"] = train;
   table["llama-notes"] = notes;
+  table["llama-save"] = save;
 }
 
 }  // namespace interop
