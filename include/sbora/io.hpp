@@ -11,6 +11,7 @@
 #include <sbora/io/bitsandbytes/bitsandbytes_writer.hpp>
 #include <sbora/io/checkpoint/checkpoint.hpp>
 #include <sbora/io/checkpoint/checkpoint_weights.hpp>
+#include <sbora/io/gguf/gguf_file.hpp>
 #include <sbora/io/merge/adapter_changes.hpp>
 #include <sbora/io/merge/merge_in_place.hpp>
 #include <sbora/io/optimiser/optimiser_state.hpp>

@@ -23,6 +23,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         below["io"]         = "core simd kernels regions weights products adapters layers optimisers merge model"
         below["io/safetensors"]  = below["io"] " io"
         below["io/bitsandbytes"] = below["io"] " io"
+        below["io/gguf"]         = below["io"] " io"
         below["io/checkpoint"]   = below["io"] " io io/safetensors io/bitsandbytes"
         below["io/adapter"]      = below["io"] " io io/safetensors"
         below["io/merge"]        = below["io"] " io io/safetensors io/bitsandbytes io/checkpoint"

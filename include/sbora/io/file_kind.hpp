@@ -19,7 +19,7 @@ inline std::string what_else_it_is(std::string_view bytes) {
   if (is("<!DOCTYPE"sv) || is("<!doctype"sv) || is("<html"sv)) {
     return "a web page, as a failed download leaves it; download the file again";
   }
-  if (is("GGUF"sv)) return "a GGUF file, which sbora doesn't read; give the safetensors that it was made from";
+  if (is("GGUF"sv)) return "a GGUF file, which only gguf_file reads; give the safetensors that it was made from";
   return {};
 }
 

@@ -17,6 +17,8 @@ inline constexpr std::size_t largest_header = 100'000'000;
 inline constexpr std::size_t largest_config = std::size_t{16} << 20;
 /// bitsandbytes' state of a weight has some 200.
 inline constexpr std::size_t largest_quant_state = std::size_t{64} << 10;
+/// A key's or a tensor's name in a GGUF file: GGUF's own for keys; llama.cpp's for tensors is 63.
+inline constexpr std::size_t largest_gguf_name = 65535;
 /// A module's name in an adapter.
 inline constexpr std::size_t largest_module_name = 1024;
 /// d_out and d_in as an adapter's file says them, where no tensor has that length.
