@@ -130,15 +130,18 @@ TEST_CASE("a test file is answered in batches and marked row by row") {
   };
 
   std::vector<index_t> done;
+  std::int64_t said = 0;
   llama::evaluation_options options;
   options.batch_size = 2;
-  options.progress = [&](index_t rows, index_t all, index_t) {
+  options.progress = [&](index_t rows, index_t all, index_t, std::int64_t tokens) {
     done.push_back(rows);
+    said += tokens;
     CHECK(all == 5);
   };
   const llama::evaluation result = evaluate_answers(test, bytes, replying, options);
   CHECK(batches == std::vector<std::size_t>{2, 2, 1});
   CHECK(done == std::vector<index_t>{2, 4, 5});
+  CHECK(said == 16 + 3 + 1 + 5 + 3);  // bytes of the replies
   CHECK(limit == 256);
   CHECK(result.correct == 3);
   CHECK(result.unanswered == 1);

@@ -27,12 +27,14 @@ class alphabet_decoder {
     return answer(last);
   }
   const llama::matrix& step(std::span<const std::int32_t> tokens) {
-    ++steps;
+    batches.push_back(std::ssize(tokens));
     return answer({tokens.begin(), tokens.end()});
   }
+  void keep(std::span<const index_t> sequences) { kept.emplace_back(sequences.begin(), sequences.end()); }
 
   index_t room = 0;
-  int steps = 0;
+  std::vector<index_t> batches;  // sizes, of every step
+  std::vector<std::vector<index_t>> kept;
   std::vector<std::uint8_t> masks;
 
  private:
@@ -56,7 +58,8 @@ TEST_CASE("generation stops at the end of sequence or at the limit, sequence by 
   CHECK(llama::generate(decoder, prompts, 10, byte_tokenizer::end) ==
         std::vector<token_ids>{{'d', 'e'}, {'b', 'c', 'd', 'e'}, {}});
   CHECK(decoder.room == 10);
-  CHECK(decoder.steps == 4);
+  CHECK(decoder.batches == std::vector<index_t>{2, 2, 1, 1});
+  CHECK(decoder.kept == std::vector<std::vector<index_t>>{{0, 1}, {1}});  // 'e' ended at once, then 'c'
   CHECK(decoder.masks == std::vector<std::uint8_t>{1, 1, 0, 1, 0, 1});
   CHECK(llama::generate(decoder, prompts, 2, byte_tokenizer::end) ==
         std::vector<token_ids>{{'d', 'e'}, {'b', 'c'}, {}});

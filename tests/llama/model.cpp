@@ -238,7 +238,27 @@ TEST_CASE("decoding with the cache is the full forward, token by token") {
     got = generation.step(next);
   }
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(3, 1)), input_error);  // no room
-  generation.prefill(prompts, 1);                                                  // and anew
+
+  // Sequences leave the batch: the others go on, in the order that is asked for.
+  generation.prefill(prompts, steps);
+  std::vector<index_t> batch = {0, 1, 2};
+  for (index_t step = 0; step < steps; ++step) {
+    if (step == 2) generation.keep(batch = {2, 0});
+    if (step == 5) {
+      generation.keep(std::vector<index_t>{1});
+      batch = {0};
+    }
+    std::vector<std::int32_t> next;
+    for (const index_t s : batch) {
+      next.push_back(whole.tokens[static_cast<std::size_t>(s * whole.length + prompts.length + step)]);
+    }
+    got = generation.step(next);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const index_t row = batch[i] * whole.length + prompts.length + step;
+      CHECK(difference(matrix(got.row(static_cast<index_t>(i))), matrix(expected.row(row))) < 1e-5);
+    }
+  }
+  generation.prefill(prompts, 1);  // and anew
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(2, 1)), input_error);
   CHECK_THROWS_AS(generation.step(std::vector<std::int32_t>(3, 61)), input_error);
 }

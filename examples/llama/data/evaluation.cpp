@@ -39,7 +39,9 @@ evaluation evaluate_answers(const test_file& test, const tokenizer& by, const ge
     std::vector<token_ids> batch;
     for (std::size_t i = first; i < last; ++i) batch.push_back(std::move(prompts[by_length[i]]));
     const std::vector<token_ids> generated = model(batch, max_new_tokens);
+    std::int64_t tokens = 0;
     for (std::size_t i = first; i < last; ++i) {
+      tokens += std::ssize(generated[i - first]);
       evaluation::row& row = result.rows[by_length[i]];
       row.response = response_of(by.decode(generated[i - first]), test.rule);
       row.predicted = extract_answer(row.response, test.rule);
@@ -48,7 +50,7 @@ evaluation evaluate_answers(const test_file& test, const tokenizer& by, const ge
       result.unanswered += row.predicted.empty() ? 1 : 0;
     }
     if (options.progress) {
-      options.progress(static_cast<index_t>(last), static_cast<index_t>(count), result.correct);
+      options.progress(static_cast<index_t>(last), static_cast<index_t>(count), result.correct, tokens);
     }
   }
   return result;

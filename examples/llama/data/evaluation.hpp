@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -39,8 +40,8 @@ struct evaluation_options {
   index_t batch_size = 8;
   index_t max_new_tokens = 0;  ///< 0: as the official scripts for this kind of answer
   index_t max_rows = 0;        ///< above 0: only the first ones of the file
-  /// Called after every batch with the rows done, all of them, and the correct ones so far.
-  std::function<void(index_t, index_t, index_t)> progress;
+  /// Called after every batch with the rows done, all of them, the correct ones so far, and the batch's new tokens.
+  std::function<void(index_t, index_t, index_t, std::int64_t)> progress;
 };
 
 /// What goes on from prompts of token ids: generate() with a decoder.

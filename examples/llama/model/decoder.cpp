@@ -23,6 +23,7 @@ const matrix& decoder::prefill(const token_batch& prompts, index_t new_tokens) {
   const packed_tokens tokens = pack(prompts, net.config_.vocab_size);
   const index_t capacity = longest(tokens) + std::max<index_t>(new_tokens, 0);
   for (layer_cache& cache : state_->caches) cache.reset(prompts.sequences, capacity, net.config_.key_value_size());
+  net.rotary_.extend(net.config_, capacity);  // at once, not anew for every token
   net.run_blocks(tokens, state_->x, state_->pool, [&](std::size_t layer) {
     for (std::size_t i = 0; i < tokens.sequences.size(); ++i) {
       state_->caches[layer].append(static_cast<index_t>(i), net.kept_[0].k, net.kept_[0].v, tokens.sequences[i]);
@@ -63,11 +64,26 @@ const matrix& decoder::step(std::span<const std::int32_t> tokens) {
   return checked_logits();
 }
 
+void decoder::keep(std::span<const index_t> sequences) {
+  const auto only = [&](std::vector<index_t>& of_all) {
+    std::vector<index_t> kept;
+    for (const index_t i : sequences) kept.push_back(of_all[static_cast<std::size_t>(i)]);
+    of_all = std::move(kept);
+  };
+  only(state_->positions);
+  state_->rows.resize(sequences.size());  // 0, 1, 2, ...
+  for (layer_cache& cache : state_->caches) {
+    only(cache.slots);
+    only(cache.lengths);
+  }
+}
+
 const matrix& decoder::checked_logits() const {
   for (index_t row = 0; row < state_->logits.rows(); ++row) {
     if (state_->logits.row(row).allFinite()) continue;
     throw_not_finite(state_->net,
-                     "a logit of sequence " + std::to_string(row) + " after " +
+                     "a logit of sequence " +
+                         std::to_string(state_->caches.front().slots[static_cast<std::size_t>(row)]) + " after " +
                          std::to_string(state_->positions[static_cast<std::size_t>(row)]) + " tokens",
                      "the adapter may have diverged in training: try a lower --learning_rate");
   }

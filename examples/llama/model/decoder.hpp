@@ -9,7 +9,7 @@
 namespace llama {
 
 /// Generation with a cache of keys and values: a batch of prompts first, then a token for each sequence
-/// at a time. Adapters take part, without dropout.
+/// at a time; those that have ended leave the batch. Adapters take part, without dropout.
 ///
 /// Lifetime    refers to the model, which mustn't be trained or given other adapters meanwhile.
 /// Errors      where a logit isn't finite, what throw_not_finite() says: no token is the most likely one then.
@@ -27,6 +27,9 @@ class decoder {
 
   /// Appends one token to every sequence; returns the logits that follow it.
   const matrix& step(std::span<const std::int32_t> tokens);
+
+  /// From now on the batch is these of its sequences, in this order. Requires: in range, none twice.
+  void keep(std::span<const index_t> sequences);
 
  private:
   const matrix& checked_logits() const;

@@ -1,6 +1,7 @@
 #include "program/run.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 
 #include <fmt/core.h>
@@ -37,6 +38,13 @@ adapter_plan plan_of(const options& set, const model_config& config) {
           .rslora = false,
           .target_modules = set.target_modules.empty() ? default_targets(config) : set.target_modules,
           .seed = set.seed};
+}
+
+/// Questions that are answered side by side: 32, less where the keys and values of 1000 tokens each would take 2 GiB,
+/// but 8 at least.
+index_t answers_at_once(const model_config& config) {
+  const index_t floats = 2 * config.num_hidden_layers * config.key_value_size() * 1000;
+  return std::clamp<index_t>((index_t{1} << 29) / floats, 8, 32);
 }
 
 /// f() of the files of --base_model: whatever is wrong with one, the error ends with what such a folder has.
@@ -164,7 +172,8 @@ class fine_tuning_run {
   std::string answer(const generator& model, const test_file& test) const {
     progress shown("answers " + test.name, 0, std::ssize(test.rows));
     evaluation_options how;
-    how.progress = [&shown](index_t done, index_t, index_t) { shown.update(done); };
+    how.batch_size = answers_at_once(config_);
+    how.progress = [&shown](index_t done, index_t, index_t, std::int64_t tokens) { shown.update(done, NAN, tokens); };
     const evaluation result = evaluate_answers(test, *tokenizer_, model, how);
     write_file(std::filesystem::path(set_.output_dir) / (test.name + ".answers.json"), evaluation_json(test, result));
     return evaluation_lines(result, "");
