@@ -29,10 +29,10 @@ void add_gathered(const weight_delta<T>& a, const T* gathered, activation_view<T
                  frame, pool);
 }
 
-/// out[region] += s·mask(source·half); the mask is that of `step`, or none.
+/// mask(source·half), tokens × rank; the mask is that of `step`, or none.
 template <class T, class X>
-void add_scattered(const weight_delta<T>& a, activation_view<const X> source, activation_view<T> out,
-                   const std::uint64_t* step, workspace_frame frame, any_executor pool) {
+T* region_product(const weight_delta<T>& a, activation_view<const X> source, const std::uint64_t* step,
+                  workspace_frame& frame, any_executor pool) {
   T* const product = frame.take<T>(source.tokens * a.rank());
   multiply<T, T>(
       left_operand<X>{source.data, source.tokens, source.features, source.stride, 1, nullptr, a.batch_invariant},
@@ -40,6 +40,14 @@ void add_scattered(const weight_delta<T>& a, activation_view<const X> source, ac
   if (step != nullptr && a.dropout > 0) {
     apply_dropout(a, *step, activation_view<const T>(product, source.tokens, a.rank()), a.target, product, pool);
   }
+  return product;
+}
+
+/// out[region] += s·mask(source·half).
+template <class T, class X>
+void add_scattered(const weight_delta<T>& a, activation_view<const X> source, activation_view<T> out,
+                   const std::uint64_t* step, workspace_frame frame, any_executor pool) {
+  const T* const product = region_product(a, source, step, frame, pool);
   scatter_add(product, a.rank(), a.target, a.scale, out, pool);
 }
 
@@ -55,13 +63,29 @@ void add_delta(const weight_delta<T>& a, bool forward, activation_view<const X> 
 
 // ---- training --------------------------------------------------------------------------------------
 
+/// The dropout of `step` on x[idx].
+template <class T>
+void drop_kept_input(const weight_delta<T>& a, std::uint64_t step, T* gathered, index_t tokens, any_executor pool) {
+  if (a.dropout == 0) return;
+  apply_dropout(a, step, activation_view<const T>(gathered, tokens, a.rank()), a.target, gathered, pool);
+}
+
 /// gathered = x[idx] with the dropout of `step`: what an FA's backward needs of x.
 template <class T, class X>
 void keep_input(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step, T* gathered,
                 any_executor pool) {
   gather(x, *a.target, gathered, pool);
-  if (a.dropout == 0) return;
-  apply_dropout(a, step, activation_view<const T>(gathered, x.tokens, a.rank()), a.target, gathered, pool);
+  drop_kept_input(a, step, gathered, x.tokens, pool);
+}
+
+/// dropout(x)·half, tokens × rank.
+template <class T, class X>
+T* region_product_of_dropped(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step,
+                             workspace_frame& frame, any_executor pool) {
+  if (a.dropout == 0) return region_product(a, x, nullptr, frame, pool);
+  T* const dropped = frame.take<T>(x.tokens * x.features);
+  apply_dropout_to_input(a, step, x, dropped, pool);
+  return region_product(a, activation_view<const T>(dropped, x.tokens, x.features), nullptr, frame, pool);
 }
 
 /// y += s·B·A·dropout(x); an FA's kept input is used.
@@ -69,10 +93,8 @@ template <class T, class X>
 void add_training_delta(const weight_delta<T>& a, activation_view<const X> x, std::uint64_t step, const T* gathered,
                         activation_view<T> y, workspace_frame frame, any_executor pool) {
   if (a.geometry().is_of_input(true)) return add_gathered(a, gathered, y, frame, pool);
-  if (a.dropout == 0) return add_scattered(a, x, y, nullptr, frame, pool);
-  T* const dropped = frame.take<T>(x.tokens * x.features);
-  apply_dropout_to_input(a, step, x, dropped, pool);
-  add_scattered(a, activation_view<const T>(dropped, x.tokens, x.features), y, nullptr, frame, pool);
+  const T* const product = region_product_of_dropped(a, x, step, frame, pool);
+  scatter_add(product, a.rank(), a.target, a.scale, y, pool);
 }
 
 /// gradient += s·leftᵀ·right over the tokens.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 
 #include <sbora/core/executor.hpp>
 #include <sbora/kernels/dispatch.hpp>
@@ -13,15 +14,32 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Tokens per task: tens of microseconds at rank 64.
 inline constexpr index_t task_tokens = 64;
 
+template <class T, class X>
+auto gather_kernel() {
+  if constexpr (std::is_same_v<X, T>) return get_kernels<dense_kernels<T>>().gather;
+  else return get_kernels<bf16_activation_kernels<T>>().gather;
+}
+
 /// out[t, j] = source[t, target[j]], contiguous.
 template <class T, class X>
 void gather(activation_view<const X> source, const region& target, T* out, any_executor pool) {
-  const auto kernel = [] {
-    if constexpr (std::is_same_v<X, T>) return get_kernels<dense_kernels<T>>().gather;
-    else return get_kernels<bf16_activation_kernels<T>>().gather;
-  }();
+  const auto kernel = gather_kernel<T, X>();
   for_ranges(source.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source.data, source.stride, target.indices().data(), target.rank(), out, target.rank(), begin, end});
+  });
+}
+
+/// out[i, j] = source[tokens[i], target[j]], contiguous.
+template <class T, class X>
+void gather(activation_view<const X> source, std::span<const index_t> tokens, const region& target, T* out,
+            any_executor pool) {
+  const auto kernel = gather_kernel<T, X>();
+  const index_t rank = target.rank();
+  for_ranges(std::ssize(tokens), task_tokens, pool, [&](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      const X* const token = source.data + tokens[static_cast<std::size_t>(i)] * source.stride;
+      kernel({token, source.stride, target.indices().data(), rank, out + i * rank, rank, 0, 1});
+    }
   });
 }
 
@@ -33,6 +51,20 @@ void scatter_add(const T* source, index_t features, const region* target, T scal
   const index_t* index = target != nullptr ? target->indices().data() : nullptr;
   for_ranges(out.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
     kernel({source, features, index, features, scale, out.data, out.stride, begin, end});
+  });
+}
+
+/// out[tokens[i], target[j]] += scale·source[i, j]. No token comes twice.
+template <class T>
+void scatter_add(const T* source, const region& target, T scale, activation_view<T> out,
+                 std::span<const index_t> tokens, any_executor pool) {
+  const auto kernel = get_kernels<dense_kernels<T>>().scatter_add;
+  const index_t rank = target.rank();
+  for_ranges(std::ssize(tokens), task_tokens, pool, [&](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      T* const token = out.data + tokens[static_cast<std::size_t>(i)] * out.stride;
+      kernel({source + i * rank, rank, target.indices().data(), rank, scale, token, out.stride, 0, 1});
+    }
   });
 }
 
