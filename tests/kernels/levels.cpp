@@ -43,8 +43,11 @@ TEST_CASE("every level that this build has runs kernels of its own", "[kernels]"
     CHECK(packing(isa::avx2) != packing(isa::avx512));
     CHECK(weight(isa::avx2) != weight(isa::avx512));
   }
-  CHECK(packing(isa::avx512_bf16) == packing(isa::avx512));
-  CHECK(weight(isa::avx512_bf16) == weight(isa::avx512));
+  for (const isa level : {isa::avx512_bf16, isa::avx512_amx}) {
+    if (!sbora::is_supported(level)) continue;
+    CHECK(packing(level) == packing(isa::avx512));
+    CHECK(weight(level) == weight(isa::avx512));
+  }
 }
 
 TEST_CASE("force_isa picks supported levels and refuses others", "[kernels]") {

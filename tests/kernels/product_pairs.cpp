@@ -1,4 +1,4 @@
-// Products of bf16 by bf16 in pairs, at the level that has them.
+// Products of bf16 by bf16 in pairs, at the levels that have them.
 
 #include <algorithm>
 #include <string>
@@ -19,7 +19,24 @@ namespace {
 
 constexpr std::uint64_t seed = 113;
 
+using pair_kernels = sbora::detail::pair_kernels<bf16>;
+
+/// Levels that have some of their own; with SBORA_FORCE_ISA that one alone. An emulator of AVX-512 is told avx512.
+std::vector<const pair_kernels*> levels_of_pairs() {
+  std::vector<const pair_kernels*> levels;
+  const std::vector<isa> tested = tested_levels();
+  const auto is_tested = [&](isa level) { return std::find(tested.begin(), tested.end(), level) != tested.end(); };
+  for (const isa level : sbora::all_levels) {
+    if (!sbora::is_supported(level) || !(is_tested(level) || is_tested(isa::avx512))) continue;
+    const pair_kernels* const found = sbora::detail::find_kernels<pair_kernels>(level);
+    if (found != nullptr) levels.push_back(found);
+  }
+  if (levels.empty()) WARN("no pairs at this level here");
+  return levels;
+}
+
 struct pair_case {
+  const pair_kernels& kernels;
   index_t rows, depth, columns;
   bool depth_contiguous, left_transposed, indexed;
   guarded_matrix<bf16> left, rhs;
@@ -31,13 +48,13 @@ struct pair_case {
   bool with_bias = false, accumulate = false;
   std::vector<sbora::detail::panel_update<float>> updates;
 
-  static index_t strips(index_t rows) { return (rows + tile_rows() - 1) / tile_rows(); }
-  static index_t tile_rows() {
-    return sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(isa::avx512_bf16).tile_rows;
-  }
+  static index_t rounded_up(index_t n, index_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+  index_t strips() const { return rounded_up(rows, kernels.tile_rows) / kernels.tile_rows; }
 
-  pair_case(index_t rows_, index_t depth_, index_t columns_, guard side, random_values& random)
-      : rows(rows_),
+  pair_case(const pair_kernels& kernels_, index_t rows_, index_t depth_, index_t columns_, guard side,
+            random_values& random)
+      : kernels(kernels_),
+        rows(rows_),
         depth(depth_),
         columns(columns_),
         depth_contiguous(random.coin()),
@@ -48,7 +65,7 @@ struct pair_case {
         rhs(depth_contiguous ? columns : depth, depth_contiguous ? depth : columns,
             (depth_contiguous ? depth : columns) + random.below(3), side),
         row_index(rows, side),
-        packed(strips(rows) * tile_rows() * ((depth + 1) / 2), side),
+        packed(rounded_up(rows, kernels.tile_rows) * rounded_up(depth, kernels.tile_depth) / 2, side),
         out(rows, columns, columns + random.below(3), side),
         bias(columns, side) {
     left.fill([&] { return stored_as<bf16>(random.uniform<float>()); });
@@ -64,30 +81,26 @@ struct pair_case {
   bf16& right_at(index_t k, index_t n) const { return depth_contiguous ? rhs(n, k) : rhs(k, n); }
 
   void run() const {
-    const auto* kernels = sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(isa::avx512_bf16);
-    kernels->pack({left.data(), left_transposed ? 1 : left.stride(), left_transposed ? left.stride() : 1,
-                   indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0,
-                   strips(rows)});
-    kernels->product({packed.data(),
-                      rows,
-                      depth,
-                      {rhs.data(), rhs.stride()},
-                      depth_contiguous,
-                      out.data(),
-                      out.stride(),
-                      alpha,
-                      with_bias ? bias.data() : nullptr,
-                      accumulate,
-                      updates.data(),
-                      static_cast<index_t>(updates.size()),
-                      0,
-                      strips(rows),
-                      0,
-                      columns});
+    kernels.pack({left.data(), left_transposed ? 1 : left.stride(), left_transposed ? left.stride() : 1,
+                  indexed ? row_index.data() : nullptr, rows, depth, depth_contiguous, packed.data(), 0, strips()});
+    kernels.product({packed.data(),
+                     rows,
+                     depth,
+                     {rhs.data(), rhs.stride()},
+                     depth_contiguous,
+                     out.data(),
+                     out.stride(),
+                     alpha,
+                     with_bias ? bias.data() : nullptr,
+                     accumulate,
+                     updates.data(),
+                     static_cast<index_t>(updates.size()),
+                     0,
+                     strips(),
+                     0,
+                     columns});
   }
 };
-
-bool has_pairs() { return sbora::is_supported(isa::avx512_bf16); }
 
 /// A term's product is exact; it passes at most two additions for every pair of its panel, alpha, and one
 /// addition per panel. Products below 2^-126 are flushed.
@@ -121,64 +134,58 @@ std::string check(pair_case& c, random_values& random) {
 }  // namespace
 
 TEST_CASE("a product of pairs is the sum within its roundings", "[kernels]") {
-  if (!has_pairs()) {
-    SUCCEED("no AVX512_BF16 here; tests/emulation has");
-    return;
-  }
   random_values random(seed);
-  for (const index_t depth : {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
-                              2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2,
-                              pair_panel_depth(true) / 2 + 1, pair_panel_depth(true), pair_panel_depth(true) + 3}) {
-    for (const index_t rows : {index_t{1}, pair_case::tile_rows(), 2 * pair_case::tile_rows() + 5}) {
-      for (const index_t columns : {1, 31, 32, 70}) {
-        pair_case c(rows, depth, columns, random.coin() ? guard::front : guard::back, random);
-        c.alpha = random.coin() ? 1 : random.uniform<float>();
-        c.with_bias = random.coin();
-        c.accumulate = random.coin();
-        INFO(rows << " x " << depth << " x " << columns << ", seed " << seed);
-        CHECK(check(c, random) == "");
+  for (const pair_kernels* const kernels : levels_of_pairs())
+    for (const index_t depth :
+         {index_t{1}, index_t{2}, index_t{7}, pair_panel_depth(false), pair_panel_depth(false) + 1,
+          2 * pair_panel_depth(false) + 3, pair_panel_depth(true) / 2, pair_panel_depth(true) / 2 + 1,
+          pair_panel_depth(true), pair_panel_depth(true) + 3}) {
+      for (const index_t rows : {index_t{1}, kernels->tile_rows, 2 * kernels->tile_rows + 5}) {
+        for (const index_t columns : {1, 31, 32, 70}) {
+          pair_case c(*kernels, rows, depth, columns, random.coin() ? guard::front : guard::back, random);
+          c.alpha = random.coin() ? 1 : random.uniform<float>();
+          c.with_bias = random.coin();
+          c.accumulate = random.coin();
+          INFO(rows << " x " << depth << " x " << columns << ", seed " << seed);
+          CHECK(check(c, random) == "");
+        }
       }
     }
-  }
 }
 
 TEST_CASE("a product of so many rows of pairs that coming lines are copied meanwhile", "[kernels]") {
-  if (!has_pairs()) {
-    SUCCEED("no AVX512_BF16 here; tests/emulation has");
-    return;
+  for (const pair_kernels* const kernels : levels_of_pairs()) {
+    random_values random(seed + 2);
+    int across = 0;
+    for (const index_t columns : {64, 69, 35, 130}) {
+      pair_case c(*kernels, 12 * kernels->tile_rows + 1, pair_panel_depth(false) + 37, columns, guard::back, random);
+      INFO(columns << " columns, " << (c.depth_contiguous ? "columns" : "rows") << " of rhs contiguous, seed " << seed);
+      CHECK(check(c, random) == "");
+      across += c.depth_contiguous ? 0 : 1;
+    }
+    CHECK(across > 0);
   }
-  random_values random(seed + 2);
-  int across = 0;
-  for (const index_t columns : {64, 69, 35, 130}) {
-    pair_case c(12 * pair_case::tile_rows() + 1, pair_panel_depth(false) + 37, columns, guard::back, random);
-    INFO(columns << " columns, " << (c.depth_contiguous ? "columns" : "rows") << " of rhs contiguous, seed " << seed);
-    CHECK(check(c, random) == "");
-    across += c.depth_contiguous ? 0 : 1;
-  }
-  CHECK(across > 0);
 }
 
 TEST_CASE("updates on pack give the bits of the merged weight in pairs too", "[kernels]") {
-  if (!has_pairs()) {
-    SUCCEED("no AVX512_BF16 here; tests/emulation has");
-    return;
-  }
-  random_values random(seed + 1);
-  const index_t depth = pair_panel_depth(true) + 9, columns = 45, rank = 5;
-  pair_case c(7, depth, columns, guard::back, random);
-  const index_t index[rank] = {0, 3, 77, 255, 260}, position[rank] = {4, 0, 1, 3, 2};
-  std::vector<float> trained(static_cast<std::size_t>(rank * columns));
-  for (float& value : trained) value = random.uniform<float>();
-  c.updates = {{index, position, rank, true, trained.data(), rank, 1, 0.3F, true}};
-  c.run();
-  const std::vector<float> on_pack = c.out.memory().image();
-  for (index_t i = 0; i < rank; ++i) {
-    for (index_t n = 0; n < columns; ++n) {
-      bf16& w = c.right_at(index[i], n);
-      w = merged_value(w, 0.3F, trained[static_cast<std::size_t>(n * rank + position[i])]);
+  for (const pair_kernels* const kernels : levels_of_pairs()) {
+    random_values random(seed + 1);
+    const index_t depth = pair_panel_depth(true) + 9, columns = 45, rank = 5;
+    pair_case c(*kernels, 7, depth, columns, guard::back, random);
+    const index_t index[rank] = {0, 3, 77, 255, 260}, position[rank] = {4, 0, 1, 3, 2};
+    std::vector<float> trained(static_cast<std::size_t>(rank * columns));
+    for (float& value : trained) value = random.uniform<float>();
+    c.updates = {{index, position, rank, true, trained.data(), rank, 1, 0.3F, true}};
+    c.run();
+    const std::vector<float> on_pack = c.out.memory().image();
+    for (index_t i = 0; i < rank; ++i) {
+      for (index_t n = 0; n < columns; ++n) {
+        bf16& w = c.right_at(index[i], n);
+        w = merged_value(w, 0.3F, trained[static_cast<std::size_t>(n * rank + position[i])]);
+      }
     }
+    c.updates.clear();
+    c.run();
+    CHECK(differing_bits(c.out.memory(), on_pack) == "");
   }
-  c.updates.clear();
-  c.run();
-  CHECK(differing_bits(c.out.memory(), on_pack) == "");
 }

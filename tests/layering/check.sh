@@ -56,7 +56,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
 
     # By the list of them in simd/isa.hpp, or as a member of the enumeration. Comments may.
     BEGIN {
-        levels = "avx2 avx512 avx512_bf16 neon"
+        levels = "avx2 avx512 avx512_bf16 avx512_amx neon"
         while ((getline line < "simd/isa.hpp") > 0) {
             if (sub(/^#define SBORA_ISA_LEVELS\(LEVEL\)/, "", line)) {
                 gsub(/LEVEL\(scalar\)|LEVEL\(|\)/, " ", line)

@@ -28,7 +28,7 @@ using sbora::storage;
 namespace {
 
 constexpr std::array recorded_levels = {sbora::isa::scalar, sbora::isa::avx2, sbora::isa::avx512,
-                                        sbora::isa::avx512_bf16};
+                                        sbora::isa::avx512_bf16, sbora::isa::avx512_amx};
 
 /// FNV-1a over the bytes of all that is put in.
 class bit_hash {

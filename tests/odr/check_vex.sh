@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_vex.sh [--expect-violations | --expect-none] OBJECT
 # In an object compiled for plain x86-64, AVX instructions may be in the functions of the kernel
-# namespaces avx2::, avx512::, avx512_bf16:: only, because those alone are called behind a CPU check. With
+# namespaces avx2::, avx512::, avx512_bf16::, avx512_amx:: only, because those alone are called behind a CPU check. With
 # --expect-none, not there either.
 set -eu
 expect=gated
@@ -24,7 +24,7 @@ objdump -d -C --no-show-raw-insn "$1" | awk -v expect="$expect" '
         while (gsub(/<[^<>]*>/, "", name)) {}
         sub(/\(.*/, "", name)
         sub(/.* /, "", name)
-        gated = name ~ /(^|::)(avx2|avx512|avx512_bf16)::/
+        gated = name ~ /(^|::)(avx2|avx512|avx512_bf16|avx512_amx)::/
         functions++
         next
     }

@@ -15,8 +15,9 @@ inline std::vector<sbora::isa> tested_levels() {
     return {sbora::isa_from_string(forced)};
   std::vector<sbora::isa> levels;
   for (const sbora::isa level : sbora::all_levels) {
-    // avx512_bf16 shares most kernels with avx512; its own have tests that ask for them.
-    if (sbora::is_supported(level) && level != sbora::isa::avx512_bf16) levels.push_back(level);
+    // Those after avx512 share most kernels with it; their own have tests that ask for them.
+    if (level == sbora::isa::avx512_bf16 || level == sbora::isa::avx512_amx) continue;
+    if (sbora::is_supported(level)) levels.push_back(level);
   }
   return levels;
 }
@@ -29,7 +30,8 @@ sbora::index_t lanes(sbora::isa level) {
     case sbora::isa::scalar: return 1;
     case sbora::isa::avx2: return in_bytes(32);
     case sbora::isa::avx512:
-    case sbora::isa::avx512_bf16: return in_bytes(64);
+    case sbora::isa::avx512_bf16:
+    case sbora::isa::avx512_amx: return in_bytes(64);
     case sbora::isa::neon: return in_bytes(16);
   }
   return 1;

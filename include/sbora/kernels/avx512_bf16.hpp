@@ -40,7 +40,8 @@ struct table<byte_kernels<Storage>> {
 
 template <class Storage>
 struct table<pair_kernels<Storage>> {
-  static constexpr pair_kernels<Storage> entries = {.pack = &pack_pairs, .product = &product_pairs<Storage>};
+  static constexpr pair_kernels<Storage> entries = {
+      .pack = &pack_pairs, .product = &product_pairs<Storage>, .tile_rows = tile_rows, .tile_depth = 2};
 };
 
 }  // namespace sbora::detail::avx512_bf16

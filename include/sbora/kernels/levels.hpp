@@ -2,6 +2,7 @@
 
 #include <sbora/kernels/avx2.hpp>
 #include <sbora/kernels/avx512.hpp>
+#include <sbora/kernels/avx512_amx.hpp>
 #include <sbora/kernels/avx512_bf16.hpp>
 #include <sbora/kernels/neon.hpp>
 #include <sbora/kernels/scalar.hpp>

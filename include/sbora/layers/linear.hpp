@@ -22,8 +22,8 @@ namespace sbora::inline SBORA_ABI {
 ///             Scratch of workspace_bytes(); no allocation after warm-up, nothing of the weight's size.
 /// Numerics    accumulates in the weight's compute type (float; double for double weights), over the
 ///             inner dimension in a fixed order: equal bits for any executor. bfloat16 results are
-///             rounded once, at the end. bfloat16 inputs with bfloat16 weights are multiplied in pairs
-///             where the processor can (avx512_bf16), which flushes denormals.
+///             rounded once, at the end. bfloat16 inputs with bfloat16 or quantised weights are multiplied in
+///             pairs where the processor can (AVX512_BF16, AMX), which flushes denormals.
 /// Thread      all members are const but those that set something; concurrent calls need a workspace each, and one
 ///             adapter takes one training call at a time.
 /// Errors      shape_error at construction; workspace_error before anything is written.

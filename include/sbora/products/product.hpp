@@ -186,8 +186,8 @@ void multiply_bytes(const left_operand<Left>& left, const right_operand<Storage>
 ///
 /// Cost        2·rows·depth·columns flops; packs left once and right once per row block, or streams right
 ///             once; scratch from `frame`.
-/// Numerics    accumulates in T, over depth in ascending order; independent of the executor. bf16 by bf16 at
-///             avx512_bf16 by pairs, which flushes denormals.
+/// Numerics    accumulates in T, over depth in ascending order; independent of the executor. bf16 by bf16 by
+///             pairs where the level has them, which flushes denormals.
 template <class Storage, class T, class Left>
 void multiply(const left_operand<Left>& left, const right_operand<Storage>& right, const product_result<T>& result,
               workspace_frame frame, any_executor pool) {

@@ -36,6 +36,7 @@ struct product_means {
   bool pairs;                              ///< bf16 by bf16 in pairs
   bool codes;                              ///< 4-bit codes in groups
   bool converted;                          ///< its elements are dense and not of the computed type
+  index_t pair_rows = 1, pair_depth = 2;   ///< of a tile of pairs, where there are any
   bool bytes = false, byte_tiles = false;  ///< rows as bytes can be multiplied with its codes; many of them too
 };
 
@@ -43,7 +44,7 @@ struct product_plan {
   product_method method;
   bool adds_updates;      ///< packs the right operand in the computed type, so that updates can be added exactly
   bool shares;            ///< other threads are asked to help
-  index_t scratch;        ///< elements of the left operand's copy: of the computed type, or pairs
+  index_t scratch;        ///< elements of the left operand's copy: of the computed type, or pairs where those are more
   index_t strips;         ///< of tile_rows rows (packed), or blocks of tile_columns rows (few)
   index_t block_strips;   ///< of a task
   index_t block_columns;  ///< of a task
@@ -76,6 +77,9 @@ inline constexpr stream_limits stream_table[] = {
     {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 64, .across_converted = 64},
     {.vector_bytes = 0, .along = 8, .along_converted = 8, .along_pairs = 8, .across = 16, .across_converted = 16}};
 inline constexpr index_t most_stream_rows = 64;
+/// Where pairs are multiplied in tiles of more than one k. (Granite Rapids, bf16, 4096 x 4096, streamed and in tiles:
+/// along 8 rows 2.4, 3.0 ms, 12 rows 3.3, 3.0; across 16 rows 5.2, 6.0, 24 rows 7.5, 6.3.)
+inline constexpr index_t tile_stream_along = 10, tile_stream_across = 16;
 /// Rows up to which 4-bit codes are taken in groups. (Zen 5, NF4, 4096 x 4096: 195 GFLOP/s for 12 rows and 208 for 16;
 /// as floats 109 and 145.)
 inline constexpr index_t stream_codes_rows = 16;
@@ -94,6 +98,7 @@ inline index_t stream_rows(const product_shape& s, const product_means& means) {
   if (s.depth_along_lines && means.codes) return stream_codes_rows;
   const stream_limits* limits = stream_table;
   while (limits->vector_bytes > means.vector_bytes) ++limits;
+  if (s.bf16_rows && means.pair_depth > 2) return s.depth_along_lines ? tile_stream_along : tile_stream_across;
   if (!s.depth_along_lines) return means.converted ? limits->across_converted : limits->across;
   if (means.pairs && s.bf16_rows) return limits->along_pairs;
   return means.converted ? limits->along_converted : limits->along;
@@ -147,17 +152,23 @@ inline product_plan plan_product(const product_shape& s, const product_means& me
       break;
     case product_method::packed:
     case product_method::packed_pairs: {
+      if (plan.method == product_method::packed_pairs) plan.tile_rows = means.pair_rows;
       // Four panels a task: below a millisecond for hundreds of tokens, and 32 to 64 tasks at 4096 columns.
       plan.block_columns = 4 * means.tile_columns;
-      plan.strips = ceil_div(s.rows, means.tile_rows);
+      plan.strips = ceil_div(s.rows, plan.tile_rows);
       // A narrow result (rank columns) has too few of them to share out, so its rows are cut too, each
       // task packing its panels again: 1/(8·tile_rows) of its multiplications.
       const bool wide = ceil_div(s.columns, plan.block_columns) >= 16;
       plan.block_strips = std::max<index_t>(1, wide ? plan.strips : std::min<index_t>(plan.strips, 8));  // 0: no rows
       plan.row_blocks = ceil_div(plan.strips, plan.block_strips);
-      plan.scratch = plan.strips * means.tile_rows * s.depth;  // pairs need half of it
+      plan.scratch = plan.strips * means.tile_rows * s.depth;
       break;
     }
+  }
+  // Whatever the rows' type: what is counted with one does for the other.
+  if (means.pairs) {
+    const index_t pairs = ceil_div(s.depth, means.pair_depth) * means.pair_depth / 2;
+    plan.scratch = std::max(plan.scratch, ceil_div(s.rows, means.pair_rows) * means.pair_rows * pairs);
   }
   plan.column_blocks = ceil_div(s.columns, plan.block_columns);
   return plan;
@@ -192,7 +203,13 @@ product_means means_for(const right_operand<Storage>& right, index_t depth) {
                          .codes = false,
                          .converted = false};
   means.converted = std::is_same_v<source_of<Storage>, dense_source<Storage>> && sizeof(Storage) < sizeof(float);
-  if constexpr (has_pairs<Storage>) means.pairs = find_kernels<pair_kernels<Storage>>(active_isa()) != nullptr;
+  if constexpr (has_pairs<Storage>) {
+    if (const auto* pairs = find_kernels<pair_kernels<Storage>>(active_isa()); pairs != nullptr) {
+      means.pairs = true;
+      means.pair_rows = pairs->tile_rows;
+      means.pair_depth = pairs->tile_depth;
+    }
+  }
   if constexpr (std::is_same_v<Storage, four_bit>) means.codes = code_kernels_for(right, depth) != nullptr;
   if constexpr (has_bytes<Storage>) {
     const byte_kernels<Storage>* const bytes = byte_kernels_for(right, depth);

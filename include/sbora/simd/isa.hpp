@@ -11,10 +11,11 @@ namespace sbora::inline SBORA_ABI {
 ///   avx2         AVX2, FMA, F16C
 ///   avx512       + AVX-512 F, BW, DQ, VL
 ///   avx512_bf16  + AVX512_BF16 and VNNI, which all processors with the one have
+///   avx512_amx   + AMX-TILE and AMX-BF16, where Linux lets the process have them
 ///   neon         AArch64 Advanced SIMD
 ///
 /// The list of them: everything that goes through levels takes it from here.
-#define SBORA_ISA_LEVELS(LEVEL) LEVEL(scalar) LEVEL(avx2) LEVEL(avx512) LEVEL(avx512_bf16) LEVEL(neon)
+#define SBORA_ISA_LEVELS(LEVEL) LEVEL(scalar) LEVEL(avx2) LEVEL(avx512) LEVEL(avx512_bf16) LEVEL(avx512_amx) LEVEL(neon)
 
 #define SBORA_LEVEL_NAME(level) level,
 enum class isa { SBORA_ISA_LEVELS(SBORA_LEVEL_NAME) };

@@ -136,6 +136,7 @@ struct pair_panels {
 
   static constexpr index_t block_depth(bool depth_along_lines) noexcept { return pair_panel_depth(depth_along_lines); }
   static constexpr index_t count(index_t depth) noexcept { return pair_count(depth); }
+  static constexpr index_t room = pair_count(pair_panel_depth(true)) * tile_columns<float>;
 
   static void fill(const product_args<Storage, float, bf16_pair>& a, const right_place<Storage, float>& from, index_t k,
                    index_t depth, index_t n, index_t n_valid, bf16_pair* panel) noexcept {

@@ -279,6 +279,9 @@ SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, R
 /// A strip of Rows rows against a panel. One for all storages: panels are T.
 template <class T>
 struct tile_product {
+  static constexpr int rows = tile_rows;
+  static constexpr index_t panels = 2;  ///< most that are packed together: a strip comes near once for all of them
+
   template <int Rows>
   static void multiply(const T* strip, const T* panel, index_t depth, const tile_fetch& fetch,
                        const tile_result<T>& result) noexcept {
@@ -296,15 +299,13 @@ struct single_steps : tile_product<T> {
 
   static constexpr index_t block_depth(bool depth_along_lines) noexcept { return panel_depth(depth_along_lines); }
   static constexpr index_t count(index_t depth) noexcept { return depth; }
+  static constexpr index_t room = panel_depth(true) * tile_columns<T>;  ///< for panels: 256 KiB at AVX-512
 
   static SBORA_FORCE_INLINE void fill(const product_args<Storage, T>& a, const right_place<Storage, T>& from, index_t k,
                                       index_t depth, index_t n, index_t n_valid, T* panel) noexcept {
     pack_updated(a, from, k, depth, n, n_valid, panel);
   }
 };
-
-/// Most panels that are packed together, where there is room: a strip comes near once for all of them.
-inline constexpr index_t most_panels = 2;
 
 /// Dense storages are copied ahead where their lines cross the depth, if each slice needs at most most_copied cache
 /// lines. With few tokens it would be more, and they would arrive too late. (Zen 5, 4096 x 4096, f32: three with 128
@@ -317,24 +318,22 @@ template <class Steps, class Storage, class T>
 SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps::packed>& a) noexcept {
   constexpr index_t columns = tile_columns<T>;
   const index_t block_depth = Steps::block_depth(a.depth_along_lines);
-  const bool one_panel = a.depth_along_lines && a.depth * most_panels > block_depth;
-  const index_t group_columns = columns * (one_panel ? 1 : most_panels);
-  // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
-  constexpr int few_rows = (tile_rows + 2) / 3, most_rows = (2 * tile_rows + 2) / 3;
-  // One panel of the depth along lines; or several that are less deep, and behind them the lines that are copied. 256
-  // KiB at AVX-512.
-  using packed = typename Steps::packed;
-  constexpr index_t along = Steps::count(Steps::block_depth(true)) * columns;
-  constexpr index_t across = Steps::count(Steps::block_depth(false)) * columns;
-  static_assert((along - most_panels * across) * static_cast<index_t>(sizeof(packed)) >=
-                    Steps::block_depth(false) * most_panels * columns * static_cast<index_t>(sizeof(Storage)) ||
-                !copies_lines<Storage>);
-  alignas(64) array_of<packed, along> panels;
   const index_t panel_size = Steps::count(a.depth < block_depth ? a.depth : block_depth) * columns;
-  void* const copied = panels + most_panels * across;
+  const index_t panels_fit = Steps::panels * panel_size <= Steps::room ? Steps::panels : 1;
+  const index_t group_columns = columns * panels_fit;
+  // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
+  constexpr int few_rows = (Steps::rows + 2) / 3, most_rows = (2 * Steps::rows + 2) / 3;
+  // Behind the panels of lines that cross the depth, the lines that are copied.
+  using packed = typename Steps::packed;
+  constexpr index_t across = Steps::panels * Steps::count(Steps::block_depth(false)) * columns;
+  static_assert((Steps::room - across) * static_cast<index_t>(sizeof(packed)) >=
+                    Steps::block_depth(false) * Steps::panels * columns * static_cast<index_t>(sizeof(Storage)) ||
+                !copies_lines<Storage>);
+  alignas(64) array_of<packed, Steps::room> panels;
+  void* const copied = panels + across;
   const right_place<Storage, T> whole = {a.rhs, a.depth_along_lines};
   right_place<Storage, T> place = whole;
-  const index_t total_strips = ceil_div(a.rows, tile_rows);
+  const index_t total_strips = ceil_div(a.rows, index_t{Steps::rows});
   for (index_t n0 = a.column_begin; n0 < a.column_end; n0 += group_columns) {
     const index_t n1 = a.column_end - n0 < group_columns ? a.column_end : n0 + group_columns;
     for (index_t k = 0; k == 0 || k < a.depth; k += block_depth) {
@@ -366,8 +365,8 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
         for (index_t n = n0; n < n1; n += columns) {
           const auto* panel = panels + (n - n0) / columns * panel_size;
           for (index_t s = from; s < to; ++s) {
-            const index_t row = s * tile_rows;
-            const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * tile_rows;
+            const index_t row = s * Steps::rows;
+            const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * Steps::rows;
             const tile_result<T> result = {a.out + row * a.out_stride + n,
                                            a.out_stride,
                                            a.rows - row,
@@ -376,11 +375,11 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
                                            a.bias != nullptr ? a.bias + n : nullptr,
                                            a.accumulate || k > 0};
             if constexpr (fetches_results) {
-              for (index_t i = 0; i < tile_rows && i < result.rows; ++i) {
+              for (index_t i = 0; i < Steps::rows && i < result.rows; ++i) {
                 __builtin_prefetch(result.out + i * result.stride, 1);
               }
             }
-            if (result.rows > most_rows) Steps::template multiply<tile_rows>(strip, panel, depth, fetch, result);
+            if (result.rows > most_rows) Steps::template multiply<Steps::rows>(strip, panel, depth, fetch, result);
             else if (result.rows > few_rows) Steps::template multiply<most_rows>(strip, panel, depth, fetch, result);
             else Steps::template multiply<few_rows>(strip, panel, depth, fetch, result);
           }

@@ -39,6 +39,9 @@ SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const b
 
 /// tile_product of pairs.
 struct pair_product {
+  static constexpr int rows = tile_rows;
+  static constexpr index_t panels = tile_product<float>::panels;
+
   template <int Rows>
   static void multiply(const bf16_pair* strip, const bf16_pair* panel, index_t depth, const tile_fetch& fetch,
                        const tile_result<float>& result) noexcept {
