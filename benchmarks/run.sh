@@ -24,8 +24,8 @@ build/benchmarks/results, and a table of medians is printed.
   --no-install        never call apt-get; also SBORA_NO_INSTALL=1
 
 Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core, but for what is measured
-on two threads. SBORA_FORCE_ISA=scalar|avx2|avx512|avx512_bf16|avx512_amx measures another level, SBORA_BENCH_HUGEPAGES=1
-asks for 2 MiB pages. Exit status 1 if a result was wrong, 2 if nothing could be measured.
+on two threads. SBORA_FORCE_ISA=scalar|avx2|avx512|avx512_bf16|avx512_amx measures another level,
+SBORA_BENCH_HUGEPAGES=1 asks for 2 MiB pages. Exit status 1 if a result was wrong, 2 if nothing could be measured.
 END
 }
 

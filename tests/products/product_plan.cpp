@@ -75,6 +75,16 @@ TEST_CASE("how many rows are streamed depends on the level and on what has to be
   CHECK(method(pairs, wide) == product_method::stream);
   pairs.rows = 17;
   CHECK(method(pairs, wide) == product_method::packed_pairs);
+  product_means tiles = wide;
+  tiles.pair_depth = 32;
+  pairs.rows = 10;
+  CHECK(method(pairs, tiles) == product_method::stream);
+  pairs.rows = 11;
+  CHECK(method(pairs, tiles) == product_method::packed_pairs);
+  pairs.depth_along_lines = false;
+  CHECK(method(pairs, tiles) == product_method::stream);
+  pairs.rows = 17;
+  CHECK(method(pairs, tiles) == product_method::packed_pairs);
 }
 
 TEST_CASE("codes in groups and pairs are used where the level has them") {
@@ -139,14 +149,12 @@ TEST_CASE("rows of bf16 never need more scratch than the same rows of the comput
         shape.depth_along_lines = along;
         product_means means = plain;
         means.pairs = means.codes = means.converted = has;
-        means.pair_rows = 32, means.pair_depth = 32;
+        if (has) means.pair_rows = 32, means.pair_depth = 32;
         means.vector_bytes = has ? 64 : 32;
         const index_t plain_scratch = plan_product(shape, means, true).scratch;
         shape.bf16_rows = true;
-        const product_plan plan = plan_product(shape, means, true);
-        const index_t needed = plan.scratch;
         CAPTURE(rows, along, has);
-        CHECK(needed <= plain_scratch);
+        CHECK(plan_product(shape, means, true).scratch <= plain_scratch);
         shape.bf16_rows = false;
         shape.updated = true;
         CHECK(plan_product(shape, means, true).scratch >= plain_scratch);

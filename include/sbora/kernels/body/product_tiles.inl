@@ -20,7 +20,7 @@ inline constexpr index_t amx_panels = 4;
 /// Sixteen rows of up to 32 k that are contiguous in k.
 SBORA_FORCE_INLINE void pack_tile_rows(const pack_args<bf16_pair, bf16>& a, index_t first, index_t k, index_t depth,
                                        bf16_pair* out) noexcept {
-  const auto kept = static_cast<__mmask32>(depth < amx_depth ? (1U << depth) - 1U : ~0U);
+  const auto kept = __mmask32{depth < amx_depth ? (1U << depth) - 1U : ~0U};
   for (index_t i = 0; i < 16; ++i) {
     __m512i values = _mm512_setzero_si512();
     if (first + i < a.rows) {
