@@ -45,10 +45,10 @@ TEST_CASE("few rows are streamed, more are packed as vectors, many in tiles") {
   CHECK(method(usual(9)) == product_method::few);
   CHECK(method(usual(64)) == product_method::few);
   CHECK(method(usual(65)) == product_method::packed);
-  product_shape across = usual(64);
+  product_shape across = usual(48);
   across.depth_along_lines = false;
   CHECK(method(across) == product_method::stream);
-  across.rows = 65;
+  across.rows = 49;
   CHECK(method(across) == product_method::packed);
 }
 
@@ -77,13 +77,14 @@ TEST_CASE("how many rows are streamed depends on the level and on what has to be
   CHECK(method(pairs, wide) == product_method::packed_pairs);
   product_means tiles = wide;
   tiles.pair_depth = 32;
-  pairs.rows = 10;
+  pairs.rows = 6;
   CHECK(method(pairs, tiles) == product_method::stream);
-  pairs.rows = 11;
+  pairs.rows = 7;
   CHECK(method(pairs, tiles) == product_method::packed_pairs);
   pairs.depth_along_lines = false;
+  pairs.rows = 8;
   CHECK(method(pairs, tiles) == product_method::stream);
-  pairs.rows = 17;
+  pairs.rows = 9;
   CHECK(method(pairs, tiles) == product_method::packed_pairs);
 }
 

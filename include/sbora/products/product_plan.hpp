@@ -71,15 +71,16 @@ struct stream_limits {
 ///              across 17 rows 9, 21, NF4 8, 12, 32 rows 14, 21, NF4 11, 14 (576 x 576 0.23, 0.21); bf16 48 rows
 ///              17, 24, 64 rows 23, 31 (576 x 576 0.37, 0.37, 0.45, 0.36)
 ///     AVX2     along 8 rows 5.3, 6.2, 12 rows 7.5, 6.8; bf16 12 rows 5.9, 8.1, 14 rows 7.0, 8.2
-///              across 17 rows 12, 26, NF4 11, 18; 64 rows 38, 54, NF4 33, 34 (576 x 576 0.63, 0.67); bf16 33, 42
+///              across 17 rows 12, 26, NF4 11, 18; 48 rows 24, 25, NF4 22, 22; 64 rows 32, 33, NF4 30, 27, bf16
+///              29, 26, 1024 x 4096 8.1, 7.0
 inline constexpr stream_limits stream_table[] = {
     {.vector_bytes = 64, .along = 8, .along_converted = 12, .along_pairs = 16, .across = 32, .across_converted = 48},
-    {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 64, .across_converted = 64},
+    {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 48, .across_converted = 48},
     {.vector_bytes = 0, .along = 8, .along_converted = 8, .along_pairs = 8, .across = 16, .across_converted = 16}};
-inline constexpr index_t most_stream_rows = 64;
 /// Where pairs are multiplied in tiles of more than one k. (Granite Rapids, bf16, 4096 x 4096, streamed and in tiles:
-/// along 8 rows 2.4, 3.0 ms, 12 rows 3.3, 3.0; across 16 rows 5.2, 6.0, 24 rows 7.5, 6.3.)
-inline constexpr index_t tile_stream_along = 10, tile_stream_across = 16;
+/// along 8 rows 2.4, 3.0 ms, 12 rows 3.3, 3.0; across 8 rows 2.9, 5.7, 16 rows 5.2, 6.0; 576 x 576 either way 6 rows
+/// 0.04, 0.03, 12 rows 0.08, 0.04.)
+inline constexpr index_t tile_stream_along = 6, tile_stream_across = 8;
 /// Rows up to which 4-bit codes are taken in groups. (Zen 5, NF4, 4096 x 4096: 195 GFLOP/s for 12 rows and 208 for 16;
 /// as floats 109 and 145.)
 inline constexpr index_t stream_codes_rows = 16;
