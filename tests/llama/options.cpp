@@ -112,6 +112,10 @@ TEST_CASE("options: what is wrong is named") {
     CHECK_ERROR(llama::input_error, "--target_modules", parse(base_and({"--target_modules", text})));
   }
   CHECK_ERROR(llama::input_error, "--target_modules", parse(base_and({"--target_modules", "[q_proj,", "--seed", "9"})));
+  CHECK_ERROR(llama::input_error, "--early_stopping_patience",
+              parse(base_and({"--early_stopping_patience", "2", "--val_set_size", "0"})));
+  CHECK_ERROR(llama::input_error, "--early_stopping_patience",
+              parse(base_and({"--early_stopping_patience", "2", "--eval_step", "0"})));
   CHECK_ERROR(llama::input_error, "--batch_size", parse({"--batch_size", "10", "--micro_batch_size", "4"}));
   CHECK_ERROR(llama::input_error, "--base_steps", parse(base_and({"--base_steps", "3"})));
   CHECK_ERROR(llama::input_error, "--base_model", parse({"--base_model", ""}));

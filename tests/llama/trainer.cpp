@@ -221,6 +221,62 @@ TEST_CASE("train: a run that was stopped in a validation does that first when it
   }
 }
 
+TEST_CASE("train: it ends after so many validations without a lower loss, stopped and resumed too") {
+  const scratch_folder scratch;
+  const llama::checkpoint_folder checkpoints(scratch.path);
+  const auto data = small_data(12, llama::text_windows::order::drawn);
+  const auto validation = small_data(3, llama::text_windows::order::spread);
+  const llama::communicator alone;
+  llama::thread_pool pool(1);
+  llama::training_plan plan = small_plan(40, 12);
+  plan.learning_rate = 1e-20;  // no loss is ever lower than the first
+  plan.weight_decay = 0;
+  plan.eval_step = 3;
+  plan.save_step = 5;
+  plan.patience = 2;
+  llama::model net = small_model(llama::adapter_method::sbora_fa);
+  const auto whole = llama::train(net, plan, {data, &validation, &checkpoints}, nullptr, pool, alone);
+  CHECK(whole.early);
+  CHECK(whole.signal == 0);
+  CHECK(whole.best_step == 3);
+  CHECK(whole.steps == 9);
+  CHECK_FALSE(checkpoints.unfinished());
+  const auto last = checkpoints.load(*checkpoints.latest(), plan.options, net.parameters().size());
+  CHECK(last.step == 9);
+
+  // Going on from the end takes no step, and from an earlier checkpoint those that are left.
+  for (const index_t from : {9, 5}) {
+    const auto file = scratch.path / ("checkpoint-" + std::to_string(from) + ".safetensors");
+    const auto state = checkpoints.load(file, plan.options, net.parameters().size());
+    llama::model again = small_model(llama::adapter_method::sbora_fa);
+    const auto rest = llama::train(again, plan, {data, &validation}, &state, pool, alone);
+    CHECK(rest.early);
+    CHECK(rest.steps == 9);
+    CHECK(rest.own_steps == 9 - from);
+    CHECK(bits_of(again) == bits_of(net));
+  }
+
+  // Stopped in the third validation, with which it ends.
+  checkpoints.clear();
+  llama::model stopped = small_model(llama::adapter_method::sbora_fa);
+  const signalling_source interrupted(validation, 7);
+  const auto part = llama::train(stopped, plan, {data, &interrupted, &checkpoints}, nullptr, pool, alone);
+  CHECK(part.signal == SIGINT);
+  CHECK_FALSE(part.early);
+  CHECK(checkpoints.unfinished());
+  const auto state = checkpoints.load(*checkpoints.latest(), plan.options, net.parameters().size());
+  llama::model resumed = small_model(llama::adapter_method::sbora_fa);
+  const auto rest = llama::train(resumed, plan, {data, &validation}, &state, pool, alone);
+  CHECK(rest.early);
+  CHECK(rest.own_steps == 0);
+  CHECK(bits_of(resumed) == bits_of(net));
+
+  plan.patience = 0;
+  plan.steps.max_steps = 12;
+  llama::model all = small_model(llama::adapter_method::sbora_fa);
+  CHECK(llama::train(all, plan, {data, &validation}, nullptr, pool, alone).steps == 12);
+}
+
 TEST_CASE("train: a loss that isn't finite stops before the parameters change, and names the last checkpoint") {
   const scratch_folder scratch;
   const llama::checkpoint_folder checkpoints(scratch.path);

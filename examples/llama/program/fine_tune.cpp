@@ -9,7 +9,9 @@
 #include "model/adapter_targets.hpp"
 #include "common/error.hpp"
 #include "common/json_file.hpp"
+#include "program/model_card.hpp"
 #include "program/plot.hpp"
+#include "program/report.hpp"
 
 namespace llama {
 
@@ -17,7 +19,8 @@ namespace {
 
 constexpr const char* metrics_name = "metrics.jsonl";
 
-void write_loss_plot(const fine_tuning& job) {
+/// Returns whether loss.svg is there now.
+bool write_loss_plot(const fine_tuning& job) {
   const auto path = job.output / metrics_name;
   const curve loss = read_curve(path, "loss");
   const curve validation = read_curve(path, "eval_loss");
@@ -29,13 +32,20 @@ void write_loss_plot(const fine_tuning& job) {
   const std::string no_plot =
       write_plot(job.output / "loss.svg", job.phase, "optimiser step", "loss (nats per token)", lines);
   if (!no_plot.empty()) std::fprintf(stderr, "%s\n", no_plot.c_str());
+  return no_plot.empty();
 }
 
-void save(const model& net, const fine_tuning& job) {
+void save(const model& net, const fine_tuning& job, bool has_plot) {
   save_adapter(net, job.output, adapter_format::official, job.base_model);
-  if (net.plan().method != adapter_method::lora) {  // a LoRA is PEFT's as it is
-    save_adapter(net, job.output / "peft", adapter_format::peft, job.base_model);
-  }
+  const bool has_peft = net.plan().method != adapter_method::lora;  // a LoRA is PEFT's as it is
+  if (has_peft) save_adapter(net, job.output / "peft", adapter_format::peft, job.base_model);
+  write_model_card(job.output, {.title = name_of(net.plan()),
+                                .base_model = job.base_model,
+                                .options = job.decisive,
+                                .loss = read_curve(job.output / metrics_name, "loss"),
+                                .validation = read_curve(job.output / metrics_name, "eval_loss"),
+                                .has_plot = has_plot,
+                                .has_peft = has_peft});
 }
 
 /// The state to go on from, or nothing.
@@ -68,6 +78,7 @@ training_plan training_plan_of(const options& set, const fine_tuning& job) {
           .weight_decay = set.weight_decay,
           .max_grad_norm = set.max_grad_norm,
           .eval_step = set.eval_step,
+          .patience = set.early_stopping_patience,
           .save_step = set.save_step,
           .load_best = set.load_best_model_at_end && job.validation != nullptr,
           .options = job.decisive};
@@ -96,8 +107,8 @@ training_result fine_tune(model& net, const fine_tuning& job, const session& wit
   const training_result result = train(net, plan, {job.data, job.validation, &folder, metrics ? &*metrics : nullptr},
                                        resumed ? &*resumed : nullptr, with.pool, with.processes);
   if (with.processes.is_first()) {
-    write_loss_plot(job);
-    if (result.signal == 0) save(net, job);
+    const bool has_plot = write_loss_plot(job);
+    if (result.signal == 0) save(net, job, has_plot);
   }
   return result;
 }
@@ -128,6 +139,8 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
                           {"--load_best_model_at_end", yes(set.load_best_model_at_end)},
                           {"--seed", std::to_string(set.seed)},
                           {"--bits", std::to_string(set.bits)}};
+  // What is off isn't among them, so that checkpoints of versions without it fit.
+  if (set.early_stopping_patience > 0) decisive["--early_stopping_patience"] = whole(set.early_stopping_patience);
   if (set.max_steps > 0) {
     decisive["--max_steps"] = whole(set.max_steps);
   } else {

@@ -180,6 +180,8 @@ void add_training_options(CLI::App& app, options& set) {
   count("--val_set_size", set.val_set_size, 0, "rows for validation, never trained on; 0: none [64]");
   add_switch(app, "--train_on_inputs", set.train_on_inputs, "score the prompt's tokens too [false]");
   count("--eval_step", set.eval_step, 0, "validate after every so many steps [40]");
+  count("--early_stopping_patience", set.early_stopping_patience, 0,
+        "end after so many validations in a row without a lower loss; 0: never");
   count("--save_step", set.save_step, 0, "checkpoint after every so many steps; 0: when stopped [40]");
   app.add_option("--save_total_limit", set.save_total_limit, "checkpoints kept")
       ->type_name("N")
@@ -235,6 +237,9 @@ void check_together(const CLI::App& app, const options& set) {
   if (set.embedded() && set.adapter_name.empty() && !set.resume_from_checkpoint.empty() &&
       set.resume_from_checkpoint != "auto") {
     throw input_error("--resume_from_checkpoint: a file is of one adapter; name that with --adapter_name, or say auto");
+  }
+  if (set.early_stopping_patience > 0 && (set.val_set_size == 0 || set.eval_step == 0)) {
+    throw input_error("--early_stopping_patience: needs --val_set_size and --eval_step above 0");
   }
   if (set.batch_size % set.micro_batch_size != 0) {
     throw input_error("--batch_size " + std::to_string(set.batch_size) + " isn't a multiple of --micro_batch_size " +

@@ -41,6 +41,7 @@ struct options {
   index_t val_set_size = 2000;
   bool train_on_inputs = true;
   index_t eval_step = 200;
+  index_t early_stopping_patience = 0;  ///< evaluations without a lower loss; 0: all steps are taken
   index_t save_step = 200;
   int save_total_limit = 3;
   bool load_best_model_at_end = true;

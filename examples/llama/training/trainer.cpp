@@ -56,7 +56,7 @@ class training_run {
     std::vector<double> times;
     training_result result;
     if (std::exchange(state_.evaluation_due, false)) evaluate_now(shown, result);
-    while (step_ < total && result.signal == 0) {
+    while (!finished() && result.signal == 0) {
       const auto start = wall_clock::now();
       const step_result done = take_step();
       times.push_back(seconds_since(start));
@@ -74,7 +74,12 @@ class training_run {
     result.optimiser_bytes = optimiser_.state_bytes();
     if (std::isfinite(state_.best_loss)) result.best_loss = state_.best_loss;
     result.best_step = state_.best_step;
-    if (step_ == total && plan_.load_best && !state_.best_parameters.empty()) {
+    result.early = finished() && step_ < total;
+    if (result.early) {
+      shown.note(fmt::format("{}: {} validations without a lower loss, finished after step {}", plan_.phase,
+                             plan_.patience, step_));
+    }
+    if (finished() && plan_.load_best && !state_.best_parameters.empty()) {
       std::ranges::copy(state_.best_parameters, net_.parameters().begin());
     }
     return result;
@@ -92,8 +97,13 @@ class training_run {
     std::ranges::copy(from.parameters, net_.parameters().begin());
   }
 
-  bool due(index_t interval) const {
-    return interval > 0 && (step_ % interval == 0 || step_ == plan_.steps.total_steps());
+  bool due(index_t interval) const { return interval > 0 && (step_ % interval == 0 || finished()); }
+
+  /// It follows from the state, so a resumed run stops where an undisturbed one does.
+  bool finished() const {
+    if (step_ == plan_.steps.total_steps()) return true;
+    return plan_.patience > 0 && files_.validation != nullptr && !state_.evaluation_due &&
+           step_ % plan_.eval_step == 0 && step_ - state_.best_step >= plan_.patience * plan_.eval_step;
   }
 
   step_result take_step() {
@@ -205,7 +215,7 @@ class training_run {
     if (files_.checkpoints == nullptr || !processes_.is_first()) return;
     check_parameters();
     state_.step = step_;
-    state_.total_steps = plan_.steps.total_steps();
+    state_.total_steps = finished() ? step_ : plan_.steps.total_steps();
     state_.parameters.assign(net_.parameters().begin(), net_.parameters().end());
     files_.checkpoints->save(state_, sbora::tensors_of(optimiser_), plan_.options);
   }

@@ -20,6 +20,7 @@ struct training_plan {
   double weight_decay;
   double max_grad_norm;  ///< 0: no clipping
   index_t eval_step;     ///< evaluate after every so many steps, and at the end; 0: never
+  index_t patience = 0;  ///< stop after so many evaluations in a row without a lower loss; 0: never
   index_t save_step;     ///< likewise for checkpoints; 0: only when stopped
   bool load_best;        ///< end with the parameters of the lowest validation loss
   run_options options;   ///< see checkpoint_folder
@@ -36,6 +37,7 @@ struct training_files {
 struct training_result {
   index_t steps = 0;        ///< taken, those before a resume included
   int signal = 0;           ///< that stopped it, or 0: it is finished
+  bool early = false;       ///< before the plan's last step
   index_t own_steps = 0;    ///< taken since the start or the resume, which the next two are of
   double step_seconds = 0;  ///< median
   double last_loss = 0;     ///< of the last step that had a scored token
@@ -51,6 +53,8 @@ struct training_result {
 ///             nothing. Where a step has no scored token at all, its gradient is zero and it has no loss
 ///             (Trainer's is NaN). Several processes share out the micro-batches of a step; gradients are added up
 ///             once a step.
+///             After `patience` evaluations that weren't lower than the lowest before, it is finished; the learning
+///             rate has followed the whole plan's steps until then.
 ///             On SIGINT or SIGTERM the step is finished and a checkpoint saved.
 /// Numerics    a run that goes on from a checkpoint has the same bits as an undisturbed one, for any number of
 ///             threads.
