@@ -45,7 +45,7 @@ esac
 need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev >&2
 if [ "$program" = llama ] || [ "$program" = serving ]; then
     # Several processes, tokenizer.json, tokenizer.model, plots.
-    want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev gnuplot-nox >&2
+    want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev libcsv-dev gnuplot-nox >&2
 fi
 
 build=${SBORA_BUILD_DIR:-$root/build/examples}

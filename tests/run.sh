@@ -44,7 +44,7 @@ while [ $# -gt 0 ]; do
 done
 
 packages="g++ cmake ninja-build libeigen3-dev catch2 nlohmann-json3-dev libcli11-dev libfmt-dev pkg-config \
-    binutils libicu-dev libsentencepiece-dev libxxhash-dev gnuplot-nox"
+    binutils libicu-dev libsentencepiece-dev libcsv-dev libxxhash-dev gnuplot-nox"
 case $compiler in
 *clang*) packages="$packages clang libclang-rt-dev libomp-dev" ;;
 esac

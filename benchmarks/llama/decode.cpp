@@ -1,7 +1,7 @@
 // Greedy decoding by examples/llama, with random weights of SmolLM2-135M's shape, on all cores.
 // usage: bench_llama_decode NAME FOLDER
 //   decode_of_bw, decode_nf4_of_bw  bytes of weights read per second, one sequence, over those of a sweep that only
-//                                   reads; f32 weights, NF4 (double quantised) below an f32 embedding, which is the head
+//                                   reads; f32 weights, NF4 (double quantised) below an f32 embedding and head
 //   decode_16_rows                  time of a step of 16 sequences over that of one, f32
 // FOLDER keeps the checkpoint. What is decoded is compared with a forward of the whole first.
 

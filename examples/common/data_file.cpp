@@ -12,7 +12,7 @@ namespace examples {
 namespace {
 
 constexpr const char* understood =
-    "understood are JSON arrays of rows and JSON lines (.json, .jsonl) and UTF-8 text (.txt, .text, .md)";
+    "understood are JSON arrays of rows and JSON lines (.json, .jsonl), CSV (.csv) and UTF-8 text (.txt, .text, .md)";
 
 /// Formats that people have data in, by how they begin.
 struct signature {
@@ -90,6 +90,7 @@ data_content recognise(const std::filesystem::path& path, std::string_view bytes
     return {data_kind::text, bytes};
   }
   if (object_line && more_lines) return {data_kind::lines, bytes};
+  if (!whole && extension == ".csv") return {data_kind::csv, bytes};
   if (!whole) {
     const std::string named = extension.empty() ? "its name has no extension" : "its name ends in " + extension;
     refuse("isn't JSON, and " + named + ", so it isn't clear what it is; if it is plain text, call it .txt; " +

@@ -12,6 +12,7 @@ namespace examples {
 enum class data_kind {
   json,   ///< one JSON document, an array of rows
   lines,  ///< JSON lines: an object a line
+  csv,    ///< records, after a line that names their fields
   text
 };
 
@@ -24,6 +25,7 @@ struct data_content {
 ///
 ///   .json, .jsonl, .ndjson (any case)  JSON; lines where the first line is an object and more follows, or by the name
 ///   .txt, .text, .md                   text, unless all of it is JSON
+///   .csv                               CSV, unless all of it is JSON
 ///   no or another extension            JSON where all of it is; else refused
 ///
 /// Lifetime    the result refers to the bytes

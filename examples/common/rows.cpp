@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/csv_rows.hpp"
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
 
@@ -39,8 +40,9 @@ std::vector<task_row> read_rows(const data_content& content, const std::filesyst
 void for_each_row(const data_content& content, const std::filesystem::path& path,
                   const std::function<void(const json& object, const std::string& where)>& f) {
   if (content.kind == data_kind::text) {
-    throw input_error(path.string() + ": is text, expected rows: a JSON array or JSON lines");
+    throw input_error(path.string() + ": is text, expected rows: a JSON array, JSON lines or CSV");
   }
+  if (content.kind == data_kind::csv) return for_each_csv_row(content.text, path.string(), f);
   if (content.kind == data_kind::lines) {
     std::string_view rest = content.text;
     for (std::size_t number = 1; !rest.empty(); ++number) {

@@ -28,7 +28,7 @@ void for_each_row(const data_content& content, const std::filesystem::path& path
 /// Errors      input_error that names `where` and the field: a wrong type, a missing field, an empty instruction.
 task_row read_row(const nlohmann::json& object, const std::string& where);
 
-/// Rows of a JSON array of objects, or of JSON lines. See common/data_file.hpp for what is understood.
+/// Rows of a JSON array of objects, of JSON lines or of CSV. See common/data_file.hpp for what is understood.
 /// Errors      input_error that names file, row or line, and field; another kind of file; no rows at all.
 std::vector<task_row> read_task_rows(const std::filesystem::path& path);
 

@@ -184,7 +184,7 @@ TEST_CASE("data that isn't understood is refused with what is") {
     CHECK(mentions(message, (folder.path() / name).string() + ": " + part));
     CHECK(message.size() < 400);
   };
-  refused("a.csv", "instruction,output\nAdd.,5\n", "isn't JSON, and its name ends in .csv");
+  refused("a.tsv", "instruction\toutput\nAdd.\t5\n", "isn't JSON, and its name ends in .tsv");
   refused("train", "Once upon a time", "isn't JSON, and its name has no extension");
   refused("train", "{\"instruction\": \"cut", "isn't JSON");
   refused("train", "", "isn't JSON");

@@ -104,7 +104,7 @@ void add_model_options(CLI::App& app, options& set) {
   app.add_option("--base_model", set.base_model, "Hugging Face directory; none: the embedded cycle")
       ->type_name("DIR")
       ->check(check_name);
-  app.add_option("--data_path", set.data_path, "JSON rows to fine-tune on; none: generated (embedded cycle)")
+  app.add_option("--data_path", set.data_path, "JSON or CSV rows to fine-tune on; none: generated (embedded cycle)")
       ->type_name("FILE")
       ->check(check_name);
   app.add_option("--eval_files", set.eval_files, "test sets, JSON: answers are generated and counted right or wrong")

@@ -72,8 +72,8 @@ tune "broken test file" instruction "$base" "$work/rows.json" --eval_files "$wor
 
 # Whatever was wrong above was seen before anything was written.
 [ ! -e "$work/out_dir" ] || fail "refused, but wrote: $(find "$work/out_dir")"
-printf 'instruction,output\none?,1\n' >"$work/rows.csv"
-tune "CSV" "isn't JSON" "$base" "$work/rows.csv"
+printf 'instruction,output\none?\n' >"$work/rows.csv"
+tune "CSV of too few fields" "rows.csv: row 0: the number of fields is 1" "$base" "$work/rows.csv"
 gzip -c "$work/rows.json" >"$work/rows.json.gz"
 tune "gzip" gunzip "$base" "$work/rows.json.gz"
 iconv -f UTF-8 -t UTF-16 "$work/rows.json" >"$work/utf16.json"
