@@ -1,5 +1,4 @@
-// Any bytes as a GGUF file: refused by a format_error, or read within its bytes, no tensor sharing any with another, and
-// its weights read as rows.
+// Any bytes as a GGUF file: refused by a format_error, or read within its bytes, no tensor sharing any with another.
 
 #include <cstdlib>
 #include <cstring>

@@ -6,11 +6,14 @@
 #include <cstdlib>
 #include <vector>
 
+#include <Eigen/Core>
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <sbora/merge/export_merged.hpp>
 #include <sbora/quantized.hpp>
 #include <sbora/weights/fp8_view.hpp>
+#include <sbora/weights/ggml_view.hpp>
+#include <sbora/weights/row_reader.hpp>
 
 namespace {
 
@@ -119,12 +122,34 @@ void fp8(FuzzedDataProvider& input) {
   });
 }
 
+/// Any part of a row is that of the whole row, whose last block ends with its memory.
+void ggml(FuzzedDataProvider& input) {
+  const auto type = static_cast<sbora::ggml_type>(input.ConsumeIntegralInRange<std::uint32_t>(0, 45));
+  const index_t d_out = any_size(input, 4), groups = any_size(input, 16);
+  const index_t d_in = groups >= 0 && groups <= 16 ? groups * (input.ConsumeBool() ? 32 : 256) : groups;
+  const bool is_known = sbora::to_string(type) != nullptr && elements_of(d_out, d_in / 16) > 0;
+  const auto layout = is_known ? sbora::detail::layout_of(type) : sbora::detail::ggml_layout{"", 1, 1};
+  const auto blocks =
+      numbers<std::uint8_t>(input, count_near(input, is_known ? d_out * (d_in / layout.elements) * layout.bytes : 0));
+  const sbora::ggml_view view(blocks, type, d_out, d_in);
+  std::vector<float> whole(static_cast<std::size_t>(d_in));
+  const sbora::detail::row_reader<sbora::ggml_view> reader(view);
+  reader.read(d_out - 1, 0, d_in, whole.data());
+  const index_t begin = input.ConsumeIntegralInRange<index_t>(0, d_in - 1);
+  const index_t end = input.ConsumeIntegralInRange<index_t>(begin + 1, d_in);
+  std::vector<float> part(static_cast<std::size_t>(end - begin));
+  reader.read(d_out - 1, begin, end, part.data());
+  for (index_t k = begin; k < end; ++k) {
+    require(same(part[static_cast<std::size_t>(k - begin)], whole[static_cast<std::size_t>(k)]));
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FuzzedDataProvider input(data, size);
   try {
-    input.PickValueInArray({&four_bit, &int8, &fp8})(input);
+    input.PickValueInArray({&four_bit, &int8, &fp8, &ggml})(input);
   } catch (const sbora::error&) {
   }
   return 0;

@@ -1,4 +1,4 @@
-// 4-bit, int8 and fp8 sources at every level: decoding, quantising, and products that read the codes.
+// 4-bit, int8, fp8 and ggml sources at every level: decoding, quantising, and products that read the codes.
 
 #include <array>
 #include <string>
@@ -9,6 +9,7 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/levels.hpp"
 #include "support/random_values.hpp"
 #include "support/running_error.hpp"
@@ -17,6 +18,7 @@ using namespace sbora_tests;
 using sbora::isa;
 using sbora::detail::four_bit;
 using sbora::detail::fp8;
+using sbora::detail::ggml;
 using sbora::detail::int8;
 
 namespace {
@@ -123,6 +125,28 @@ struct quantised_case<fp8> {
   }
 };
 
+/// Of the next type each time; lines end within a block.
+template <>
+struct quantised_case<ggml> {
+  index_t lines, length;
+  sbora::ggml_type type;
+  index_t stride;
+  guarded_buffer<std::uint8_t> blocks;
+
+  quantised_case(index_t lines_, index_t length_, guard side, random_values& random)
+      : lines(lines_),
+        length(length_),
+        type(all_ggml_types[random.below(std::ssize(all_ggml_types))]),
+        stride(blocks_of_line() * sbora::detail::layout_of(type).bytes),
+        blocks(lines * stride, side) {
+    fill_ggml(type, blocks.data(), lines * blocks_of_line(), random);
+  }
+
+  index_t blocks_of_line() const { return (length - 1) / sbora::detail::layout_of(type).elements + 1; }
+  sbora::detail::ggml_source source() const { return {blocks.data(), stride, type}; }
+  float value(index_t line, index_t at) const { return ggml_value(type, blocks.data() + line * stride, at); }
+};
+
 template <class Storage>
 std::string text(isa level, const quantised_case<Storage>& c) {
   return std::string(sbora::to_string(level)) + ", " + std::to_string(c.lines) + " lines of " +
@@ -141,7 +165,7 @@ std::vector<float> dense(const quantised_case<Storage>& c) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_bit, int8, fp8) {
+TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_bit, int8, fp8, ggml) {
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed);
   for (const index_t length : {1, 2, 7, 16, 31, 32, 63, 64, 130, 257}) {
@@ -159,7 +183,8 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
   }
 }
 
-TEMPLATE_TEST_CASE("products of codes have the bits of products of their values", "[kernels]", four_bit, int8, fp8) {
+TEMPLATE_TEST_CASE("products of codes have the bits of products of their values", "[kernels]", four_bit, int8, fp8,
+                   ggml) {
   const isa level = GENERATE(from_range(tested_levels()));
   random_values random(seed + 1);
   const auto& packing = sbora::detail::get_kernels<sbora::detail::packing_kernels<float>>(level);

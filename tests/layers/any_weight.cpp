@@ -4,6 +4,7 @@
 #include <sbora/weights/quantize.hpp>
 
 #include "support/catch.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -60,6 +61,9 @@ TEST_CASE("a layer over any weight has the bits of one over its view") {
   const sbora::int8_weight eight(view);
   check(four.view(), size);
   check(eight.view(), size);
+  const ggml_blocks blocks(size.d_out, size.d_in, sbora::ggml_type::q8_0, 6);
+  check(blocks.view(), size);
+  CHECK(any_weight(blocks.view()).is_quantised());
   CHECK(any_weight(four.view()).is_quantised());
   CHECK_FALSE(any_weight(view).is_quantised());
 }

@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
 
@@ -187,6 +188,17 @@ results run_fp8(const sizes& n, sbora::fp8_scaling scaling, guard side) {
   return all;
 }
 
+/// Rows of one block or two.
+template <adapter_kind Kind, class Activation>
+results run_ggml(sizes n, sbora::ggml_type type, guard side) {
+  n.d_in = n.d_in < 100 ? 256 : 512;
+  const ggml_blocks owner(n.d_out, n.d_in, type, 9);
+  const guarded_buffer<std::uint8_t> blocks(owner.view().blocks(), side);
+  results all;
+  run_layer<Kind, Activation>(n, sbora::ggml_view(span_of(blocks), type, n.d_out, n.d_in), side, all);
+  return all;
+}
+
 /// run(kind, sizes, side) at every level: within its buffers, and the same on both sides of a page.
 template <class Run>
 void check(Run run) {
@@ -237,5 +249,9 @@ TEMPLATE_TEST_CASE("layers over quantised weights stay within the caller's buffe
   for (const sbora::fp8_scaling scaling : all_fp8_scalings) {
     check([&](const sizes& n, guard side) { return run_fp8<adapter_kind::fa, TestType>(n, scaling, side); });
     check([&](const sizes& n, guard side) { return run_fp8<adapter_kind::fb, TestType>(n, scaling, side); });
+  }
+  for (const sbora::ggml_type type : {sbora::ggml_type::q4_1, sbora::ggml_type::q6_k}) {
+    check([&](const sizes& n, guard side) { return run_ggml<adapter_kind::fa, TestType>(n, type, side); });
+    check([&](const sizes& n, guard side) { return run_ggml<adapter_kind::fb, TestType>(n, type, side); });
   }
 }

@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -79,7 +80,8 @@ void check_weight(const layer_case& size, const Quantised& codes) {
   check_layers<adapter_kind::fb, float>(size, codes, dense);
   // Pairs round the values to bf16, as a bf16 weight has them. The products without pairs (streamed, or with
   // ΔW unrounded) don't, so that the two agree where no products of bf16 are paired only.
-  if (sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr) {
+  if (!sbora::detail::has_pairs<typename Quantised::storage_scalar> ||
+      sbora::detail::find_kernels<sbora::detail::pair_kernels<sbora::bf16>>(sbora::active_isa()) == nullptr) {
     check_layers<adapter_kind::fa, bfloat16>(size, codes, dense);
     check_layers<adapter_kind::fb, bfloat16>(size, codes, dense);
   } else {
@@ -116,6 +118,19 @@ TEST_CASE("a layer over quantised weights is one over their values") {
       const fp8_codes fp8(size.d_out, size.d_in, scaling, 5);
       check_weight(size, fp8.view());
     }
+  }
+}
+
+TEST_CASE("a layer over ggml's blocks is one over their values") {
+  // Streamed, few, packed; two blocks of 256.
+  const layer_case cases[] = {{19, 512, 5, 1, sbora::storage::out_by_in, 0, true, 0},
+                              {40, 256, 8, 13, sbora::storage::out_by_in, 0, true, 0},
+                              {33, 512, 6, 37, sbora::storage::out_by_in, 0, true, 0}};
+  for (std::size_t i = 0; i < std::size(all_ggml_types); ++i) {
+    const sbora::ggml_type type = all_ggml_types[i];
+    const layer_case& size = cases[i % 3];
+    CAPTURE(sbora::to_string(type));
+    check_weight(size, ggml_blocks(size.d_out, size.d_in, type, 5).view());
   }
 }
 

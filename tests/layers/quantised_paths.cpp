@@ -5,6 +5,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -59,6 +60,13 @@ TEST_CASE("one-hot product, gather and scatter, and adding to the dequantised we
       const auto fp8 = [=](const weight& w) { return fp8_codes(w.d_out(), w.d_in(), scaling, 5); };
       check_paths<adapter_kind::fa>(size, fp8);
       check_paths<adapter_kind::fb>(size, fp8);
+    }
+  }
+  for (const sbora::ggml_type type : {sbora::ggml_type::q4_1, sbora::ggml_type::q6_k}) {
+    const auto blocks = [=](const weight& w) { return ggml_blocks(w.d_out(), w.d_in(), type, 5); };
+    for (const layer_case& size : {layer_case{37, 256, 5, 3}, {24, 256, 8, 40, sbora::storage::out_by_in, 0, true}}) {
+      check_paths<adapter_kind::fa>(size, blocks);
+      check_paths<adapter_kind::fb>(size, blocks);
     }
   }
 }

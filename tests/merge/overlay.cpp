@@ -5,6 +5,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
 
@@ -36,7 +37,7 @@ padded_matrix<float> forward(const Layer& layer, index_t tokens,
 
 bool same(const padded_matrix<float>& a, const padded_matrix<float>& b) { return same_bits(a.memory(), b.memory()); }
 
-/// check(weight) of NF4 and of fp8 codes; each has a view().
+/// check(weight) of NF4, fp8 and ggml's codes; each has a view().
 template <class Check>
 void of_codes(Check&& check) {
   const layer_problem<adapter_kind::fa, float> p(size);
@@ -44,6 +45,7 @@ void of_codes(Check&& check) {
   check(sbora::four_bit_weight(source));
   check(sbora::four_bit_weight(source, {.nested = true}));
   check(fp8_codes(size.d_out, size.d_in, sbora::fp8_scaling::row, 3));
+  check(ggml_blocks(size.d_out, size.d_in, sbora::ggml_type::q5_0, 3));
 }
 
 template <class Weight>

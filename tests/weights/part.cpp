@@ -5,6 +5,7 @@
 #include <sbora/weights/any_weight.hpp>
 
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/matrices.hpp"
 #include "support/message.hpp"
 
@@ -80,6 +81,8 @@ TEST_CASE("parts of codes") {
     check_part(fp8.view(), {256, 300}, {256, 270});
     if (scaling != sbora::fp8_scaling::block_128) check_part(fp8.view(), {1, 200}, {3, 270});
   }
+  check_part(ggml_blocks(30, 512, sbora::ggml_type::q4_k, 3).view(), {1, 29}, {256, 400});
+  check_part(ggml_blocks(30, 128, sbora::ggml_type::q5_1, 3).view(), {1, 29}, {32, 127});
 }
 
 TEST_CASE("a part of any weight keeps its owner") {

@@ -15,6 +15,7 @@
 #include <sbora/io/checkpoint/expert_stacks.inl>
 #include <sbora/io/checkpoint/fp8_weights.inl>
 #include <sbora/io/gguf/gguf_file.inl>
+#include <sbora/io/gguf/gguf_weight.inl>
 #include <sbora/io/ledger/ledger_file.inl>
 #include <sbora/io/ledger/model_fingerprint.inl>
 #include <sbora/io/ledger/task_adapters.inl>

@@ -186,6 +186,10 @@ struct compiled_level {};
   FAMILY(pair_kernels<fp8>)           \
   FAMILY(decode_kernels<fp8>)
 
+#define SBORA_KERNELS_OF_GGML(FAMILY) \
+  FAMILY(product_kernels<ggml>)       \
+  FAMILY(decode_kernels<ggml>)
+
 // Of each level, in a namespace of its name: table<Family>::entries where it has kernels of that family.
 namespace sbora::inline SBORA_ABI::detail {
 #define SBORA_DECLARE_TABLE(level) \

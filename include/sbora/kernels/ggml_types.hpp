@@ -68,18 +68,23 @@ inline constexpr ggml_layout ggml_layouts[] = {
 
 // clang-format on
 
+}  // namespace sbora::SBORA_KERNELS_ABI
+
+namespace sbora::inline SBORA_ABI {
+
+using SBORA_KERNELS_ABI::ggml_type;
+
 /// As ggml spells it: "Q4_K". Null where it is none.
 constexpr const char* to_string(ggml_type type) noexcept {
   const auto number = static_cast<std::size_t>(type);
-  return number < std::size(ggml_layouts) ? ggml_layouts[number].name : nullptr;
+  return number < std::size(SBORA_KERNELS_ABI::ggml_layouts) ? SBORA_KERNELS_ABI::ggml_layouts[number].name : nullptr;
 }
+
+}  // namespace sbora::inline SBORA_ABI
+
+namespace sbora::inline SBORA_ABI::detail {
 
 /// Requires: to_string knows it.
 constexpr const ggml_layout& layout_of(ggml_type type) noexcept { return ggml_layouts[static_cast<std::size_t>(type)]; }
 
-}  // namespace sbora::SBORA_KERNELS_ABI
-
-namespace sbora::inline SBORA_ABI {
-using SBORA_KERNELS_ABI::ggml_type;
-using SBORA_KERNELS_ABI::to_string;
-}  // namespace sbora::inline SBORA_ABI
+}  // namespace sbora::inline SBORA_ABI::detail

@@ -10,4 +10,5 @@
 #include <sbora/kernels/instances_f32.hpp>
 #include <sbora/kernels/instances_f64.hpp>
 #include <sbora/kernels/instances_four_bit.hpp>
+#include <sbora/kernels/instances_ggml.hpp>
 #include <sbora/kernels/instances_int8.hpp>

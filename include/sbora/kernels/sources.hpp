@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <sbora/core/index.hpp>
+#include <sbora/kernels/ggml_types.hpp>
 #include <sbora/simd/float16.hpp>
 
 /// How kernels see a weight that they read: lines of consecutive elements, a line being a row of memory.
@@ -50,10 +51,18 @@ struct fp8_source {
   int line_shift, at_shift;
 };
 
+/// Blocks of one of ggml's types: line `line` begins with the first element of the block at data + line·stride.
+struct ggml_source {
+  const std::uint8_t* data;
+  index_t stride;  ///< bytes
+  ggml_type type;
+};
+
 /// Names of the quantised storages, where dense ones are named by their element.
 struct four_bit {};
 struct int8 {};
 struct fp8 {};
+struct ggml {};
 
 template <class Storage>
 struct source_type {
@@ -70,6 +79,10 @@ struct source_type<int8> {
 template <>
 struct source_type<fp8> {
   using type = fp8_source;
+};
+template <>
+struct source_type<ggml> {
+  using type = ggml_source;
 };
 template <class Storage>
 using source_of = typename source_type<Storage>::type;
@@ -89,6 +102,10 @@ struct rounding_type<int8> {
 };
 template <>
 struct rounding_type<fp8> {
+  using type = float;
+};
+template <>
+struct rounding_type<ggml> {
   using type = float;
 };
 template <class Storage>

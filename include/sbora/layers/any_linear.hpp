@@ -16,7 +16,7 @@ namespace sbora::inline SBORA_ABI {
 
 /// linear over a weight whose storage is known when the program runs: the same calls, the same bits.
 ///
-/// Cost        one branch a call. All calls are compiled for six storages, so include this where it is needed, and
+/// Cost        one branch a call. All calls are compiled for seven storages, so include this where it is needed, and
 ///             compile kernels separately (kernels/instances.hpp).
 template <>
 class linear<any_weight> {

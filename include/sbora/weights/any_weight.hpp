@@ -7,6 +7,7 @@
 #include <sbora/weights/four_bit_view.hpp>
 #include <sbora/weights/fp8_view.hpp>
 #include <sbora/weights/frozen_weight.hpp>
+#include <sbora/weights/ggml_view.hpp>
 #include <sbora/weights/int8_view.hpp>
 
 namespace sbora::inline SBORA_ABI {
@@ -15,13 +16,13 @@ namespace sbora::inline SBORA_ABI {
 ///
 /// Effect      linear<any_weight> (layers/any_linear.hpp) is a layer over it. For all else, visit() has the view.
 /// Lifetime    as the view's; and keeps `owner`, which may be what the view refers to.
-/// Cost        visit is one branch. What is instantiated in it, is for six storages: an include of its own.
+/// Cost        visit is one branch. What is instantiated in it, is for seven storages: an include of its own.
 /// Thread      a value; its memory is only read.
 class any_weight {
  public:
   using compute_scalar = float;
   using view_type = std::variant<weight_view<const float>, weight_view<const Eigen::bfloat16>,
-                                 weight_view<const Eigen::half>, four_bit_view, int8_view, fp8_view>;
+                                 weight_view<const Eigen::half>, four_bit_view, int8_view, fp8_view, ggml_view>;
 
   template <class Weight>
     requires(!std::same_as<Weight, any_weight> && std::constructible_from<view_type, const Weight&>)
@@ -51,7 +52,7 @@ class any_weight {
   any_weight part(const weight_part& p) const {
     return visit([&](const auto& view) { return any_weight(view.part(p), owner_); });
   }
-  /// Whether it is codes of 4 or 8 bits, or fp8.
+  /// Whether it is codes of 4 or 8 bits, fp8, or ggml's blocks.
   bool is_quantised() const noexcept { return view_.index() > 2; }
 
  private:

@@ -6,7 +6,7 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// What a layer needs of a weight: weight_view, four_bit_view, int8_view and fp8_view are such.
+/// What a layer needs of a weight: weight_view, four_bit_view, int8_view, fp8_view and ggml_view are such.
 ///
 /// Shapes      d_out() × d_in(); order() says whether a line of the storage is a row (out_by_in) or a column.
 /// Requires    source()       what kernels read elements by (kernels/sources.hpp)

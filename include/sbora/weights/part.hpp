@@ -47,8 +47,9 @@ namespace sbora::inline SBORA_ABI {
 /// Effect      the same view of rows [begin, end), or of those columns, and all of the others. A part of a part is one.
 /// Shapes      rows_of: rows.size() × d_in; columns_of: d_out × columns.size().
 /// Requires    a range inside the weight. Dense weights and int8: any. fp8 in blocks of 128 × 128: one that begins at
-///             a multiple of 128. 4-bit codes: one whose first element, row·d_in + column, begins a block, and with
-///             nested scales one of 256 blocks: at blocksize 64, plain, any row where d_in is a multiple of 64.
+///             a multiple of 128. ggml: one whose first column begins a block. 4-bit codes: one whose first element,
+///             row·d_in + column, begins a block, and with nested scales one of 256 blocks: at blocksize 64, plain, any
+///             row where d_in is a multiple of 64.
 ///             Otherwise dequantize() makes a dense weight that takes any.
 /// Aliasing    the weight's memory. Merges into several parts are as independent as their elements are: a merger knows
 ///             of no other, so parts that are merged into at the same time must not overlap.

@@ -78,6 +78,11 @@ class row_reader {
     return reinterpret_cast<std::uintptr_t>(source.codes + (line * source.line_length + at) / 2);
   }
 
+  static std::uintptr_t bytes_at(const ggml_source& source, index_t line, index_t at) {
+    const ggml_layout& layout = layout_of(source.type);
+    return reinterpret_cast<std::uintptr_t>(source.data + line * source.stride + at / layout.elements * layout.bytes);
+  }
+
   const Weight& weight_;
   const decode_kernels<storage_scalar>& decode_;
 };

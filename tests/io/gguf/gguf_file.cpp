@@ -59,7 +59,7 @@ TEST_CASE("tensors are in place, with the shapes that others have") {
   CHECK(file.at("blk.0.attn_q.weight").data.size() == 36);
   CHECK(file.find("blk.1.attn_q.weight") == nullptr);
   CHECK_ERROR(format_error, "missing tensor: no tensor 'x'", file.at("x"));
-  CHECK(std::string(to_string(ggml_type::mxfp4)) == "MXFP4");
+  CHECK(std::string(sbora::to_string(ggml_type::mxfp4)) == "MXFP4");
 }
 
 TEST_CASE("metadata of every type") {
