@@ -63,7 +63,7 @@ void check_same_as_merged(sbora::storage order, index_t tokens) {
   const both_ways<T> merged = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::on_pack_rounded, nothing, x, dy);
   CHECK(same_bits(on_pack.y.memory(), merged.y.memory()));
   CHECK(same_bits(on_pack.dx.memory(), merged.dx.memory()));
-  if (tokens > sbora::detail::most_stream_rows) {
+  if (tokens > sbora::detail::few_tokens) {
     const both_ways<T> frozen = run<sbora::weight_view<Scalar>, T>(p.view(), delta_path::automatic, {}, x, dy);
     CHECK(same_bits(on_pack.y.memory(), frozen.y.memory()));
     CHECK(same_bits(on_pack.dx.memory(), frozen.dx.memory()));
