@@ -319,7 +319,8 @@ FIELDS = {  # and whether they are listed as unread
     "hidden_act": ("swish", False), "pretraining_tp": (2, False), "_attn_implementation_autoset": (True, False),
     "unk_token_id": (3, False), "gradient_checkpointing": (True, True), "is_decoder": (True, False),
     "logits_scaling": (3.0, True), "attn_logit_softcapping": (1.0, True), "tie_last_hidden_states": (False, True),
-    "_name_or_path": ("x/y", False), "is_llama_config": (True, True), "transformers.js_config": ({"dtype": "q4"}, True),
+    "_name_or_path": ("x/y", False), "is_llama_config": (True, True), "auto_map": ({"AutoConfig": "x.Y"}, True),
+    "transformers.js_config": ({"dtype": "q4"}, True),
     "architectures": (["LLaMAForCausalLM"], False), "per_layer_config": (None, False), "rope_scaling": ({}, False),
 }
 
