@@ -11,10 +11,13 @@ SBORA_FORCE_INLINE float half_at(const std::uint8_t* bytes) noexcept {
   return widen(half);
 }
 
-/// out = codes·scale.
-SBORA_FORCE_INLINE void scale_codes(const std::int8_t* codes, index_t count, float scale, float* out) noexcept {
+/// out = (codes − middle)·scale.
+SBORA_FORCE_INLINE void scale_codes(const std::int8_t* codes, index_t count, float middle, float scale,
+                                    float* out) noexcept {
   using v = vec<float>;
-  for (index_t k = 0; k < count; k += v::lanes) v::store(out + k, v::load(codes + k) * v::set1(scale));
+  for (index_t k = 0; k < count; k += v::lanes) {
+    v::store(out + k, (v::load(codes + k) + v::set1(-middle)) * v::set1(scale));
+  }
 }
 /// out = codes·scale − minimum.
 SBORA_FORCE_INLINE void scale_codes_from(const std::int8_t* codes, float scale, float minimum, float* out) noexcept {
@@ -33,22 +36,40 @@ SBORA_FORCE_INLINE void nibbles_apart(const std::uint8_t* bytes, std::int8_t* co
 }
 /// Bit k of 32 is the fifth of code k.
 SBORA_FORCE_INLINE void add_fifth_bits(const std::uint8_t* bytes, std::int8_t* codes) noexcept {
-  std::uint32_t bits;
-  __builtin_memcpy(&bits, bytes, sizeof bits);
-  for (index_t k = 0; k < ggml_group; ++k)
-    codes[k] = static_cast<std::int8_t>(codes[k] + static_cast<int>(bits >> k & 1U) * 16);
+  for (index_t k = 0; k < ggml_group / 8; ++k) {  // eight bits, each to a byte of its own, where it becomes 1
+    const std::uint64_t apart = bytes[k] * 0x0101010101010101U & 0x8040201008040201U;
+    const std::uint64_t fifth = (apart + 0x7F7F7F7F7F7F7F7FU) >> 7 & 0x0101010101010101U;
+    std::uint64_t eight;
+    __builtin_memcpy(&eight, codes + 8 * k, sizeof eight);
+    eight |= fifth << 4;
+    __builtin_memcpy(codes + 8 * k, &eight, sizeof eight);
+  }
 }
-SBORA_FORCE_INLINE void subtract(int value, std::int8_t* codes) noexcept {
-  for (index_t k = 0; k < ggml_group; ++k) codes[k] = static_cast<std::int8_t>(codes[k] - value);
+/// Bits of 32 bytes that are there become `value` in the codes.
+SBORA_FORCE_INLINE void add_bits(const std::uint8_t* bytes, unsigned bit, int value, std::int8_t* codes) noexcept {
+  for (index_t k = 0; k < ggml_group; ++k) {
+    codes[k] = static_cast<std::int8_t>(codes[k] + ((bytes[k] & bit) != 0 ? value : 0));
+  }
 }
-SBORA_FORCE_INLINE void look_up_codes(const std::int8_t* table, std::int8_t* codes) noexcept {
-  for (index_t k = 0; k < ggml_group; ++k) codes[k] = table[codes[k]];
+/// The low halves of 32 bytes, or the high ones.
+SBORA_FORCE_INLINE void nibbles_of(const std::uint8_t* bytes, bool high, std::int8_t* codes) noexcept {
+  if (high) {
+    for (index_t k = 0; k < ggml_group; ++k) codes[k] = static_cast<std::int8_t>(bytes[k] >> 4);
+  } else {
+    for (index_t k = 0; k < ggml_group; ++k) codes[k] = static_cast<std::int8_t>(bytes[k] & 15U);
+  }
+}
+/// out = the table's values·scale.
+SBORA_FORCE_INLINE void scale_looked_up(const float* table, const std::int8_t* codes, float scale,
+                                        float* out) noexcept {
+  using v = vec<float>;
+  const auto* const places = reinterpret_cast<const std::uint8_t*>(codes);
+  for (index_t k = 0; k < ggml_group; k += v::lanes) v::store(out + k, look_up(table, places + k) * v::set1(scale));
 }
 
-inline constexpr std::int8_t iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                  1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr float iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 /// Of E2M1, twice.
-inline constexpr std::int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+inline constexpr float mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /// Half of the power of two of an E8M0 code.
 SBORA_FORCE_INLINE float half_of_e8m0(std::uint32_t code) noexcept {
@@ -77,50 +98,41 @@ SBORA_FORCE_INLINE void decode_group(const std::uint8_t* block, [[maybe_unused]]
   alignas(32) std::int8_t codes[ggml_group];
   if constexpr (Type == ggml_type::q8_0) {
     __builtin_memcpy(codes, block + 2, ggml_group);
-    scale_codes(codes, ggml_group, half_at(block), out);
+    scale_codes(codes, ggml_group, 0, half_at(block), out);
   } else if constexpr (Type == ggml_type::q4_0) {
     nibbles_apart(block + 2, codes);
-    subtract(8, codes);
-    scale_codes(codes, ggml_group, half_at(block), out);
+    scale_codes(codes, ggml_group, 8, half_at(block), out);
   } else if constexpr (Type == ggml_type::q4_1) {
     nibbles_apart(block + 4, codes);
     scale_codes_from(codes, half_at(block), -half_at(block + 2), out);
   } else if constexpr (Type == ggml_type::q5_0) {
     nibbles_apart(block + 6, codes);
     add_fifth_bits(block + 2, codes);
-    subtract(16, codes);
-    scale_codes(codes, ggml_group, half_at(block), out);
+    scale_codes(codes, ggml_group, 16, half_at(block), out);
   } else if constexpr (Type == ggml_type::q5_1) {
     nibbles_apart(block + 8, codes);
     add_fifth_bits(block + 4, codes);
     scale_codes_from(codes, half_at(block), -half_at(block + 2), out);
   } else if constexpr (Type == ggml_type::iq4_nl) {
     nibbles_apart(block + 2, codes);
-    look_up_codes(iq4_nl_values, codes);
-    scale_codes(codes, ggml_group, half_at(block), out);
+    scale_looked_up(iq4_nl_values, codes, half_at(block), out);
   } else if constexpr (Type == ggml_type::mxfp4) {
     nibbles_apart(block + 1, codes);
-    look_up_codes(mxfp4_values, codes);
-    scale_codes(codes, ggml_group, half_of_e8m0(block[0]), out);
+    scale_looked_up(mxfp4_values, codes, half_of_e8m0(block[0]), out);
   } else if constexpr (Type == ggml_type::q4_k) {
-    const std::uint8_t* const low = block + 16 + g / 2 * ggml_group;
-    for (index_t k = 0; k < ggml_group; ++k) codes[k] = static_cast<std::int8_t>(low[k] >> g % 2 * 4 & 15);
+    nibbles_of(block + 16 + g / 2 * ggml_group, g % 2 != 0, codes);
     scale_group(block, g, codes, out);
   } else if constexpr (Type == ggml_type::q5_k) {
-    const std::uint8_t *const high = block + 16, *const low = block + 48 + g / 2 * ggml_group;
-    for (index_t k = 0; k < ggml_group; ++k) {
-      codes[k] = static_cast<std::int8_t>((low[k] >> g % 2 * 4 & 15) | (high[k] >> g & 1) << 4);
-    }
+    nibbles_of(block + 48 + g / 2 * ggml_group, g % 2 != 0, codes);
+    add_bits(block + 16, 1U << g, 16, codes);
     scale_group(block, g, codes, out);
   } else {
     static_assert(Type == ggml_type::q6_k);
-    const std::uint8_t *const low = block + g / 4 * 64 + g % 2 * ggml_group, *const high = block + 128 + g / 4 * 32;
-    for (index_t k = 0; k < ggml_group; ++k) {
-      codes[k] = static_cast<std::int8_t>(((low[k] >> g / 2 % 2 * 4 & 15) | (high[k] >> g % 4 * 2 & 3) << 4) - 32);
-    }
+    nibbles_of(block + g / 4 * 64 + g % 2 * ggml_group, g / 2 % 2 != 0, codes);
+    for (unsigned i = 0; i < 2; ++i) add_bits(block + 128 + g / 4 * 32, 1U << (g % 4 * 2 + i), 16 << i, codes);
     for (index_t part = 0; part < 2; ++part) {  // 16 elements share a scale
       const auto scale = static_cast<float>(static_cast<std::int8_t>(block[192 + 2 * g + part]));
-      scale_codes(codes + part * 16, 16, opaque(half_at(block + 208) * scale), out + part * 16);
+      scale_codes(codes + part * 16, 16, 32, opaque(half_at(block + 208) * scale), out + part * 16);
     }
   }
 }
