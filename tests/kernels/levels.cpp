@@ -15,7 +15,8 @@ TEST_CASE("SBORA_FORCE_ISA takes effect, and is what these tests run", "[kernels
     CHECK(std::string(sbora::to_string(active)) == forced);
     CHECK(tested_levels() == std::vector<isa>{active});
   } else {
-    CHECK(active == sbora::detected_isa());
+    // A build for one target may lack the processor's best.
+    CHECK(active == (sbora::is_supported(sbora::detected_isa()) ? sbora::detected_isa() : sbora::detail::best_isa()));
     CHECK(tested_levels().front() == isa::scalar);
   }
   for (const isa level : tested_levels()) CHECK(sbora::is_supported(level));

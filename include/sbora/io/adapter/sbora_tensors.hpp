@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sbora/io/adapter/adapter_config_json.hpp>
 #include <sbora/io/adapter/full_tensors.hpp>
 #include <sbora/io/adapter/sbora_checkpoint.hpp>
 #include <sbora/io/adapter/trained_tensors.hpp>

@@ -84,13 +84,15 @@ inline void pack_tiles(const pack_args<bf16_pair, bf16>& a) noexcept {
   }
 }
 
-/// As ldtilecfg takes it: all eight tiles whole.
+/// As ldtilecfg takes it: all eight tiles whole. Not a local: GCC's intrinsic names 8 of the 64 bytes that it reads.
 struct tile_shapes {
   alignas(64) std::uint8_t palette = 1;
   std::uint8_t start_row = 0, reserved[14] = {};
   std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
+
+inline constexpr tile_shapes whole_tiles;
 
 /// The compiler's intrinsics don't say that they read and write memory.
 SBORA_FORCE_INLINE void memory_is_used() noexcept { __asm__ volatile("" ::: "memory"); }
@@ -157,8 +159,7 @@ struct amx_steps : amx_product {
 /// As product_pairs. The tiles are a function's own: nobody else's shapes are relied on, or left behind.
 template <class Storage>
 void product_tiles(const product_args<Storage, float, bf16_pair>& a) noexcept {
-  const tile_shapes shapes;
-  _tile_loadconfig(&shapes);
+  _tile_loadconfig(&whole_tiles);
   product_by<amx_steps<Storage>>(a);
   _tile_release();
 }
