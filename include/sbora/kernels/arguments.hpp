@@ -150,8 +150,9 @@ struct product_args {
   index_t column_begin, column_end;
 };
 
-/// Two bf16 of one row and neighbouring k, the even one in the low half: what bf16 products take. A strip
-/// then has tile_rows pairs for every two k; where the depth is odd, the last upper half is zero.
+/// Two bf16 of one row and neighbouring k, the even one in the low half: what bf16 products take. A strip then has
+/// pair_kernels' tile_rows pairs for every two k, in the order of its level; where the depth isn't a multiple of its
+/// tile_depth, the rest is zero.
 using bf16_pair = std::uint32_t;
 
 /// The same product, without updates and for few tokens: out[t, n] = (accumulate ? out[t, n] :

@@ -83,7 +83,7 @@ template <class Storage>
 struct pair_kernels {
   void (*pack)(const pack_args<bf16_pair, bf16>&) noexcept;
   void (*product)(const product_args<Storage, float, bf16_pair>&) noexcept;
-  index_t tile_rows;
+  index_t tile_rows;   ///< of a strip
   index_t tile_depth;  ///< to a multiple of which the depth is padded
 };
 

@@ -51,7 +51,7 @@ inline std::uint64_t saved_state() noexcept {
 /// Asks Linux for the process's tile registers, 8 KiB more of state for each thread that uses them. It refuses where a
 /// thread's stack for signals is too small for that.
 inline bool may_use_tiles() noexcept {
-#if defined(__linux__) && !defined(_MSC_VER)
+#if defined(__linux__)
   long result = 158;  // arch_prctl
   constexpr long request_permission = 0x1023, tiles = 18;
   __asm__ volatile("syscall" : "+a"(result) : "D"(request_permission), "S"(tiles) : "rcx", "r11", "memory");

@@ -107,6 +107,7 @@ struct amx_product {
     constexpr index_t columns = tile_columns<float>, row_bytes = columns * index_t{sizeof(float)};
     constexpr bool both = Rows > 16;
     static_assert(columns == 32);
+    static_assert(slice_steps == amx_pairs, "product_by counts on a fetch for every slice");
     alignas(64) array_of<float, (both ? 32 : 16) * columns> sums;
     memory_is_used();
     _tile_zero(0);
