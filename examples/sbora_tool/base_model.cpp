@@ -10,6 +10,10 @@ namespace sbora_tool {
 
 base_model::base_model(const fs::path& path) {
   if (path.empty()) return;
+  if (path.extension() == ".gguf") {
+    gguf_.emplace(sbora::gguf_file::open(path));
+    return;
+  }
   checkpoint_.emplace(sbora::checkpoint::open(path));
   for (const sbora::tensor_view& tensor : checkpoint_->tensors()) {
     for (const char* const ending : {".qweight", ".weight_packed"}) {
@@ -20,6 +24,24 @@ base_model::base_model(const fs::path& path) {
                         ", which sbora doesn't read; give the model that was quantised");
     }
   }
+}
+
+const sbora::checkpoint& base_model::checkpoint() const {
+  if (gguf_) throw input_error(gguf_->path().string() + ": a GGUF file, where only a safetensors checkpoint is taken");
+  return *checkpoint_;
+}
+
+std::vector<sbora::model_module> base_model::modules(bool fan_in_fan_out) const {
+  if (checkpoint_) return sbora::checkpoint_weights(*checkpoint_, fan_in_fan_out).modules();
+  if (!gguf_) return {};
+  const sbora::gguf_names names = sbora::gguf_names::of(*gguf_);
+  std::vector<sbora::model_module> modules;
+  for (const sbora::gguf_tensor& tensor : gguf_->tensors()) {
+    const auto name = names.hugging_face(tensor.name);
+    if (!name || tensor.shape.size() != 2) continue;
+    modules.push_back({std::string(sbora::detail::module_of(*name)), tensor.shape[0], tensor.shape[1]});
+  }
+  return modules;
 }
 
 bool base_model::is_tied() const {

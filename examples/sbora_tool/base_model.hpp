@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <sbora/io.hpp>
+#include <sbora/io/gguf/gguf_names.hpp>
 
 #include "options.hpp"
 #include "common/error.hpp"
@@ -24,20 +25,20 @@ inline bool is_adapter(const fs::path& path) {
   return true;
 }
 
-/// The checkpoint that an adapter is for.
+/// The model that an adapter is for: a checkpoint, or a GGUF file.
 class base_model {
  public:
   /// An empty path: none.
   explicit base_model(const fs::path& path);
 
-  explicit operator bool() const { return checkpoint_.has_value(); }
-  const sbora::checkpoint& checkpoint() const { return *checkpoint_; }
+  explicit operator bool() const { return checkpoint_ || gguf_; }
+  /// Errors: input_error where it is a GGUF file.
+  const sbora::checkpoint& checkpoint() const;
+  /// Null where it isn't one.
+  const sbora::gguf_file* gguf() const { return gguf_ ? &*gguf_ : nullptr; }
 
-  /// All linear layers, whatever their weights are stored as.
-  std::vector<sbora::model_module> modules(bool fan_in_fan_out) const {
-    if (!checkpoint_) return {};
-    return sbora::checkpoint_weights(*checkpoint_, fan_in_fan_out).modules();
-  }
+  /// All linear layers, whatever their weights are stored as, as Hugging Face names them.
+  std::vector<sbora::model_module> modules(bool fan_in_fan_out) const;
 
   /// Whether config.json beside it says that the head is the embedding.
   bool is_tied() const;
@@ -45,7 +46,7 @@ class base_model {
   /// Of the region that an adapter touches, at every module that `wanted` says.
   template <class Wanted>
   std::map<std::string, std::uint64_t> fingerprints(const sbora::model_adapter<float>& adapter, Wanted&& wanted) const {
-    const sbora::checkpoint_weights weights(*checkpoint_, adapter.config().fan_in_fan_out);
+    const sbora::checkpoint_weights weights(checkpoint(), adapter.config().fan_in_fan_out);
     std::map<std::string, std::uint64_t> found;
     for (const std::string& module : adapter.modules()) {
       if (!wanted(module)) continue;
@@ -57,6 +58,7 @@ class base_model {
 
  private:
   std::optional<sbora::checkpoint> checkpoint_;
+  std::optional<sbora::gguf_file> gguf_;
 };
 
 /// An adapter of any layout. Of a PEFT LoRA, which says its sizes, and of sbora's own, without a base too.

@@ -1,5 +1,7 @@
 #include <cstdio>
 
+#include <sbora/io/adapter/gguf_lora.hpp>
+
 #include "base_model.hpp"
 #include "commands.hpp"
 
@@ -22,7 +24,13 @@ int convert(const convert_options& set) {
   if (!set.force && fs::exists(set.output / "adapter_config.json", ignored)) {
     throw input_error(set.output.string() + " has an adapter already; --force replaces it");
   }
+  if (!set.force && set.to == layout::gguf && fs::exists(set.output, ignored)) {
+    throw input_error(set.output.string() + " is there already; --force replaces it");
+  }
   const base_model base(set.base);
+  if (set.to == layout::gguf && base.gguf() == nullptr) {
+    throw input_error("--to gguf needs --base with the model's GGUF file, of which it takes names and order of rows");
+  }
   sbora::loaded_adapter<float> loaded =
       load(set.input, base, set.lenient ? sbora::strictness::lenient : sbora::strictness::strict);
   say_left_out(loaded.skipped);
@@ -39,6 +47,7 @@ int convert(const convert_options& set) {
     case layout::peft:
       save_peft_lora(adapter, set.output, set.rslora_flag ? sbora::rslora_export::flag : sbora::rslora_export::folded);
       break;
+    case layout::gguf: save_gguf_lora(adapter, sbora::gguf_names::of(*base.gguf()), set.output); break;
   }
   std::printf("SBoRA-%s adapter of %td modules, %s parameters, in %s\n", to_string(adapter.kind()), adapter.size(),
               grouped(adapter.parameter_count()).c_str(), set.output.string().c_str());

@@ -30,7 +30,8 @@ options parse_options(int argc, char** argv) {
       "one.\n"
       "An adapter is a folder with adapter_config.json and adapter_model.safetensors: sbora's own (native), the\n"
       "official SBoRA code's (official), a PEFT LoRA one half of which is one-hot (peft), or PEFT's PaCA (paca). A\n"
-      "checkpoint is a .safetensors file, an *.index.json, or a folder that has one of them.\n"
+      "checkpoint is a .safetensors file, an *.index.json, or a folder that has one of them; a base model may be a\n"
+      "GGUF file too.\n"
       "Exit codes: 0 done, 1 failed, 2 wrong input or usage; of diff: 0 same, 1 different, 2 trouble.");
   app.name("sbora_tool");
   app.get_formatter()->column_width(28);
@@ -48,14 +49,14 @@ options parse_options(int argc, char** argv) {
   convert_options convert;
   CLI::App* const converting = command(app, "convert", "Writes an adapter in another layout.");
   add_path(converting, "input", convert.input, "adapter", true);
-  add_path(converting, "output", convert.output, "folder to write", true);
+  add_path(converting, "output", convert.output, "folder to write; the file, of --to gguf", true);
   std::string to;
-  converting->add_option("--to", to, "sbora's own, the official code's, a PEFT LoRA, or PEFT's PaCA")
+  converting->add_option("--to", to, "sbora's own, the official code's, a PEFT LoRA, PEFT's PaCA, or llama.cpp's")
       ->required()
       ->type_name("LAYOUT")
-      ->check(one_of({"native", "official", "peft", "paca"}));
-  add_path(converting, "--base", convert.base, "checkpoint of the base model; needed for official and PaCA ones",
-           false);
+      ->check(one_of({"native", "official", "peft", "paca", "gguf"}));
+  add_path(converting, "--base", convert.base,
+           "base model; needed for official and PaCA ones, and of --to gguf its GGUF file", false);
   converting->add_flag("--lenient", convert.lenient, "leave out what is broken or unsupported, and say so");
   converting->add_flag("--rslora-flag", convert.rslora_flag, "peft: write use_rslora instead of folding it into alpha");
   converting->add_flag("--record-base", convert.record_base,
@@ -86,8 +87,9 @@ options parse_options(int argc, char** argv) {
   if (!parse_or_help(app, [&] { app.parse(argc, argv); })) return std::monostate();
   if (inspecting->parsed()) return inspect;
   if (converting->parsed()) {
-    for (const auto& [name, each] : {std::pair("native", layout::native), std::pair("official", layout::official),
-                                     std::pair("peft", layout::peft), std::pair("paca", layout::paca)}) {
+    for (const auto& [name, each] :
+         {std::pair("native", layout::native), std::pair("official", layout::official), std::pair("peft", layout::peft),
+          std::pair("paca", layout::paca), std::pair("gguf", layout::gguf)}) {
       if (to == name) convert.to = each;
     }
     if (convert.record_base && convert.base.empty()) throw input_error("--record-base needs --base");

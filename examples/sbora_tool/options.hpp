@@ -18,7 +18,7 @@ struct inspect_options {
   bool list = false;
 };
 
-enum class layout { native, official, peft, paca };
+enum class layout { native, official, peft, paca, gguf };
 
 struct convert_options {
   fs::path input;

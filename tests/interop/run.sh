@@ -54,6 +54,7 @@ say "run"
 counts=$build/counts
 rm -f "$counts"
 export PYTHONDONTWRITEBYTECODE=1 SBORA_INTEROP="$tests/tests/interop/sbora_interop" SBORA_INTEROP_COUNTS="$counts"
+export SBORA_INTEROP_CACHE="$build"
 status=0
 # Word splitting of $chosen is meant.
 # shellcheck disable=SC2086

@@ -113,20 +113,33 @@ TEST_CASE("rotation keeps lengths, its backward undoes it, and scores depend on 
   const values x = random_values(2, 12, 6);
   values turned = x;
   const std::vector<index_t> positions = {3, 7};
-  llama::rotate<double>(turned, 6, positions, table, llama::rotation::forward, pool);
+  llama::rotate<double>(turned, config, positions, table, llama::rotation::forward, pool);
   // Pairs are (i, i + 3) of each of two heads.
   CHECK(turned(0, 6) == Approx(x(0, 6) * std::cos(3.0) - x(0, 9) * std::sin(3.0)).epsilon(1e-12));
   CHECK(turned(0, 9) == Approx(x(0, 9) * std::cos(3.0) + x(0, 6) * std::sin(3.0)).epsilon(1e-12));
   const double score = turned.row(0).head(6).dot(turned.row(1).head(6));
   values back = turned;
-  llama::rotate<double>(back, 6, positions, table, llama::rotation::backward, pool);
+  llama::rotate<double>(back, config, positions, table, llama::rotation::backward, pool);
   CHECK((back - x).cwiseAbs().maxCoeff() < 1e-14);
 
   values moved = x;
   const std::vector<index_t> later = {7, 11};
-  llama::rotate<double>(moved, 6, later, table, llama::rotation::forward, pool);
+  llama::rotate<double>(moved, config, later, table, llama::rotation::forward, pool);
   // Angles are floats: rounded to 11 * 2^-24 at most.
   CHECK(moved.row(0).head(6).dot(moved.row(1).head(6)) == Approx(score).margin(6 * 4 * 11 * 0x1p-24));
+
+  // Where halves alternate, the same numbers are elsewhere.
+  const auto alternating = [](const values& halves) {
+    values between(halves.rows(), halves.cols());
+    for (index_t i = 0; i < 12; ++i) between.col(i / 6 * 6 + i % 3 * 2 + i % 6 / 3) = halves.col(i);
+    return between;
+  };
+  config.arch.adjacent_pairs = true;
+  values adjacent = alternating(x);
+  llama::rotate<double>(adjacent, config, positions, table, llama::rotation::forward, pool);
+  CHECK(adjacent == alternating(turned));
+  llama::rotate<double>(adjacent, config, positions, table, llama::rotation::backward, pool);
+  CHECK(adjacent == alternating(back));
 }
 
 TEST_CASE("LLaMA-3's rope scaling: short wavelengths stay, long ones are stretched") {

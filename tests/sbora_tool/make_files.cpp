@@ -7,6 +7,7 @@
 
 #include <sbora/io.hpp>
 #include <sbora/io/adapter/adapter_tensors.hpp>
+#include <sbora/io/gguf/gguf_writer.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/quantized.hpp>
 
@@ -88,6 +89,31 @@ void write_quantised(const fs::path& folder, std::uint64_t seed, bool four_bits)
   write_safetensors(folder / "model.safetensors", all, {{"format", "pt"}});
 }
 
+/// The model as llama.cpp's converter makes it: with 2 heads of queries and one of keys, whose halves alternate.
+void write_gguf(const fs::path& file, std::uint64_t seed) {
+  const char* const names[] = {"token_embd.weight",   "output_norm.weight",  "blk.0.attn_q.weight",
+                               "blk.0.attn_k.weight", "blk.1.attn_q.weight", "blk.1.attn_k.weight"};
+  std::vector<sbora::gguf_tensor> tensors;
+  for (const named_tensor& tensor : model()) {
+    tensors.push_back({names[tensors.size()], sbora::ggml_type::f32, tensor.shape, {}});
+  }
+  sbora::gguf_metadata metadata;
+  metadata.add("general.architecture", "llama")
+      .add("llama.attention.head_count", std::uint32_t{2})
+      .add("llama.attention.head_count_kv", std::uint32_t{1});
+  sbora::gguf_stream_writer writer(file, metadata, tensors);
+  for (const sbora::gguf_tensor& tensor : tensors) {
+    const index_t rows = tensor.shape[0], width = tensor.shape.size() > 1 ? tensor.shape[1] : 1;
+    const std::vector<float> made = values(rows * width, seed++);
+    for (index_t row = 0; row < rows; ++row) {  // row 2i of a head is row i of its first half, 2i + 1 of its second
+      const bool alternate = tensor.name.find("attn") != std::string_view::npos;
+      const index_t from = alternate ? row - row % 6 + row % 2 * 3 + row % 6 / 2 : row;
+      writer.write(tensor.name, std::as_bytes(std::span(made.data() + from * width, static_cast<std::size_t>(width))));
+    }
+  }
+  writer.commit();
+}
+
 /// The model's names with `prefix` before each, as wrappers leave them.
 void write_wrapped(const fs::path& from, const fs::path& folder, const std::string& file, const std::string& prefix) {
   fs::create_directories(folder);
@@ -161,6 +187,7 @@ void make(const fs::path& folder) {
   write_model<Eigen::bfloat16>(folder / "base_bf16", 1, false);
   write_model<float>(folder / "other_base", 100, false);
   write_model<float>(folder / "sharded", 1, true);
+  write_gguf(folder / "base.gguf", 1);
   save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa_official", sbora_layout::official);
   save_sbora(adapter(adapter_kind::fb, 6, false), folder / "fb_official", sbora_layout::official);
   save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa");

@@ -34,7 +34,7 @@ expect 2 'sbora_tool: A subcommand is required' && one_line
 expect 2 'sbora_tool: ' teach && one_line
 expect 2 'path.*required' inspect && one_line
 expect 2 'PATH.*required|path: the name is empty' inspect '' && one_line
-expect 2 '--to: gguf isn.t one of native.official.peft.paca' convert fa out --to gguf && one_line
+expect 2 '--to: onnx isn.t one of native.official.peft.paca.gguf' convert fa out --to onnx && one_line
 expect 2 '--to.*required' convert fa out && one_line
 expect 2 '--record-base needs --base' convert fa out --to native --record-base && one_line
 expect 2 '--record-base needs --to native' convert fa out --to peft --record-base --base base && one_line
@@ -102,6 +102,21 @@ expect 0 '^same: 4 modules$' diff fa lenient
 expect 0 '' convert fa recorded --to native --base base --record-base
 expect 0 'base recorded +of 4 modules' inspect recorded
 expect 2 "nowhere" convert fa out2 --to native --base nowhere && one_line
+
+# llama.cpp's files: names, sizes and order of rows are those of a GGUF model
+expect 0 'SBoRA-FA adapter of 4 modules, 108 parameters, in fa.gguf' convert fa fa.gguf --to gguf --base base.gguf
+expect 2 'fa.gguf is there already; --force replaces it' convert fa fa.gguf --to gguf --base base.gguf && one_line
+expect 0 '' convert fa_official official.gguf --to gguf --base base.gguf
+check cmp fa.gguf official.gguf
+expect 0 '' convert mixed fa.gguf --to gguf --base base.gguf --force
+check [ "$(cmp fa.gguf official.gguf 2>&1)" ]
+expect 2 '--to gguf needs --base with the model.s GGUF file' convert fa out.gguf --to gguf && one_line
+expect 2 '--to gguf needs --base with the model.s GGUF file' convert fa out.gguf --to gguf --base base && one_line
+expect 2 "tensor 'model.norm.weight' is replaced as a whole" convert full out.gguf --to gguf --base base.gguf
+expect 2 'nowhere' convert fa nowhere/out.gguf --to gguf --base base.gguf && one_line
+check [ ! -e out.gguf ]
+expect 2 'base.gguf: a GGUF file, where only a safetensors checkpoint' \
+    convert fa recorded_gguf --to native --record-base --base base.gguf && one_line
 
 cp -r fa 'fa with spaces'
 expect 0 'in out with spaces$' convert 'fa with spaces' 'out with spaces' --to native

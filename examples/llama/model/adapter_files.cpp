@@ -1,6 +1,7 @@
 #include "model/adapter_files.hpp"
 
 #include <cstring>
+#include <deque>
 
 #include <nlohmann/json.hpp>
 #include <sbora/merge/merger.hpp>
@@ -8,6 +9,7 @@
 #include <sbora/io/adapter/peft_lora.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 #include <sbora/io/adapter/sbora_checkpoint.hpp>
+#include <sbora/model/row_order.hpp>
 
 #include "common/error.hpp"
 #include "common/json_fields.hpp"
@@ -51,12 +53,19 @@ sbora::model_adapter<float> as_sbora(const model& of, const std::string& base_mo
     const std::span<float> half = is_fa ? slot.b : slot.a;
     out = std::copy(half.begin(), half.end(), out);
   }
-  return adapter;
+  const sbora::gguf_names* const names = of.source().gguf();
+  if (!names) return adapter;
+  return with_rows_at(
+      adapter, [&](const std::string& module, index_t d_out) { return names->rows_in_hugging_face(module, d_out); });
 }
 
 void load_sbora_adapter(model& into, const std::filesystem::path& directory,
                         const std::vector<sbora::model_module>& modules) {
-  const auto adapter = sbora::load_adapter<float>(directory, modules).adapter;
+  auto adapter = sbora::load_adapter<float>(directory, modules).adapter;
+  if (const sbora::gguf_names* const names = into.source().gguf()) {
+    adapter = with_rows_at(
+        adapter, [&](const std::string& module, index_t d_out) { return names->rows_in_file(module, d_out); });
+  }
   if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
   if (!adapter.full_tensors().empty()) {
     throw input_error(directory.string() + ": bias and modules_to_save are not supported, it has '" +
@@ -114,11 +123,16 @@ void save_lora(const model& of, const std::filesystem::path& directory, const st
                        {"fan_in_fan_out", false},
                        {"inference_mode", true}};
   std::vector<sbora::tensor_view> tensors;
+  std::deque<std::vector<float>> ordered;
   for (const adapter_slot& slot : of.adapters()) {
+    std::span<const float> b = slot.b;
+    if (const sbora::gguf_names* const names = of.source().gguf()) {
+      const std::vector<index_t> places = names->rows_in_hugging_face(slot.module, slot.d_out);
+      if (!places.empty()) b = ordered.emplace_back(sbora::detail::rows_at(b, places));
+    }
     tensors.push_back(
         {key_of(slot, ".lora_A.weight"), sbora::dtype::f32, {slot.rank, slot.d_in}, std::as_bytes(slot.a)});
-    tensors.push_back(
-        {key_of(slot, ".lora_B.weight"), sbora::dtype::f32, {slot.d_out, slot.rank}, std::as_bytes(slot.b)});
+    tensors.push_back({key_of(slot, ".lora_B.weight"), sbora::dtype::f32, {slot.d_out, slot.rank}, std::as_bytes(b)});
   }
   sbora::write_safetensors(directory / "adapter_model.safetensors", tensors, {{"format", "pt"}});
   sbora::atomic_file file(directory / "adapter_config.json");
@@ -166,7 +180,11 @@ void load_lora(model& into, const std::filesystem::path& directory, const json& 
   into.attach(plan);
   for (const adapter_slot& slot : into.adapters()) {
     const auto a = half(key_of(slot, ".lora_A.weight"), slot.rank, slot.d_in);
-    const auto b = half(key_of(slot, ".lora_B.weight"), slot.d_out, slot.rank);
+    auto b = half(key_of(slot, ".lora_B.weight"), slot.d_out, slot.rank);
+    if (const sbora::gguf_names* const names = into.source().gguf()) {
+      const std::vector<index_t> places = names->rows_in_file(slot.module, slot.d_out);
+      if (!places.empty()) b = sbora::detail::rows_at(std::span<const float>(b), places);
+    }
     std::copy(a.begin(), a.end(), slot.a.begin());
     std::copy(b.begin(), b.end(), slot.b.begin());
   }

@@ -25,8 +25,9 @@ struct architecture {
   std::string class_name = "LlamaForCausalLM";
   bool qkv_bias = false, output_bias = false;  ///< of the attention's linear layers
   bool mlp_bias = false;
-  bool head_norms = false;  ///< each head of q and k has an RMSNorm, before it is turned
-  bool fused = false;       ///< qkv_proj stands for q, k and v, gate_up_proj for gate and up
+  bool head_norms = false;      ///< each head of q and k has an RMSNorm, before it is turned
+  bool adjacent_pairs = false;  ///< what is rotated together: elements 2i and 2i + 1 of a head; else i and i + d/2
+  bool fused = false;           ///< qkv_proj stands for q, k and v, gate_up_proj for gate and up
   double embedding_multiplier = 1;
   double residual_multiplier = 1;              ///< of what is added to the residual stream
   std::optional<double> attention_multiplier;  ///< of q·k; 1/sqrt(head_dim) without

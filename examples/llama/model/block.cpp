@@ -157,8 +157,8 @@ void block::project(const matrix& x, std::span<const index_t> positions, pass wh
     norm_heads(kept.k, gain(norm::of_key), kept.key_heads, with);
   }
   if (!is_rotary_) return;
-  rotate(kept.q, config.head_dim, positions, with.rotary, rotation::forward, with.pool);
-  rotate(kept.k, config.head_dim, positions, with.rotary, rotation::forward, with.pool);
+  rotate(kept.q, config, positions, with.rotary, rotation::forward, with.pool);
+  rotate(kept.k, config, positions, with.rotary, rotation::forward, with.pool);
 }
 
 void block::finish(const matrix& x, const matrix& attended, matrix* y, pass what, block_activations& kept,
@@ -209,8 +209,8 @@ void block::backward_attention(const matrix& x, matrix& dy, const packed_tokens&
   attention_backward<float>(kept.q, kept.k, kept.v, kept.log_sums, scratch.dattended, tokens.sequences, heads_,
                             scratch.dq, scratch.dk, scratch.dv, with.pool);
   if (is_rotary_) {
-    rotate(scratch.dq, with.config.head_dim, tokens.positions, with.rotary, rotation::backward, with.pool);
-    rotate(scratch.dk, with.config.head_dim, tokens.positions, with.rotary, rotation::backward, with.pool);
+    rotate(scratch.dq, with.config, tokens.positions, with.rotary, rotation::backward, with.pool);
+    rotate(scratch.dk, with.config, tokens.positions, with.rotary, rotation::backward, with.pool);
   }
   if (has_head_norms()) {
     norm_heads_backward(scratch.dq, gain(norm::of_query), kept.query_heads, with);

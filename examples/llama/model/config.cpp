@@ -3,9 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "common/error.hpp"
+#include "common/gguf_fields.hpp"
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
 #include "model/families.hpp"
+#include "model/gguf_config.hpp"
 
 namespace llama {
 namespace {
@@ -84,9 +86,9 @@ void check_quantization(json_fields& config, const std::string& where) {
 
 }  // namespace
 
-model_config read_config(const std::filesystem::path& file) {
-  const json object = read_json(file);
-  const std::string where = file.string();
+namespace {
+
+model_config config_of(const json& object, const std::string& where) {
   json_fields config(object, where);
 
   const family& family = family_of(config);
@@ -147,6 +149,18 @@ model_config read_config(const std::filesystem::path& file) {
     config.fail(error.what());
   }
   return result;
+}
+
+}  // namespace
+
+model_config read_config(const std::filesystem::path& file) { return config_of(read_json(file), file.string()); }
+
+model_config read_base_config(const std::filesystem::path& base_model) {
+  if (!is_gguf(base_model)) return read_config(base_model / "config.json");
+  const auto file = open_gguf(base_model);
+  model_config config = config_of(gguf_config(file), base_model.string());
+  set_gguf_rotation(file, config);
+  return config;
 }
 
 void check_config(const model_config& config) {

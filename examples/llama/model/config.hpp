@@ -32,6 +32,7 @@ struct model_config {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
   std::optional<rope_scaling> scaling;
+  std::vector<float> frequency_divisors;  ///< of the rotary frequencies, where a GGUF file has scaled ones
   bool tie_word_embeddings = false;
   std::optional<std::int32_t> bos_token_id, pad_token_id;
   std::vector<std::int32_t> eos_token_ids;  ///< none, one, or several as in LLaMA-3's instruct models
@@ -46,6 +47,10 @@ struct model_config {
 /// ...) and what is missing or inconsistent is an input_error that names it. Fields that transformers' class of that
 /// name doesn't read either change nothing; they are listed.
 model_config read_config(const std::filesystem::path& file);
+
+/// That of a --base_model: a folder's config.json, or a GGUF file's metadata, which says it in other words. Errors:
+/// input_error.
+model_config read_base_config(const std::filesystem::path& base_model);
 
 /// The text of a config.json that read_config() and transformers read back, for weights of that type.
 std::string config_text(const model_config& config, const std::string& dtype = "float32");

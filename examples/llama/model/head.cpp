@@ -81,7 +81,7 @@ void head::backward(const matrix& dlogits, const block_context& with) {
   for (index_t first = 0; first < weight_.d_out(); first += backward_rows) {
     const index_t count = std::min(backward_rows, weight_.d_out() - first);
     matrix& result = first == 0 ? dnormed_ : part_;
-    const sbora::linear part(rows_of(weight_, first, count));
+    const sbora::linear part(weight_.part({{first, first + count}, {0, weight_.d_in()}}));
     result.resize(dlogits.rows(), part.d_in());
     part.backward(dlogits.middleCols(first, count), result, with.memory, with.pool);
     if (first == 0) continue;

@@ -5,7 +5,9 @@
 #include <sbora/core/random.hpp>
 
 #include "common/error.hpp"
+#include "common/gguf_fields.hpp"
 #include "model/model_tensors.hpp"
+#include "weights/gguf_tensors.hpp"
 
 namespace llama {
 namespace {
@@ -18,26 +20,35 @@ void check_options(const load_options& options) {
 
 struct opened_model {
   model_config config;
-  std::shared_ptr<checkpoint_tensors> tensors;
+  std::shared_ptr<tensor_source> tensors;
   std::vector<std::string> notes;
 };
 
 /// Maps the tensors and looks at names, types and shapes.
-opened_model open_model(const std::filesystem::path& directory, const model_config& config,
+opened_model open_model(const std::filesystem::path& base_model, const model_config& config,
                         const load_options& options) {
   check_options(options);
   try {
-    opened_model opened{config, std::make_shared<checkpoint_tensors>(directory), {}};
-    checkpoint_tensors& tensors = *opened.tensors;
-    opened.notes = settle_unused_tensors(tensors, opened.config);
-    check_tensors(tensors, tensors.names(), tensors_of(opened.config), opened.config.tie_word_embeddings);
+    opened_model opened{config, nullptr, {}};
+    const auto check = [&](const auto& source) {
+      check_tensors(*source, source->names(), tensors_of(opened.config), opened.config.tie_word_embeddings);
+      opened.tensors = source;
+    };
+    if (is_gguf(base_model)) {
+      check(std::make_shared<gguf_tensors>(base_model));
+    } else {
+      const auto source = std::make_shared<checkpoint_tensors>(base_model);
+      opened.notes = settle_unused_tensors(*source, opened.config);
+      check(source);
+    }
+    const tensor_source& tensors = *opened.tensors;
     for (const tensor_shape& each : tensors_of(opened.config)) {
       if (options.bits == 16 || !tensors.is_quantised(each.name)) continue;
       throw input_error("tensor " + each.name + " is quantised already; leave --bits at 16, as stored");
     }
     return opened;
   } catch (const input_error& error) {
-    throw input_error(directory.string() + ": " + error.what());
+    throw input_error(base_model.string() + ": " + error.what());
   } catch (const sbora::error& error) {
     throw input_error(error.what());
   }
@@ -84,23 +95,23 @@ float bell_shaped(sbora::random_stream& random, double deviation) {
 
 }  // namespace
 
-void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options) {
-  static_cast<void>(open_model(directory, config, options));
+void check_model(const std::filesystem::path& base_model, const model_config& config, const load_options& options) {
+  static_cast<void>(open_model(base_model, config, options));
 }
 
-model model::load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool) {
+model model::load(const std::filesystem::path& base_model, const load_options& options, thread_pool& pool) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(directory, ignored)) {
-    throw input_error(directory.string() + ": no such directory");
+  if (!is_gguf(base_model) && !std::filesystem::is_directory(base_model, ignored)) {
+    throw input_error(base_model.string() + ": no such directory");
   }
-  opened_model opened = open_model(directory, read_config(directory / "config.json"), options);
+  opened_model opened = open_model(base_model, read_base_config(base_model), options);
   try {
     model net(opened.config, std::move(opened.tensors), options, pool);
     net.notes_ = std::move(opened.notes);
     if (!opened.config.unread_fields.empty()) net.notes_.push_back(unread_note(opened.config));
     return net;
   } catch (const sbora::error& error) {  // weights that can't be quantised
-    throw input_error(directory.string() + ": " + error.what());
+    throw input_error(base_model.string() + ": " + error.what());
   }
 }
 

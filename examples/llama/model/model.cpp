@@ -24,11 +24,21 @@ void start_lora(std::span<float> a, index_t d_in, std::uint64_t seed) {
   for (float& value : a) value = static_cast<float>((2 * random.uniform() - 1) * bound);
 }
 
+/// The same rows of the model where its file has them in another order.
+sbora::region as_stored(const sbora::region& rows, const std::string& module, const tensor_source& source) {
+  std::vector<index_t> places;
+  if (source.gguf()) places = source.gguf()->rows_in_file(module, rows.dim());
+  if (places.empty()) return rows;
+  std::vector<index_t> stored;
+  for (const index_t row : rows.indices()) stored.push_back(places[static_cast<std::size_t>(row)]);
+  return {rows.dim(), std::move(stored)};
+}
+
 }  // namespace
 
 model::model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
              thread_pool& pool)
-    : config_(config), source_(std::move(source)), embedding_(load_dense(*source_, "model.embed_tokens.weight")) {
+    : config_(config), source_(std::move(source)), embedding_(load_table(*source_, "model.embed_tokens.weight")) {
   weight_bytes_ = embedding_.bytes();
   for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
@@ -46,7 +56,7 @@ model::model(const model_config& config, std::shared_ptr<tensor_source> source, 
     blocks_.emplace_back(config, layer, std::move(linears), std::move(norms));
     if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
   }
-  sbora::any_weight output = config.tie_word_embeddings ? embedding_ : load_dense(*source_, "lm_head.weight");
+  sbora::any_weight output = config.tie_word_embeddings ? embedding_ : load_table(*source_, "lm_head.weight");
   if (!config.tie_word_embeddings) weight_bytes_ += output.bytes();
   top_ = std::make_unique<head>(std::move(output), norm_gain{load_floats("model.norm.weight")});
   inputs_.resize(blocks_.size() + 1);
@@ -108,6 +118,7 @@ void model::attach(const adapter_plan& with, const std::vector<sbora::region>* r
       sbora::region target = regions ? (*regions)[i]
                                      : sbora::sample_region(is_fa ? layer.d_in() : layer.d_out(), with.rank,
                                                             sbora::module_seed(with.seed, layer.name(), region_seed));
+      if (!is_fa && !regions) target = as_stored(target, layer.name(), *source_);
       layer.attach_sbora(with.method, std::move(target), options, own, own_gradient);
       slot.target = layer.target();
       (is_fa ? slot.b : slot.a) = own;

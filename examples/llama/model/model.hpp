@@ -33,9 +33,9 @@ struct memory_report {
   std::size_t activations = 0;
 };
 
-/// That a directory has the tensors of this configuration and the options fit them: all that load() refuses, without
+/// That a base model has the tensors of this configuration and the options fit them: all that load() refuses, without
 /// loading. Errors: input_error.
-void check_model(const std::filesystem::path& directory, const model_config& config, const load_options& options);
+void check_model(const std::filesystem::path& base_model, const model_config& config, const load_options& options);
 
 class decoder;
 
@@ -48,8 +48,9 @@ class decoder;
 /// Errors      input_error for what a user can correct, before any long work.
 class model {
  public:
-  /// From a Hugging Face directory: config.json and model.safetensors or its shards.
-  static model load(const std::filesystem::path& directory, const load_options& options, thread_pool& pool);
+  /// From a Hugging Face directory, config.json and model.safetensors or its shards; or from a GGUF file, with the rows
+  /// of q and k as the file has them (adapters' files have Hugging Face's order).
+  static model load(const std::filesystem::path& base_model, const load_options& options, thread_pool& pool);
   /// From tensors in memory. Errors: input_error that lists what is missing, unknown or of another shape.
   model(const model_config& config, const std::vector<named_tensor>& tensors);
   /// With random weights, normal of standard deviation 0.02 as transformers makes them.

@@ -16,6 +16,7 @@ const char* torch_name(sbora::dtype type) {
 }  // namespace
 
 void write_model(const model& net, const std::filesystem::path& directory, const replace_tensor& replace) {
+  if (net.source().gguf()) throw input_error("a model of a GGUF file isn't saved as a folder");
   std::error_code status;
   std::filesystem::create_directories(directory, status);
   if (status) throw sbora::file_error("making", directory, status.value());

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 #include <span>
+#include <type_traits>
 
 #include "model/config.hpp"
 #include "common/matrix.hpp"
@@ -38,6 +39,7 @@ struct rotary_table {
       const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
       result(i) = 1.0f / std::pow(static_cast<float>(config.rope_theta), exponent);
       if (config.scaling) result(i) = rescaled(result(i), *config.scaling);
+      if (!config.frequency_divisors.empty()) result(i) /= config.frequency_divisors[static_cast<std::size_t>(i)];
     }
     return result;
   }
@@ -60,25 +62,30 @@ struct rotary_table {
 
 enum class rotation { forward, backward };
 
-/// Rotates, in place, the pairs (i, i + d/2) of every head by their token's angles; backward by the
-/// opposite angles, which is what gradients need.
+/// Rotates, in place, the pairs (i, i + d/2) of every head, or those of neighbours, by their token's angles; backward by
+/// the opposite angles, which is what gradients need.
 template <class T>
-void rotate(matrix_of<T>& x, index_t head_dim, std::span<const index_t> positions, const rotary_table<T>& table,
-            rotation way, thread_pool& pool) {
-  const index_t half = head_dim / 2;
+void rotate(matrix_of<T>& x, const model_config& config, std::span<const index_t> positions,
+            const rotary_table<T>& table, rotation way, thread_pool& pool) {
+  const index_t head_dim = config.head_dim, half = head_dim / 2;
   const T sign = way == rotation::forward ? T{1} : T{-1};
+  const auto rotate_head = [&](T* head, const T* cosine, const T* sine, auto step) {
+    const index_t apart = step == 1 ? half : 1;
+    for (index_t i = 0; i < half; ++i) {
+      const T a = head[i * step];
+      const T b = head[i * step + apart];
+      head[i * step] = a * cosine[i] - sign * b * sine[i];
+      head[i * step + apart] = b * cosine[i] + sign * a * sine[i];
+    }
+  };
   for_row_blocks(x.rows(), pool, [&](index_t first, index_t count) {
     for (index_t token = first; token < first + count; ++token) {
       const index_t position = positions[static_cast<std::size_t>(token)];
       const T* const cosine = &table.cosine(position, 0);
       const T* const sine = &table.sine(position, 0);
       for (T* head = &x(token, 0); head < &x(token, 0) + x.cols(); head += head_dim) {
-        for (index_t i = 0; i < half; ++i) {
-          const T a = head[i];
-          const T b = head[i + half];
-          head[i] = a * cosine[i] - sign * b * sine[i];
-          head[i + half] = b * cosine[i] + sign * a * sine[i];
-        }
+        if (config.arch.adjacent_pairs) rotate_head(head, cosine, sine, std::integral_constant<index_t, 2>());
+        else rotate_head(head, cosine, sine, std::integral_constant<index_t, 1>());
       }
     }
   });

@@ -11,11 +11,11 @@ namespace {
 
 constexpr const char* about =
     "Fine-tunes a LLaMA (Mistral, Qwen, ...) with SBoRA-FA, SBoRA-FB or LoRA on the CPU. --base_model is a Hugging\n"
-    "Face directory (config.json, safetensors, tokenizer); without it a byte-level LLaMA of about two million weights\n"
-    "is trained on --base_data first and fine-tuned with all three, to show the whole cycle in minutes. Data: JSON "
-    "arrays or\n"
-    "JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C finishes the step, saves a checkpoint\n"
-    "and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an option or a file is wrong.";
+    "Face directory (config.json, safetensors, tokenizer) or a GGUF file; without it a byte-level LLaMA of about two\n"
+    "million weights is trained on --base_data first and fine-tuned with all three, to show the whole cycle in\n"
+    "minutes. Data: JSON arrays or JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C finishes\n"
+    "the step, saves a checkpoint and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an option or\n"
+    "a file is wrong.";
 
 // The numbers in brackets: what the embedded cycle takes where it differs.
 struct embedded_defaults {
@@ -101,8 +101,8 @@ CLI::Option* add_switch(CLI::App& app, const std::string& name, bool& value, con
 
 void add_model_options(CLI::App& app, options& set) {
   app.option_defaults()->group("Model and data");
-  app.add_option("--base_model", set.base_model, "Hugging Face directory; none: the embedded cycle")
-      ->type_name("DIR")
+  app.add_option("--base_model", set.base_model, "Hugging Face directory, or GGUF file; none: the embedded cycle")
+      ->type_name("PATH")
       ->check(check_name);
   app.add_option("--data_path", set.data_path, "JSON or CSV rows to fine-tune on; none: generated (embedded cycle)")
       ->type_name("FILE")

@@ -54,7 +54,8 @@ auto of_base_model(Function&& f) {
     return f();
   } catch (const input_error& error) {
     throw input_error(std::string(error.what()) +
-                      "; give a --base_model as transformers saves it, with config.json, weights and tokenizer");
+                      "; give a --base_model as transformers saves it, with config.json, weights and tokenizer, or a "
+                      "GGUF file");
   }
 }
 
@@ -62,9 +63,7 @@ auto of_base_model(Function&& f) {
 class fine_tuning_run {
  public:
   explicit fine_tuning_run(const session& with)
-      : with_(with), set_(with.set), config_(of_base_model([&] {
-          return read_config(std::filesystem::path(with.set.base_model) / "config.json");
-        })) {
+      : with_(with), set_(with.set), config_(of_base_model([&] { return read_base_config(with.set.base_model); })) {
     check_folder("--output_dir", set_.output_dir);
     refuse_unfinished(set_, set_.output_dir);
     check_before_work();

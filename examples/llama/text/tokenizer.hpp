@@ -68,7 +68,7 @@ class stream_decoder {
   std::string pending_;
 };
 
-/// The tokenizer of a Hugging Face model directory: tokenizer.json, else tokenizer.model (SentencePiece); one that
+/// The tokenizer of a GGUF file, or of a Hugging Face model directory: tokenizer.json, else tokenizer.model (SentencePiece); one that
 /// isn't what its name says is passed over where the other is good, which notes() says. README.md has what is
 /// supported and which file counts. Errors: input_error that names what is missing, wrong or not supported.
 std::unique_ptr<tokenizer> make_tokenizer(const std::filesystem::path& directory);

@@ -4,9 +4,11 @@
 #include <string_view>
 #include <utility>
 
+#include "common/gguf_fields.hpp"
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
 #include "text/bpe.hpp"
+#include "text/gguf_tokenizer.hpp"
 #include "text/pipeline_tokenizer.hpp"
 #include "text/sentencepiece_model.hpp"
 #include "text/unigram.hpp"
@@ -166,6 +168,7 @@ std::optional<std::string> why_not_sentencepiece(const path& file) {
 }
 
 std::unique_ptr<tokenizer> make_tokenizer(const path& directory) {
+  if (is_gguf(directory)) return read_gguf_tokenizer(directory);
   struct kind {
     path file;
     std::optional<std::string> (*why_not)(const path&);

@@ -8,6 +8,7 @@
 #include <sbora/io/checkpoint/checkpoint.hpp>
 
 #include "training/hash.hpp"
+#include "common/gguf_fields.hpp"
 #include "common/json_file.hpp"
 
 namespace llama {
@@ -20,13 +21,28 @@ void add_with_length(content_hash& hash, const std::vector<Number>& numbers) {
   hash.add(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
+/// Bytes of a mapped file, which would otherwise all count as this process's memory.
+template <class File>
+void add_and_release(content_hash& hash, const File& file, std::span<const std::byte> bytes) {
+  constexpr std::size_t piece = std::size_t{64} << 20;
+  for (std::size_t at = 0; at < bytes.size(); at += piece) {
+    const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
+    hash.add(part);
+    file.release(part);
+  }
+}
+
 }  // namespace
 
-std::string fingerprint_of(const std::filesystem::path& model_directory) {
-  constexpr std::size_t piece = std::size_t{64} << 20;
+std::string fingerprint_of(const std::filesystem::path& base_model) {
   content_hash hash;
-  hash.add(read_file(model_directory / "config.json"));
-  const auto weights = sbora::checkpoint::open(model_directory);
+  if (is_gguf(base_model)) {
+    const auto file = sbora::gguf_file::open(base_model);
+    add_and_release(hash, file, file.bytes());
+    return hash.text();
+  }
+  hash.add(read_file(base_model / "config.json"));
+  const auto weights = sbora::checkpoint::open(base_model);
   std::vector<std::pair<const sbora::safetensors_file*, const sbora::tensor_view*>> tensors;
   for (const sbora::safetensors_file& file : weights.files()) {
     for (const sbora::tensor_view& tensor : file.tensors()) tensors.emplace_back(&file, &tensor);
@@ -35,11 +51,7 @@ std::string fingerprint_of(const std::filesystem::path& model_directory) {
   for (const auto& [file, tensor] : tensors) {
     hash.add(tensor->name).add(sbora::to_string(tensor->type));
     for (const index_t size : tensor->shape) hash.add(std::to_string(size));
-    for (std::size_t at = 0; at < tensor->data.size(); at += piece) {
-      const auto part = tensor->data.subspan(at, std::min(piece, tensor->data.size() - at));
-      hash.add(part);
-      file->release(part);  // or the whole checkpoint would count as this process's memory
-    }
+    add_and_release(hash, *file, tensor->data);
   }
   return hash.text();
 }

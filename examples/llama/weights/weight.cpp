@@ -62,6 +62,10 @@ sbora::any_weight load_dense(const tensor_source& from, const std::string& name)
   return from.weight(module_of(name));
 }
 
+sbora::any_weight load_table(const tensor_source& from, const std::string& name) {
+  return from.gguf() ? from.weight(module_of(name)) : load_dense(from, name);
+}
+
 sbora::any_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                               thread_pool& pool) {
   if (from.is_quantised(name)) return from.weight(module_of(name));
@@ -74,12 +78,6 @@ sbora::any_weight load_linear(const tensor_source& from, const std::string& name
                       ", column " + std::to_string(error.col()) +
                       ", so it has no codes; get that file anew, or repair it");
   }
-}
-
-sbora::any_weight rows_of(const sbora::any_weight& weight, index_t first, index_t count) {
-  return of_dense(weight, [&]<class View>(const View& view) {
-    return View(view.data() + first * view.stride(), count, view.d_in(), view.stride());
-  });
 }
 
 void read_row(const sbora::any_weight& weight, index_t row, float* out) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <sbora/io/gguf/gguf_names.hpp>
 #include <sbora/io/tensor.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/weights/any_weight.hpp>
@@ -28,6 +29,8 @@ class tensor_source {
   virtual sbora::any_weight weight(std::string_view module) const = 0;
   /// "FILE: " of the tensor, for messages; empty in memory.
   virtual std::string place(const std::string&) const { return {}; }
+  /// Of a GGUF file, whose order of rows may be another than Hugging Face's; null otherwise.
+  virtual const sbora::gguf_names* gguf() const { return nullptr; }
 
   /// Whether a weight is there as codes or as fp8, by its tensor's name.
   bool is_quantised(const std::string& name) const;
@@ -36,13 +39,13 @@ class tensor_source {
 /// A weight as it is stored. Errors: input_error naming a tensor that is missing or of another type.
 sbora::any_weight load_dense(const tensor_source& from, const std::string& name);
 
+/// The table of an embedding or a head: dense, or ggml's blocks. Errors as load_dense.
+sbora::any_weight load_table(const tensor_source& from, const std::string& name);
+
 /// A linear layer's weight as the options want it; one that is stored quantised as it is. Errors: as load_dense;
 /// input_error naming file, tensor and place of a value that isn't finite and so can't be quantised.
 sbora::any_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                               thread_pool& pool);
-
-/// Rows [first, first + count), in place. Not of codes.
-sbora::any_weight rows_of(const sbora::any_weight& weight, index_t first, index_t count);
 
 /// One row in float, whatever the weight's kind.
 void read_row(const sbora::any_weight& weight, index_t row, float* out);

@@ -5,6 +5,7 @@
 
 #include <sbora/io/adapter/adapter_files.inl>
 #include <sbora/io/adapter/base_fingerprint.inl>
+#include <sbora/io/adapter/gguf_lora.inl>
 #include <sbora/io/adapter/peft_lora.inl>
 #include <sbora/io/adapter/sbora_checkpoint.inl>
 #include <sbora/io/atomic_file.inl>
@@ -15,7 +16,9 @@
 #include <sbora/io/checkpoint/expert_stacks.inl>
 #include <sbora/io/checkpoint/fp8_weights.inl>
 #include <sbora/io/gguf/gguf_file.inl>
+#include <sbora/io/gguf/gguf_names.inl>
 #include <sbora/io/gguf/gguf_weight.inl>
+#include <sbora/io/gguf/gguf_writer.inl>
 #include <sbora/io/ledger/ledger_file.inl>
 #include <sbora/io/ledger/model_fingerprint.inl>
 #include <sbora/io/ledger/task_adapters.inl>
