@@ -62,8 +62,8 @@ struct rotary_table {
 
 enum class rotation { forward, backward };
 
-/// Rotates, in place, the pairs (i, i + d/2) of every head, or those of neighbours, by their token's angles; backward by
-/// the opposite angles, which is what gradients need.
+/// Rotates, in place, the pairs (i, i + d/2) of every head, or those of neighbours, by their token's angles; backward
+/// by the opposite angles, which is what gradients need.
 template <class T>
 void rotate(matrix_of<T>& x, const model_config& config, std::span<const index_t> positions,
             const rotary_table<T>& table, rotation way, thread_pool& pool) {

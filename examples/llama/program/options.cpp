@@ -13,9 +13,9 @@ constexpr const char* about =
     "Fine-tunes a LLaMA (Mistral, Qwen, ...) with SBoRA-FA, SBoRA-FB or LoRA on the CPU. --base_model is a Hugging\n"
     "Face directory (config.json, safetensors, tokenizer) or a GGUF file; without it a byte-level LLaMA of about two\n"
     "million weights is trained on --base_data first and fine-tuned with all three, to show the whole cycle in\n"
-    "minutes. Data: JSON arrays or JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C finishes\n"
-    "the step, saves a checkpoint and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an option or\n"
-    "a file is wrong.";
+    "minutes. Data: JSON arrays or JSON lines of {instruction, input, output, answer}, or text (.txt). Ctrl-C\n"
+    "finishes the step, saves a checkpoint and exits with 130; --resume_from_checkpoint auto goes on. Exit code 2: an\n"
+    "option or a file is wrong.";
 
 // The numbers in brackets: what the embedded cycle takes where it differs.
 struct embedded_defaults {

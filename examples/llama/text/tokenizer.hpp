@@ -68,9 +68,10 @@ class stream_decoder {
   std::string pending_;
 };
 
-/// The tokenizer of a GGUF file, or of a Hugging Face model directory: tokenizer.json, else tokenizer.model (SentencePiece); one that
-/// isn't what its name says is passed over where the other is good, which notes() says. README.md has what is
-/// supported and which file counts. Errors: input_error that names what is missing, wrong or not supported.
+/// The tokenizer of a GGUF file, or of a Hugging Face model directory: tokenizer.json, else tokenizer.model
+/// (SentencePiece); one that isn't what its name says is passed over where the other is good, which notes() says.
+/// README.md has what is supported and which file counts. Errors: input_error that names what is missing, wrong or not
+/// supported.
 std::unique_ptr<tokenizer> make_tokenizer(const std::filesystem::path& directory);
 
 }  // namespace llama

@@ -11,8 +11,8 @@
 
 namespace llama {
 
-/// Tensors in a GGUF file, mapped, under the names that Hugging Face has for them. Blocks are shown as the bytes of their
-/// rows. Errors: sbora::error.
+/// Tensors in a GGUF file, mapped, under the names that Hugging Face has for them. Blocks are shown as the bytes of
+/// their rows. Errors: sbora::error.
 class gguf_tensors final : public tensor_source {
  public:
   explicit gguf_tensors(const std::filesystem::path& path);
