@@ -7,9 +7,9 @@
 
 namespace llama {
 
-/// Of a model: all bytes of a GGUF file; of a folder its config.json, and every tensor's name, type, shape and all of its
-/// bytes, in the order of their names. So any change of a weight is seen; how tensors are shared out to files, and what a
-/// file says besides them, doesn't count. Tokenizers show in what they make of the data.
+/// Of a model: all bytes of a GGUF file; of a folder its config.json, and every tensor's name, type, shape and all of
+/// its bytes, in the order of their names. So any change of a weight is seen; how tensors are shared out to files, and
+/// what a file says besides them, doesn't count. Tokenizers show in what they make of the data.
 ///
 /// Cost        one read of the checkpoint, in 64 MiB of memory.
 /// Errors      input_error, sbora::error.
