@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/sbora")
 set(pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 
-# The compiled kernels are of one architecture.
+# Compiled libraries, of the kernels and for other languages, are of one architecture.
 set(kernels_dir "${CMAKE_INSTALL_LIBDIR}/cmake/sbora")
 
 configure_package_config_file(cmake/sboraConfig.cmake.in sboraConfig.cmake
@@ -33,6 +33,12 @@ install(EXPORT sboraIoTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
 if(SBORA_BUILD_KERNELS)
   install(TARGETS sbora_kernels EXPORT sboraKernelsTargets)
   install(EXPORT sboraKernelsTargets NAMESPACE sbora:: DESTINATION "${kernels_dir}")
+endif()
+install(TARGETS sbora_torch EXPORT sboraTorchTargets)
+install(EXPORT sboraTorchTargets NAMESPACE sbora:: DESTINATION "${package_dir}")
+if(SBORA_BUILD_C)
+  install(TARGETS sbora_c EXPORT sboraCTargets)
+  install(EXPORT sboraCTargets NAMESPACE sbora:: DESTINATION "${kernels_dir}")
 endif()
 install(FILES "${PROJECT_BINARY_DIR}/sboraConfig.cmake" "${PROJECT_BINARY_DIR}/sboraConfigVersion.cmake"
   DESTINATION "${package_dir}")

@@ -18,7 +18,7 @@ END
 
 need_packages clang-format-16 git perl shellcheck
 
-cpp_files() { git ls-files '*.hpp' '*.cpp' '*.inl'; }
+cpp_files() { git ls-files '*.hpp' '*.cpp' '*.inl' '*.h' '*.c'; }
 
 case ${1:-} in
 '') ;;
@@ -39,7 +39,7 @@ scripts() { { git ls-files '*.sh'; git grep -lE '^#!/bin/(ba)?sh'; } | sort -u |
 
 # In characters. Tables can't be broken, nor can literals: what is around one counts.
 width() {
-    git ls-files '*.hpp' '*.cpp' '*.inl' '*.sh' '*.py' '*.cmake' '*.awk' '*CMakeLists.txt' '*.md' .ci/run |
+    git ls-files '*.hpp' '*.cpp' '*.inl' '*.h' '*.c' '*.sh' '*.py' '*.cmake' '*.awk' '*CMakeLists.txt' '*.md' .ci/run |
         xargs perl -CSD -Mutf8 -lne '
             my $rest = $_;
             $rest =~ s/R"\(.*?\)"//g;
@@ -94,9 +94,9 @@ readmes() {
 
 headers() {
     git grep -hoE '#[[:space:]]*include <sbora/[^>]+>' -- include | sed 's/.*<//; s/>//' | sort -u >"$scratch/included"
-    git ls-files '*.md' | xargs grep -hoE '[`/<](sbora/)?[a-z0-9_/]+\.hpp' | sed 's/^.//; s/^sbora.//; s/^/sbora\//' |
-        sort -u >"$scratch/named"
-    git ls-files 'include/*.hpp' 'include/*.inl' | sed 's/^include.//' | sort |
+    git ls-files '*.md' | xargs grep -hoE '[`/<](sbora/)?[a-z0-9_/]+\.h(pp)?' |
+        sed 's/^.//; s/^sbora.//; s/^/sbora\//' | sort -u >"$scratch/named"
+    git ls-files 'include/*.hpp' 'include/*.h' 'include/*.inl' | sed 's/^include.//' | sort |
         comm -23 - "$scratch/included" | comm -23 - "$scratch/named" >"$scratch/unused"
     sed 's/$/: no header includes it and no README names it/' "$scratch/unused"
     [ ! -s "$scratch/unused" ]

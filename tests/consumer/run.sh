@@ -70,7 +70,8 @@ kernels)
     fi
     expect '/kernels/instances_f32.cpp' "$scratch/debug/compile_commands.json"
     # The library of kernels, asked for and not: found, linked by a program of other flags than its own.
-    "$cmake" -S "$source" -B "$scratch/sbora" -DSBORA_BUILD_KERNELS=ON -DSBORA_KERNELS_OPTIONS=-O0 >/dev/null
+    "$cmake" -S "$source" -B "$scratch/sbora" -DSBORA_BUILD_KERNELS=ON -DSBORA_BUILD_C=ON \
+        -DSBORA_KERNELS_OPTIONS=-O0 >/dev/null
     "$cmake" --build "$scratch/sbora" >/dev/null
     "$cmake" --install "$scratch/sbora" --prefix "$scratch/first" >/dev/null
     mv "$scratch/first" "$scratch/prefix"
@@ -79,10 +80,13 @@ kernels)
         -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
     "$cmake" --build "$scratch/build"
     "$scratch/build/consumer"
-    find "$scratch/prefix" -name 'sboraKernelsTargets*.cmake' -delete
-    if "$cmake" -S "$project" -B "$scratch/build" >"$scratch/log" 2>&1; then echo "found kernels"; exit 1; fi
-    tr -s ' \n' ' ' <"$scratch/log" >"$scratch/message" # CMake breaks lines
-    expect "configure sbora with -DSBORA_BUILD_KERNELS=ON" "$scratch/message"
+    "$scratch/build/consumer_c"
+    for component in Kernels C; do
+        find "$scratch/prefix" -name "sbora${component}Targets*.cmake" -delete
+        if "$cmake" -S "$project" -B "$scratch/build" >"$scratch/log" 2>&1; then echo "found $component"; exit 1; fi
+        tr -s ' \n' ' ' <"$scratch/log" >"$scratch/message" # CMake breaks lines
+        expect "configure sbora with -DSBORA_BUILD_$(echo "$component" | tr '[:lower:]' '[:upper:]')=ON" "$scratch/message"
+    done
     ;;
 add_subdirectory | fetch_content)
     build_consumer -DSBORA_SOURCE="$source" -DFETCHCONTENT_FULLY_DISCONNECTED=ON
@@ -144,7 +148,9 @@ language)
         message=$1
         shift
         find "$source/include/sbora" -name '*.hpp' | LC_ALL=C sort | while read -r header; do
-            case $header in */version.hpp | */compiler.hpp | */executors/openmp.hpp) continue ;; esac
+            case $header in
+            */version.hpp | */compiler.hpp | */executors/openmp.hpp | */plugs/torch*.hpp) continue ;;
+            esac
             echo "#include \"$header\"" >"$scratch/unit.cpp"
             if "$CXX" "$@" -E "$scratch/unit.cpp" >/dev/null 2>"$scratch/log"; then
                 echo "$header: accepted with $*"

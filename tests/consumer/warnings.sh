@@ -19,7 +19,8 @@ mkdir -p "$scratch"
 for page in "$source/README.md" "$source"/include/sbora/*.md; do
     awk -v "to=$scratch/$(basename "$page" .md)_" -f "$source/tests/readme/extract.awk" "$page"
 done
-(cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp | sort | sed 's/.*/#include <&>/') \
+(cd "$source/include" && find sbora -name '*.hpp' ! -name openmp.hpp ! -path 'sbora/plugs/torch*' | sort |
+    sed 's/.*/#include <&>/') \
     >"$scratch/all.cpp"
 grep -v '<sbora/kernels/instan' "$scratch/all.cpp" >"$scratch/all_but_kernels.cpp"
 # All programs in one unit, for the time that their headers take, each in a namespace.

@@ -5,7 +5,7 @@
 set -eu
 cd "$1"
 
-find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
+find . -name '*.hpp' -o -name '*.h' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
     # Each folder, and what it may include besides itself.
     BEGIN {
         below["core"]       = ""
@@ -30,6 +30,7 @@ find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs awk '
         below["io/ledger"]       = below["io/merge"] " io/adapter io/merge"
         below["io/optimiser"]    = below["io"] " io io/safetensors"
         below["executors"]  = "core"
+        below["plugs"]      = below["merge"] " merge model io executors"
     }
 
     # The folder that a file is in, as the table has it: io is divided further.

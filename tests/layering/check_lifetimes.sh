@@ -8,7 +8,7 @@ cd "$1"
 
 find . -name '*.hpp' | LC_ALL=C sort | xargs awk '
     BEGIN {
-        owns_nothing = "_view$|^(aligned_allocator|fb_saved|gguf_value|json_fields|merger|patched_file|tensor_index" \
+        owns_nothing = "_view$|^(adapter_in_call|aligned_allocator|fb_saved|gguf_value|json_fields|merger|patched_file|tensor_index" \
                        "|thinned_delta|transposed|with_gradient|workspace_frame)$"
     }
     function report(key) { print key; failed = 1 }

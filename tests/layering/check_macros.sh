@@ -4,7 +4,7 @@
 set -eu
 cd "$1"
 
-find . -name '*.hpp' -o -name '*.inl' | LC_ALL=C sort | xargs sed -nE \
+find . -name '*.hpp' -o -name '*.h' -o -name '*.inl' | LC_ALL=C sort | xargs sed -nE \
     -e 's/^ *# *define (SBORA_[A-Za-z0-9_]+).*/\1/p' -e 's/.*getenv\("([A-Z_]+)"\).*/\1/p' |
     LC_ALL=C sort -u | awk '
         FNR == NR {                                     # README.md: `SBORA_A`, `SBORA_A_*`, `SBORA_A`, `_B`

@@ -9,7 +9,7 @@ namespace sbora::inline SBORA_ABI {
 
 /// What an FA adapter needs for its backward: the rank input features of its region, not all d_in.
 ///
-/// Shapes      gathered(): tokens × rank, after dropout.
+/// Shapes      gathered(): tokens × rank, after dropout; data() is the same without Eigen.
 /// Lifetime    filled by a training forward, read by the backward that follows; one per forward whose
 ///             backward is still to come. Made from a span it uses the caller's memory.
 /// Cost        tokens·rank elements; allocates when it grows, otherwise never.
@@ -26,6 +26,8 @@ class fa_saved {
   index_t rank() const noexcept { return rank_; }
   matrix_map gathered() const& noexcept { return detail::map_rows<const T>(memory_.value.data(), tokens(), rank_); }
   matrix_map gathered() const&& = delete;  // would dangle: name what was saved
+  const T* data() const& noexcept { return memory_.value.data(); }
+  const T* data() const&& = delete;  // would dangle: name what was saved
   /// Number of the dropout mask that was applied.
   std::uint64_t dropout_step() const noexcept { return dropout_step_; }
 

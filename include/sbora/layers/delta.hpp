@@ -13,7 +13,7 @@ void check_backward(const weight_delta<T>& a, const Saved& saved, index_t tokens
   SBORA_ASSERT(a.gradient != nullptr, "the adapter has no gradient: it was made for inference");
   SBORA_ASSERT(saved.tokens() == tokens,
                wrong_saved("saved by a forward of another number of tokens", saved.tokens(), tokens).c_str());
-  if constexpr (requires { saved.gathered(); }) {
+  if constexpr (requires { saved.data(); }) {
     SBORA_ASSERT(saved.rank() == a.rank(),
                  wrong_saved("saved by a forward with an adapter of another rank", saved.rank(), a.rank()).c_str());
   } else {

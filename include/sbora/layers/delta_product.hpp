@@ -154,7 +154,7 @@ void add_gradient_again(const weight_delta<T>& a, activation_view<const Y> dy, a
 template <class T, class Y>
 void add_gradient(const weight_delta<T>& a, activation_view<const Y> dy, const fa_saved<T>& saved,
                   workspace_frame frame, any_executor pool) {
-  add_gradient_of_gathered(a, dy, saved.gathered().data(), frame, pool);
+  add_gradient_of_gathered(a, dy, saved.data(), frame, pool);
 }
 template <class T, class Y, class Input>
 void add_gradient(const weight_delta<T>& a, activation_view<const Y> dy, const fb_saved<T, Input>& saved,

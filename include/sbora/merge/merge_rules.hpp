@@ -54,10 +54,11 @@ std::type_identity<void> scalar_of_adapter(const void*);
 template <class Argument>
 using adapter_scalar = typename decltype(scalar_of_adapter(std::declval<std::remove_reference_t<Argument>*>()))::type;
 
-/// A matrix, codes, or what owns them.
+/// A matrix, codes, or what owns them. No scalar, of which Eigen's needn't be complete here.
 template <class Weight, class Object = std::remove_cvref_t<Weight>>
-concept cannot_be_merged_into = eigen_dense<Object> || (frozen_weight<Object> && !is_weight_view<Object>) ||
-                                requires(const Object& object) { object.view(); };
+concept cannot_be_merged_into =
+    !storage_type<Object>::supported && (eigen_dense<Object> || (frozen_weight<Object> && !is_weight_view<Object>) ||
+                                         requires(const Object& object) { object.view(); });
 
 /// Of an adapter that is merged into a weight that computes in Scalar.
 template <class Scalar, class Adapter>
