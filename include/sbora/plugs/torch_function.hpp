@@ -61,8 +61,7 @@ inline torch::autograd::variable_list differentiable_once(torch::autograd::varia
   return once.apply(std::move(results));
 }
 
-/// y = x·(W + s·B·A)ᵀ + bias, and its gradients with respect to x and the trained half, by sbora's calls on the tensors'
-/// memory.
+/// y = x·(W + s·B·A)ᵀ + bias, and its gradients with respect to x and the trained half, on the tensors' memory.
 struct torch_linear_function final : torch::autograd::Function<torch_linear_function> {
   using context = torch::autograd::AutogradContext;
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include <torch/nn/modules/container/sequential.h>
 
@@ -28,8 +29,9 @@ class torch_places {
  public:
   explicit torch_places(torch::nn::Module& model) { add_children(model, ""); }
 
-  /// Errors: config_error where there is no such layer, or where it can't be replaced; what check_adapter throws.
-  void check(const std::string& module, index_t d_out, index_t d_in) const {
+  /// Errors: config_error where there is no such layer, where it can't be replaced, or where it was checked under
+  /// another name; what check_adapter throws.
+  void check(const std::string& module, index_t d_out, index_t d_in) {
     const auto found = places_.find(module);
     if (found == places_.end()) throw config_error("the model has no linear layer of this name");
     const place& at = found->second;
@@ -40,6 +42,10 @@ class torch_places {
     }
     const torch_linear made = at.linear != nullptr ? torch_linear(at.linear) : torch_linear(at.base);
     made->check_adapter(d_out, d_in);
+    const torch::nn::LinearImpl* const layer = at.linear != nullptr ? at.linear.get() : at.base.get();
+    if (!checked_.insert(layer).second) {
+      throw config_error("it is the same layer as another of the adapter's modules, by a second name");
+    }
   }
 
   /// Requires that check() throws nothing.
@@ -82,6 +88,7 @@ class torch_places {
   }
 
   std::map<std::string, place> places_;
+  std::set<const torch::nn::LinearImpl*> checked_;
 };
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -437,6 +437,24 @@ void target_rules() {
   require_refusal("already", [&] { sbora::plug_adapter(*m, config_of(adapter_kind::fa, {"q_proj"}), 1); });
 }
 
+/// One layer under two names can't have two adapters.
+void shared_layers() {
+  struct twice : torch::nn::Module {
+    twice() {
+      const sbora::torch_linear layer(8, 8);
+      register_module("first", layer);
+      register_module("second", layer);
+    }
+  };
+  const auto m = std::make_shared<twice>();
+  require_refusal("module 'second'", [&] {
+    sbora::plug_adapter(*m, config_of(adapter_kind::fa, {"first", "second"}), 1);
+  });
+  require(m->parameters()[0].requires_grad() && trained_names(*m).size() == m->named_parameters().size(),
+          "a refusal changes nothing");
+  sbora::plug_adapter(*m, config_of(adapter_kind::fa, {"first"}), 1);
+}
+
 void files() {
   torch::manual_seed(3);
   auto m = std::make_shared<model>();
@@ -477,7 +495,7 @@ void files() {
 }
 
 void threads() {
-  const int most = std::max(2, torch::get_num_threads());
+  const int most = 2;
   sbora::torch_linear layer(512, 384);
   auto adapter = std::make_shared<sbora::fa_adapter<float>>(384, 512, sbora::sample_region(512, 16, 1));
   layer->set_adapter(adapter);
@@ -526,6 +544,7 @@ const std::pair<const char*, void (*)()> cases[] = {{"gradients_f32", gradients_
                                                     {"double_backward", double_backward},
                                                     {"refusals", refusals},
                                                     {"target_rules", target_rules},
+                                                    {"shared_layers", shared_layers},
                                                     {"files", files},
                                                     {"threads", threads},
                                                     {"readme", readme}};
@@ -538,6 +557,7 @@ int main(int count, char** arguments) {
     else if (std::strcmp(arguments[1], name) == 0) {
       folder = count > 2 ? arguments[2] : ".";
       torch::manual_seed(1);
+      torch::set_num_threads(1);  // there is a process for each core
       try {
         run();
         return 0;
