@@ -203,6 +203,8 @@ no_eigen)
     # Units without Eigen's matrices, of bindings to other frameworks, don't even need its headers.
     "$CXX" -std=c++20 -O0 -DNDEBUG -I "$source/include" "$project/main.cpp" -o "$scratch/program"
     "$scratch/program"
+    # And those that train.
+    "$CXX" -std=c++20 -fsyntax-only -DSBORA_SEPARATE_KERNELS -I "$source/include" "$source/cmake/sbora_c.cpp"
     ;;
 no_instances)
     "$CXX" -std=c++20 -O0 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"
