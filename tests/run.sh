@@ -16,6 +16,7 @@ usage: sh tests/run.sh [OPTION...]
   --label LABEL               build and run only: unit (all on Catch2), computing (those whose results kernels make), a
                               folder of tests/, or headers
   --target TARGET             build only this, and run nothing: for scripts that call a program of this build
+  --python PYTHON             build the package of examples/python for it, too; it has nanobind
   --no-install                never call apt-get; also SBORA_NO_INSTALL=1
 
 Builds in build/tests*, or in $SBORA_BUILD_DIR. The last line is "N passed, M failed"; exit status 1 if
@@ -23,13 +24,15 @@ anything failed, 2 if the tests could not be built or run for lack of a tool.
 END
 }
 
-compiler=g++ build_type=Debug sanitize='' march='' single='' label='' target=''
+compiler=g++ build_type=Debug sanitize='' march='' single='' label='' target='' python=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --no-install) SBORA_NO_INSTALL=1; shift; continue ;;
     --single-target) single=single; shift; continue ;;
-    --compiler | --build-type | --sanitize | --march | --label | --target) [ $# -ge 2 ] || die "$1 needs a value" ;;
+    --compiler | --build-type | --sanitize | --march | --label | --target | --python)
+        [ $# -ge 2 ] || die "$1 needs a value"
+        ;;
     *) usage >&2; die "unknown option $1" ;;
     esac
     case $1 in
@@ -39,6 +42,7 @@ while [ $# -gt 0 ]; do
     --march) march=$2 ;;
     --label) label=$2 ;;
     --target) target=$2 ;;
+    --python) python=$2 ;;
     esac
     shift 2
 done
@@ -85,7 +89,7 @@ mkdir -p "$build"
 say "configure in $build ($compiler, $build_type${sanitize:+, $sanitize}${march:+, $march})"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
     -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_DEBUG=$debug -DSBORA_KERNELS_OPTIONS=$kernels \
-    -DSBORA_BUILD_TESTS=ON >"$build/configure.log" 2>&1 ||
+    -DSBORA_BUILD_TESTS=ON ${python:+"-DSBORA_TESTS_PYTHON=$python"} >"$build/configure.log" 2>&1 ||
     { cat "$build/configure.log"; failed_step "configuring failed"; }
 
 say "build with $jobs jobs"

@@ -1,5 +1,6 @@
 """Small models of transformers, with random weights."""
 
+import sbora
 import torch
 from transformers import AutoModelForCausalLM, CONFIG_MAPPING
 
@@ -36,3 +37,13 @@ def logits(model, tokens):
 def relative(ours, theirs):
     """The greatest difference by the greatest element."""
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+def adapted_output(model, adapter, module, x):
+    """A layer's output on x, by sbora, with the adapter of a folder on it."""
+    sizes = [(name, *layer.weight.shape) for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+    loaded, _ = sbora.load_adapter(adapter, sizes)
+    weight = model.get_submodule(module).weight.detach()
+    y = torch.empty(len(x), len(weight))
+    sbora.Linear(weight).forward(x, y, [loaded[module]])
+    return y

@@ -17,9 +17,9 @@ $(names | tr '\n' ' ')
   --no-install   never call apt-get; also SBORA_NO_INSTALL=1
 
 Makes a virtual environment with the packages of requirements.txt, in versions that the tests know, in build/interop
-or \$SBORA_BUILD_DIR, and builds a small program over sbora in build/tests or \$SBORA_TESTS_BUILD_DIR, as tests/run.sh
-does. No model hub is asked for anything. The last line is "N passed, M failed"; exit status 1 if anything failed, 2 if
-the tests could not be run.
+or \$SBORA_BUILD_DIR. Builds a small program over sbora and the Python package of examples/python in build/tests or
+\$SBORA_TESTS_BUILD_DIR, as tests/run.sh does. No model hub is asked for anything. The last line is "N passed, M
+failed"; exit status 1 if anything failed, 2 if the tests could not be run.
 END
 }
 
@@ -37,14 +37,15 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-need_packages python3 python3-venv
+need_packages python3 python3-dev python3-venv
 build=${SBORA_BUILD_DIR:-$root/build/interop}
 mkdir -p "$build"
 python_environment "$build/venv" "$here/requirements.txt"
 
 # In the build of the tests, which has all libraries that it links.
 tests=${SBORA_TESTS_BUILD_DIR:-$root/build/tests}
-SBORA_BUILD_DIR=$tests sh "$root/tests/run.sh" --target sbora_interop >"$build/build.log" 2>&1 || {
+SBORA_BUILD_DIR=$tests sh "$root/tests/run.sh" --python "$build/venv/bin/python" --target sbora_interop \
+    >"$build/build.log" 2>&1 || {
     cat "$build/build.log"
     echo "0 passed, 1 failed"
     exit 1
@@ -53,8 +54,8 @@ SBORA_BUILD_DIR=$tests sh "$root/tests/run.sh" --target sbora_interop >"$build/b
 say "run"
 counts=$build/counts
 rm -f "$counts"
-export PYTHONDONTWRITEBYTECODE=1 SBORA_INTEROP="$tests/tests/interop/sbora_interop" SBORA_INTEROP_COUNTS="$counts"
-export SBORA_INTEROP_CACHE="$build"
+export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$tests/tests/interop/python" SBORA_INTEROP_CACHE="$build"
+export SBORA_INTEROP="$tests/tests/interop/sbora_interop" SBORA_INTEROP_COUNTS="$counts"
 status=0
 # Word splitting of $chosen is meant.
 # shellcheck disable=SC2086

@@ -1,13 +1,11 @@
 """Which modules a config chooses, and with which rank and alpha: PEFT's own functions on the same names."""
 
-import json
-
 import peft
 import pytest
 from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
 
-from driver import Refused
+from sbora import Error, TargetRules
 
 PARTS = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.gate_up_proj",
          "input_layernorm"]
@@ -118,7 +116,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_modules_ranks_and_alphas_are_pefts(sbora, name):
+def test_modules_ranks_and_alphas_are_pefts(name):
     config = {"r": 8, "lora_alpha": 16, **CONFIGS[name]}
     lora = peft.LoraConfig(**config)
     theirs = {}
@@ -126,29 +124,24 @@ def test_modules_ranks_and_alphas_are_pefts(sbora, name):
         rank = lora.rank_pattern.get(get_pattern_key(lora.rank_pattern.keys(), module), lora.r)
         alpha = lora.alpha_pattern.get(get_pattern_key(lora.alpha_pattern.keys(), module), lora.lora_alpha)
         theirs[module] = [bool(check_target_module_exists(lora, module)), rank, alpha]
-    (sbora.folder / "config.json").write_text(json.dumps({"peft_type": "LORA", **config}))
-    (sbora.folder / "names").write_text("\n".join(NAMES) + "\n")
-    ours = json.loads(sbora("match-modules", sbora.folder / "config.json", sbora.folder / "names"))
+    rules = TargetRules({"peft_type": "LORA", **config})
+    ours = {module: [rules.matches(module), rules.rank_of(module), rules.alpha_of(module)] for module in NAMES}
     assert {module: (ours[module], theirs[module]) for module in NAMES if ours[module] != theirs[module]} == {}
 
 
 @pytest.mark.parametrize("text", [r".*(?<!visual\.)q_proj", r"(?P<part>q|k)_proj", r"(?i).*Q_PROJ", r".*q_proj\Z",
                                   r"(a)\1",
                                   r"(?>a)q_proj", r"a++", r"(a*)+?+", r".{,3}q", r"[[]q_proj", r"(?#why)q_proj"])
-def test_what_python_reads_otherwise_is_refused(sbora, text):
+def test_what_python_reads_otherwise_is_refused(text):
     """No file is taken to mean another thing than for PEFT."""
-    (sbora.folder / "config.json").write_text(json.dumps({"peft_type": "LORA", "target_modules": text}))
-    (sbora.folder / "names").write_text("q_proj\n")
-    with pytest.raises(Refused, match="target_modules: .* is no usable regular expression: "):
-        sbora("match-modules", sbora.folder / "config.json", sbora.folder / "names")
+    with pytest.raises(Error, match="target_modules: .* is no usable regular expression: "):
+        TargetRules({"peft_type": "LORA", "target_modules": text})
 
 
 @pytest.mark.parametrize("changes", [{"target_modules": r".*q_proj", "layers_to_transform": [1]},
                                      {"target_modules": ["q_proj"], "layers_pattern": "layers"}])
-def test_what_peft_refuses_together_is_refused(sbora, changes):
+def test_what_peft_refuses_together_is_refused(changes):
     with pytest.raises(ValueError):
         peft.LoraConfig(**changes)
-    (sbora.folder / "config.json").write_text(json.dumps({"peft_type": "LORA", **changes}))
-    (sbora.folder / "names").write_text("q_proj\n")
-    with pytest.raises(Refused, match="layers_to_transform"):
-        sbora("match-modules", sbora.folder / "config.json", sbora.folder / "names")
+    with pytest.raises(Error, match="layers_to_transform"):
+        TargetRules({"peft_type": "LORA", **changes})

@@ -114,22 +114,6 @@ void merge_adapter(arguments words) {
   sbora::write_safetensors(words[2], tensors, {{"format", "pt"}});
 }
 
-/// BASE ADAPTER MODULE TOKENS X OUT: the layer's output with the adapter, unmerged.
-void forward(arguments words) {
-  const auto base = sbora::checkpoint::open(words[0]);
-  const auto loaded = sbora::load_adapter<float>(words[1], linear_modules(base));
-  const sbora::linear layer{weight_of(base, words[2])};
-  const index_t tokens = std::stol(words[3]);
-  std::vector<float> values = read_values<float>(words[4]);
-  const Eigen::Map<const matrix> x(values.data(), tokens, static_cast<index_t>(values.size()) / tokens);
-  loaded.adapter.visit(words[2], [&](const auto& part) {
-    matrix y(tokens, part.d_out());
-    sbora::workspace memory;
-    layer.forward(x, y, part, memory);
-    write_values<float>(words[5], {y.data(), static_cast<std::size_t>(y.size())});
-  });
-}
-
 /// BASE ADAPTER TABLE IDS OUT: rows of a table with the adapter or the tokens on it, unmerged.
 void look_up(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
@@ -188,19 +172,6 @@ void combine_adapters(arguments words) {
   sbora::save_peft_lora(result, path(words[3]) / "peft");
 }
 
-/// CONFIG NAMES: what an adapter_config.json says of each module of a file of names, as JSON.
-void match_modules(arguments words) {
-  const std::vector<char> text = read_values<char>(words[0]);
-  const sbora::target_rules rules(
-      sbora::parse_adapter_config({text.data(), text.size()}, sbora::strictness::strict, words[0]).config);
-  std::ifstream names(words[1]);
-  nlohmann::json said;
-  for (std::string name; std::getline(names, name);) {
-    said[name] = {rules.matches(name), rules.rank_of(name), rules.alpha_of(name)};
-  }
-  std::printf("%s\n", said.dump().c_str());
-}
-
 /// BASE: prints all layers' sizes, whatever their weights are stored as.
 void list_modules(arguments words) {
   const auto base = sbora::checkpoint::open(words[0]);
@@ -223,12 +194,10 @@ void merge_into_files(arguments words) {
 void add_adapter_commands(command_table& table) {
   table["train-adapter"] = train_adapter;
   table["merge-adapter"] = merge_adapter;
-  table["adapter-forward"] = forward;
   table["adapter-look-up"] = look_up;
   table["describe-adapter"] = describe;
   table["save-adapter-again"] = save_again;
   table["combine-adapters"] = combine_adapters;
-  table["match-modules"] = match_modules;
   table["list-modules"] = list_modules;
   table["merge-into-files"] = merge_into_files;
 }
