@@ -136,9 +136,14 @@ TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns 
   const isa level = GENERATE(from_range(tested_levels()));
   const bool contiguous = GENERATE(false, true);
   random_values random(seed);
-  for (const index_t tokens : {1, 2, 5, 16}) {
+  // A token's short lines are added up many at once, and those that a cut leaves one by one.
+  const index_t n = lanes<T>(level);
+  const std::pair<index_t, index_t> shapes[] = {{1, 300}, {2, 300},       {5, 300},       {16, 300},
+                                                {1, 1},   {1, n},         {1, 2 * n + 1}, {1, 4 * n},
+                                                {1, 128}, {1, 4 * n + 3}, {1, 9 * n - 1}};
+  for (const auto& [tokens, depth] : shapes) {
     const index_t columns = 37;
-    stream_case<TestType> c(level, tokens, 300, columns, contiguous, guard::back, random);
+    stream_case<TestType> c(level, tokens, depth, columns, contiguous, guard::back, random);
     c.alpha = T(0.3);
     c.with_bias = true;
     c.run(0, columns);

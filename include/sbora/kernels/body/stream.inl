@@ -96,8 +96,10 @@ template <class Storage, class T>
 void stream_dot(const stream_args<Storage, T>& a) noexcept {
   using v = vec<T>;
   if (a.tokens == 1) {
-    stream_one(a);
-    return;
+    if constexpr (std::is_same_v<Storage, T>) {
+      if (a.depth <= stream_piece) return stream_short(a);
+    }
+    return stream_one(a);
   }
   constexpr index_t piece = 512;
   alignas(64) array_of<T, dot_columns * dot_tokens * v::lanes> sums;
