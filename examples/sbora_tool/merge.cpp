@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include <sbora/io/file_access.hpp>
+#include <sbora/io/merge/merge_gguf.hpp>
 
 #include "base_model.hpp"
 #include "commands.hpp"
@@ -73,12 +74,57 @@ void check_free(const merge_options& set, const std::vector<fs::path>& outputs) 
   }
 }
 
+/// What was rounded, of all tensors together.
+void report_rounding(const std::vector<sbora::gguf_merge_report>& reports) {
+  index_t blocks = 0, all_blocks = 0;
+  double elements = 0, error = 0, update = 0, max_error = 0;
+  for (const sbora::gguf_merge_report& each : reports) {
+    const sbora::ggml_merge_report& rounding = each.rounding;
+    const auto count = static_cast<double>(rounding.blocks * sbora::detail::layout_of(each.from).elements);
+    blocks += rounding.blocks;
+    all_blocks += rounding.all_blocks;
+    elements += count;
+    error += count * rounding.mean_error;
+    update += count * rounding.mean_update;
+    max_error = std::max(max_error, rounding.max_error);
+  }
+  if (blocks == 0) return;
+  std::printf("%s of %s blocks changed: their elements are %.3g off in the mean, %.3g at most; the update is %.3g\n",
+              grouped(blocks).c_str(), grouped(all_blocks).c_str(), error / elements, max_error, update / elements);
+  if (error < update / 2) return;
+  std::fprintf(stderr, "sbora_tool: much of the update is lost in rounding; --blocks f16 keeps it\n");
+}
+
+int merge_gguf(const merge_options& set, const sbora::gguf_file& base, const sbora::model_adapter<float>& adapter) {
+  if (set.output.extension() != ".gguf") throw input_error("--output: a name that ends with .gguf is needed");
+  std::error_code ignored;
+  if (!set.force && fs::exists(set.output, ignored)) {
+    throw input_error(set.output.string() + " is there already; --force replaces it");
+  }
+  for (const std::string& module : adapter.modules()) {
+    if (set.any_base || !adapter.base_fingerprint(module)) continue;
+    throw input_error(set.adapter.string() +
+                      " says which weights it was trained on, which can't be told of a GGUF "
+                      "file's; --any-base merges it");
+  }
+  const auto blocks = set.blocks == "f16"   ? sbora::gguf_merge::f16
+                      : set.blocks == "f32" ? sbora::gguf_merge::f32
+                                            : sbora::gguf_merge::requantised;
+  progress shown("merging");
+  const auto show = [&](std::uint64_t done, std::uint64_t total) { shown.update_bytes(done, total); };
+  const auto reports = write_merged_gguf(base, adapter, set.output, blocks, show);
+  std::printf("%zu tensors merged, in %s\n", reports.size(), set.output.string().c_str());
+  report_rounding(reports);
+  return 0;
+}
+
 }  // namespace
 
 int merge(const merge_options& set) {
   const base_model base(set.base);
   sbora::model_adapter<float> adapter = load(set.adapter, base).adapter;
   adapter.set_multiplier(set.multiplier);
+  if (base.gguf()) return merge_gguf(set, *base.gguf(), adapter);
   if (!set.any_base) check_base(base, adapter);
   const sbora::weight_changes changes = adapter_changes(adapter, base.checkpoint());
   say_where_head_is_tied(base, changes);

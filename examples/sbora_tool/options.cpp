@@ -66,9 +66,14 @@ options parse_options(int argc, char** argv) {
   merge_options merge;
   CLI::App* const merging = command(app, "merge", "Writes a base model's weights with an adapter merged into them.");
   add_path(merging, "adapter", merge.adapter, "adapter", true);
-  add_path(merging, "--base", merge.base, "checkpoint of the base model", true);
-  add_path(merging, "--output", merge.output, "safetensors file, or with --whole of several shards a folder", true);
+  add_path(merging, "--base", merge.base, "checkpoint of the base model, or its GGUF file", true);
+  add_path(merging, "--output", merge.output,
+           "safetensors file, or with --whole of several shards a folder; of a GGUF file one", true);
   merging->add_option("--multiplier", merge.multiplier, "scales the update")->type_name("X")->check(check_finite);
+  merging
+      ->add_option("--blocks", merge.blocks, "of a GGUF file: what tensors of blocks become that change [requantised]")
+      ->type_name("AS")
+      ->check(one_of({"requantised", "f16", "f32"}));
   merging->add_flag("--whole", merge.whole, "all tensors; otherwise only those that change");
   merging->add_flag("--any-base", merge.any_base, "also where the adapter was trained on other weights");
   merging->add_flag("--force", merge.force, "replace the output");

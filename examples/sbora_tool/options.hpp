@@ -36,6 +36,7 @@ struct merge_options {
   fs::path base;
   fs::path output;
   double multiplier = 1;
+  std::string blocks = "requantised";
   bool whole = false;
   bool any_base = false;
   bool force = false;

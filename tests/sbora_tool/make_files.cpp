@@ -1,4 +1,5 @@
 // make_files FOLDER: the checkpoints and adapters that run.sh and multi.sh work on.
+// make_files MODEL FILE.gguf: a checkpoint as a GGUF file.
 // make_files ADAPTER SEED: an adapter as if it had been trained: its parameters random.
 
 #include <cstdio>
@@ -89,10 +90,11 @@ void write_quantised(const fs::path& folder, std::uint64_t seed, bool four_bits)
   write_safetensors(folder / "model.safetensors", all, {{"format", "pt"}});
 }
 
-/// The model as llama.cpp's converter makes it: with 2 heads of queries and one of keys, whose halves alternate.
-void write_gguf(const fs::path& file, std::uint64_t seed) {
+/// A model's folder as llama.cpp's converter makes it: with 2 heads of queries and one of keys, whose halves alternate.
+void write_gguf(const fs::path& folder, const fs::path& file) {
   const char* const names[] = {"token_embd.weight",   "output_norm.weight",  "blk.0.attn_q.weight",
                                "blk.0.attn_k.weight", "blk.1.attn_q.weight", "blk.1.attn_k.weight"};
+  const auto from = sbora::checkpoint::open(folder);
   std::vector<sbora::gguf_tensor> tensors;
   for (const named_tensor& tensor : model()) {
     tensors.push_back({names[tensors.size()], sbora::ggml_type::f32, tensor.shape, {}});
@@ -102,13 +104,12 @@ void write_gguf(const fs::path& file, std::uint64_t seed) {
       .add("llama.attention.head_count", std::uint32_t{2})
       .add("llama.attention.head_count_kv", std::uint32_t{1});
   sbora::gguf_stream_writer writer(file, metadata, tensors);
-  for (const sbora::gguf_tensor& tensor : tensors) {
-    const index_t rows = tensor.shape[0], width = tensor.shape.size() > 1 ? tensor.shape[1] : 1;
-    const std::vector<float> made = values(rows * width, seed++);
-    for (index_t row = 0; row < rows; ++row) {  // row 2i of a head is row i of its first half, 2i + 1 of its second
-      const bool alternate = tensor.name.find("attn") != std::string_view::npos;
-      const index_t from = alternate ? row - row % 6 + row % 2 * 3 + row % 6 / 2 : row;
-      writer.write(tensor.name, std::as_bytes(std::span(made.data() + from * width, static_cast<std::size_t>(width))));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto data = from.at(model()[i].name).data;
+    const auto rows = static_cast<std::size_t>(tensors[i].shape[0]), size = data.size() / rows;
+    for (std::size_t row = 0; row < rows; ++row) {  // row 2i of a head is row i of its first half, 2i + 1 of its second
+      const std::size_t alternating = row - row % 6 + row % 2 * 3 + row % 6 / 2;
+      writer.write(tensors[i].name, data.subspan((i < 2 ? row : alternating) * size, size));
     }
   }
   writer.commit();
@@ -187,7 +188,7 @@ void make(const fs::path& folder) {
   write_model<Eigen::bfloat16>(folder / "base_bf16", 1, false);
   write_model<float>(folder / "other_base", 100, false);
   write_model<float>(folder / "sharded", 1, true);
-  write_gguf(folder / "base.gguf", 1);
+  write_gguf(folder / "base", folder / "base.gguf");
   save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa_official", sbora_layout::official);
   save_sbora(adapter(adapter_kind::fb, 6, false), folder / "fb_official", sbora_layout::official);
   save_sbora(adapter(adapter_kind::fa, 5, false), folder / "fa");
@@ -223,7 +224,8 @@ void train(const fs::path& folder, std::uint64_t seed) {
 int main(int argc, char** argv) {
   try {
     if (argc == 2) make(argv[1]);
-    if (argc == 3) train(argv[1], std::stoull(argv[2]));
+    if (argc == 3 && fs::path(argv[2]).extension() == ".gguf") write_gguf(argv[1], argv[2]);
+    else if (argc == 3) train(argv[1], std::stoull(argv[2]));
     return argc == 2 || argc == 3 ? 0 : 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make_files: %s\n", error.what());

@@ -186,6 +186,20 @@ expect 2 'finite' merge fa --base base --output out.safetensors --multiplier 1e3
 check [ ! -e out ]
 check [ ! -e out.safetensors ]
 
+# Into a GGUF model: what merging into the checkpoint gives, with the file's names and rows
+expect 0 '4 tensors merged, in merged.gguf' merge fa --base base.gguf --output merged.gguf
+"$make_files" whole_sharded merged_of_checkpoint.gguf
+check cmp merged.gguf merged_of_checkpoint.gguf
+expect 0 '4 tensors merged' merge mixed --base base.gguf --output merged.gguf --blocks f16 --force
+expect 0 '6 tensors merged' merge full --base base.gguf --output full.gguf
+expect 2 'merged.gguf is there already; --force replaces it' merge fa --base base.gguf --output merged.gguf && one_line
+expect 2 'a name that ends with .gguf is needed' merge fa --base base.gguf --output out.safetensors && one_line
+expect 2 'which can.t be told of a GGUF' merge recorded --base base.gguf --output out.gguf && one_line
+expect 0 '4 tensors merged' merge recorded --base base.gguf --output any.gguf --any-base
+expect 2 'finite' merge fa --base base.gguf --output out.gguf --multiplier 1e39 && one_line
+expect 2 'open, mapped into memory' merge fa --base base.gguf --output base.gguf --force && one_line
+check [ ! -e out.gguf ]
+
 # Tensors that an adapter replaces as a whole
 expect 0 'full tensors +2, 170 elements' inspect full
 expect 0 '^\[16, 10\] +model.embed_tokens.weight$' inspect full --list

@@ -25,6 +25,7 @@
 #include <sbora/io/ledger/verify_merged.inl>
 #include <sbora/io/mapped_file.inl>
 #include <sbora/io/merge/merge_checkpoint.inl>
+#include <sbora/io/merge/merge_gguf.inl>
 #include <sbora/io/merge/merge_in_place.inl>
 #include <sbora/io/optimiser/optimiser_state.inl>
 #include <sbora/io/safetensors/safetensors_file.inl>

@@ -24,8 +24,8 @@ class progress_counter {
 };
 
 /// Bytes of a file go to put() a few MiB at a time, and their pages are let go.
-template <class Put>
-void copy_bytes(const safetensors_file& from, std::span<const std::byte> bytes, progress_counter& progress, Put&& put) {
+template <class File, class Put>
+void copy_bytes(const File& from, std::span<const std::byte> bytes, progress_counter& progress, Put&& put) {
   constexpr std::size_t at_once = std::size_t{8} << 20;
   for (std::size_t at = 0; at < bytes.size(); at += at_once) {
     const auto piece = bytes.subspan(at, std::min(at_once, bytes.size() - at));
