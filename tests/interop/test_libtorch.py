@@ -12,7 +12,7 @@ import torch
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-CASES = re.findall(r'\{"(\w+)", \w+\}', (HERE / "libtorch" / "libtorch.cpp").read_text())
+CASES = re.findall(r'\{"(\w+)", \1\}', (HERE / "libtorch" / "libtorch.cpp").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -220,6 +220,10 @@ TEST_CASE("C calls that can't be carried out say why and change nothing") {
   sbora_matrix fewer_dy = c_dy;
   fewer_dy.rows -= 1;
   CHECK(sbora_backward(a, &c_w, &fewer_dy, &c_dx, nullptr) == sbora_wrong_shape);
+  sbora_matrix bf16_dy = c_dy;
+  bf16_dy.type = sbora_bf16;
+  CHECK(sbora_backward(a, &c_w, &bf16_dy, nullptr, nullptr) == sbora_wrong_shape);
+  CHECK(says("dy is bf16, the training forward's x is f32"));
   CHECK(dx == dx_before);
   CHECK(sbora_backward(a, &c_w, &c_dy, &c_dx, nullptr) == sbora_ok);
 
@@ -231,6 +235,25 @@ TEST_CASE("C calls that can't be carried out say why and change nothing") {
   CHECK(w == w_before);
   sbora_adapter_parameters(a)[3] = 0;
   CHECK(sbora_merge(a, &c_w, nullptr) == sbora_ok);
+}
+
+TEST_CASE("a C adapter's steps go on where their rates change") {
+  const owned_adapter given(adapter_kind::fa, region_of(adapter_kind::fa));
+  const auto count = static_cast<std::size_t>(sbora_adapter_parameter_count(given.it));
+  std::vector<float> parameters(count), gradient(count);
+  random_values random(8);
+  for (float& g : gradient) g = random.uniform<float>();
+  std::copy(gradient.begin(), gradient.end(), sbora_adapter_gradient(given.it));
+  sbora::adamw<float> first(count, {.weight_decay = 0}), second(count, {.weight_decay = 0.5});
+  const sbora_adamw_rates rates[] = {{1e-3, 0.9, 0.999, 1e-8, 0}, {1e-3, 0.9, 0.999, 1e-8, 0.5}};
+  REQUIRE(sbora_adamw_step(given.it, &rates[0], nullptr) == sbora_ok);
+  REQUIRE(sbora_adamw_step(given.it, &rates[1], nullptr) == sbora_ok);
+  first.step(parameters, gradient);
+  std::copy(first.first_moment().begin(), first.first_moment().end(), second.first_moment().begin());
+  std::copy(first.second_moment().begin(), first.second_moment().end(), second.second_moment().begin());
+  second.set_steps(1);
+  second.step(parameters, gradient);
+  CHECK(same(parameters, sbora_adapter_parameters(given.it)));
 }
 
 TEST_CASE("each thread has a last error of its own") {
