@@ -213,6 +213,30 @@ void check_dense() {
 
 }  // namespace
 
+TEST_CASE("an expert's weight is its part of the stack") {
+  const index_t d_out = 3, d_in = 5;
+  const std::vector<float> stack = random_vector<float>(experts * d_out * d_in, 1);
+  for (const storage order : {storage::out_by_in, storage::in_by_out}) {
+    const bool straight = order == storage::out_by_in;
+    const sbora::weight_view<const float> whole(stack.data(), straight ? experts * d_out : d_out,
+                                                straight ? d_in : experts * d_in, 0, order);
+    const auto weights = experts_of(whole, experts);
+    REQUIRE(std::ssize(weights) == experts);
+    for (index_t e = 0; e < experts; ++e) {
+      const auto& weight = weights[static_cast<std::size_t>(e)];
+      REQUIRE((weight.d_out() == d_out && weight.d_in() == d_in && weight.order() == order));
+      const auto source = weight.source();
+      for (index_t o = 0; o < d_out; ++o) {
+        for (index_t i = 0; i < d_in; ++i) {
+          const index_t at = straight ? o * source.stride + i : i * source.stride + o;
+          const index_t of_stack = e * d_out * d_in + (straight ? o * d_in + i : i * d_out + o);
+          CHECK(source.data[at] == stack[static_cast<std::size_t>(of_stack)]);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("grouped layers of every storage have the bits of a loop over layers") {
   check_dense<float, float>();
   check_dense<double, double>();

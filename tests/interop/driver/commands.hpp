@@ -15,6 +15,7 @@ void add_quantise_commands(command_table& table);
 void add_safetensors_commands(command_table& table);
 void add_adapter_commands(command_table& table);
 void add_bitsandbytes_commands(command_table& table);
+void add_full_tensor_commands(command_table& table);
 void add_gguf_commands(command_table& table);
 void add_llama_commands(command_table& table);
 void add_tokenizer_commands(command_table& table);

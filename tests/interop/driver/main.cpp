@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   interop::add_safetensors_commands(table);
   interop::add_adapter_commands(table);
   interop::add_bitsandbytes_commands(table);
+  interop::add_full_tensor_commands(table);
   interop::add_gguf_commands(table);
   interop::add_llama_commands(table);
   interop::add_tokenizer_commands(table);
