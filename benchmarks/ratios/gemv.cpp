@@ -1,6 +1,9 @@
-/// gemv_f16_of_bw, gemv_int8_of_bw   1 token: bytes of W per second against a read-only pass over 256 MiB
+/// gemv_f16_of_bw, gemv_int8_of_bw, gemv_q4_1_of_bw, gemv_q8_0_of_bw
+///                                   1 token: bytes of W per second against a read-only pass over 256 MiB
+/// gemm_q4_1_vs_f32, gemm_q4_k_vs_f32
+///                                   512 tokens: our f32 forward's time over the one over these blocks
 /// gemv_nf4_vs_f32                   our f32 forward's time over the one over nested NF4 codes, 1 token, all cores
-/// 4096 x 4096, several weights in turn: out of the caches, as in a model. The first two on one thread.
+/// 4096 x 4096, several weights in turn: out of the caches, as in a model. All but the last on one thread.
 
 #include "../support/cores.hpp"
 #include "../support/layer_times.hpp"
@@ -33,10 +36,23 @@ double gemv_of_bw(const char* storage) {
   return measured.ratio();
 }
 
+double gemm_vs_f32(const char* storage) {
+  const auto f32 = layer_of("f32"), blocks = layer_of(storage);
+  const auto once = [](timed_layer& layer) { return layer.seconds(direction::forward, timed_layer::most_tokens); };
+  const alternation measured = alternate([&] { return once(*f32); }, [&] { return once(*blocks); });
+  note(measured, "f32", storage, 1e3, "ms");
+  return measured.ratio();
+}
+
 }  // namespace
 
 double gemv_f16_of_bw() { return gemv_of_bw("f16"); }
 double gemv_int8_of_bw() { return gemv_of_bw("int8"); }
+double gemv_q4_1_of_bw() { return gemv_of_bw("q4_1"); }
+double gemv_q8_0_of_bw() { return gemv_of_bw("q8_0"); }
+
+double gemm_q4_1_vs_f32() { return gemm_vs_f32("q4_1"); }
+double gemm_q4_k_vs_f32() { return gemm_vs_f32("q4_k"); }
 
 double gemv_nf4_vs_f32() {
   const auto f32 = layer_of("f32"), nf4 = layer_of("nf4");

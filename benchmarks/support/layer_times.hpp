@@ -16,6 +16,8 @@
 #include <sbora/executors/thread_pool.hpp>
 #include <sbora/quantized.hpp>
 #include <sbora/sbora.hpp>
+#include <sbora/weights/ggml_codes.hpp>
+#include <sbora/weights/ggml_view.hpp>
 
 #include "memory.hpp"
 #include "random.hpp"
@@ -31,7 +33,7 @@ enum class direction { forward, dx };
 /// A layer whose weight lies in memory so many times that no pass finds it in a cache.
 class timed_layer {
  public:
-  static constexpr index_t most_tokens = 128;
+  static constexpr index_t most_tokens = 512;
 
   virtual ~timed_layer() = default;
   virtual const std::string& storage() const = 0;
@@ -129,7 +131,32 @@ class layer_in_turn final : public timed_layer {
   std::size_t next_ = 0;
 };
 
-/// The storages that a layer is made of here; activations f32, over bf16 weights bf16.
+/// A weight in one of ggml's types of blocks, rounded to them.
+class ggml_weight {
+ public:
+  ggml_weight(const sbora::weight_view<const float>& source, sbora::ggml_type type)
+      : type_(type), d_out_(source.d_out()), d_in_(source.d_in()) {
+    const auto& layout = sbora::detail::layout_of(type);
+    blocks_.resize(static_cast<std::size_t>(d_out_ * d_in_ / layout.elements * layout.bytes));
+    for (index_t i = 0; i < d_out_ * d_in_; i += layout.elements) {
+      const std::span values(source.data() + i, static_cast<std::size_t>(layout.elements));
+      sbora::detail::ggml_block block(type, blocks_.data() + i / layout.elements * layout.bytes);
+      block.set_scales(values);
+      for (index_t k = 0; k < layout.elements; ++k) {
+        const auto scales = block.of_group(k / block.group_size(type));
+        block.set_code(k, block.nearest(scales, values[static_cast<std::size_t>(k)]));
+      }
+    }
+  }
+  sbora::ggml_view view() const { return {std::span(blocks_), type_, d_out_, d_in_}; }
+
+ private:
+  sbora::ggml_type type_;
+  index_t d_out_, d_in_;
+  std::vector<std::uint8_t> blocks_;
+};
+
+/// The storages that a layer is made of here, besides q4_1, q8_0 and q4_k; activations f32, over bf16 weights bf16.
 inline constexpr std::array timed_storages = {"f32", "bf16", "f16", "nf4", "fp4", "int8"};
 
 /// nf4 is nested. `in_turn`: bytes of all its weights together, 16 of them at most.
@@ -167,6 +194,9 @@ inline std::unique_ptr<timed_layer> make_timed_layer(const std::string& storage,
   if (storage == "f32") return of_scalars(0.0F, 0.0F);
   if (storage == "bf16") return of_scalars(Eigen::bfloat16(), Eigen::bfloat16());
   if (storage == "f16") return of_scalars(Eigen::half(), 0.0F);
+  if (storage == "q4_1") return of_codes(ggml_weight(source, sbora::ggml_type::q4_1));
+  if (storage == "q8_0") return of_codes(ggml_weight(source, sbora::ggml_type::q8_0));
+  if (storage == "q4_k") return of_codes(ggml_weight(source, sbora::ggml_type::q4_k));
   if (storage == "int8") return of_codes(sbora::int8_weight(source));
   if (storage == "fp4") return of_codes(sbora::four_bit_weight(source, {.type = sbora::four_bit_type::fp4}));
   return of_codes(sbora::four_bit_weight(source, {.type = sbora::four_bit_type::nf4, .nested = true}));
