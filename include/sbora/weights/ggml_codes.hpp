@@ -233,8 +233,8 @@ class ggml_block {
 
 /// Makes a block hold these values, where `touched` says which of them it doesn't hold yet.
 ///
-/// Effect      codes of touched elements alone, as long as the block's scales have room for all of them: then the others
-///             stay what they are. Otherwise scales and codes anew.
+/// Effect      codes of touched elements alone, as long as the block's scales have room for all of them: then the
+///             others stay what they are. Otherwise scales and codes anew.
 /// Returns     false where the scales don't fit binary16, which leaves infinity or NaN.
 template <class Touched>
 bool requantise_ggml(ggml_type type, std::uint8_t* bytes, std::span<const float> values, Touched touched) {
