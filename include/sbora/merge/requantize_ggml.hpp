@@ -10,10 +10,10 @@
 
 namespace sbora::inline SBORA_ABI {
 
-/// What merging into ggml's blocks did to the blocks that the deltas touch: besides how far their elements are from what
-/// they were plus ΔW (max_error, mean_error), how large ΔW is there.
+/// What merging into ggml's blocks did to those that are touched: besides how far their elements are from what they
+/// were plus ΔW (max_error, mean_error), how large ΔW is there.
 struct ggml_merge_report : requantize_report {
-  double mean_update = 0;  ///< of |ΔW| over the elements that mean_error is of: much less, and the merge is lost
+  double mean_update = 0;  ///< of |ΔW|, over the elements that mean_error is of
 };
 
 }  // namespace sbora::inline SBORA_ABI

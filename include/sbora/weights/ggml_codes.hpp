@@ -17,8 +17,8 @@ namespace sbora::inline SBORA_ABI::detail {
 ///
 /// Effect      an element's value is scale·level − minimum of its group, where its code stands for the level: an
 ///             integer from least to greatest, or one of a table's.
-/// Numerics    scales of new blocks of 32 as gguf-py's and ggml's reference quantisers make them; of blocks of 256, each
-///             group's range in `levels` steps, in the nearest steps of the block's own two scales (ggml searches).
+/// Numerics    scales of new blocks of 32 as gguf-py's and ggml's reference quantisers make them; of blocks of 256 each
+///             group's range in equal steps, which are whole steps of the block's own two scales (ggml searches).
 /// Requires    a type that ggml_view reads; nothing is checked.
 /// Source      ggml's ggml-common.h and ggml-quants.c (the _ref functions).
 class ggml_block {

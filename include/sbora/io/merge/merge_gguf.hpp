@@ -21,8 +21,8 @@ struct gguf_merge_report {
   ggml_merge_report rounding;  ///< of blocks that stayed blocks; nothing where `to` is a type of floats
 };
 
-/// Writes a GGUF model with an adapter merged into it, as Hugging Face orders the adapter: metadata and the tensors that
-/// it doesn't change are copied byte for byte.
+/// Writes a GGUF model with an adapter, as Hugging Face orders it, merged into it: metadata and the tensors that it
+/// doesn't change are copied byte for byte.
 ///
 /// Effect      F32, F16 and BF16 become the merge in their type, full tensors and tokens of the adapter too. Of blocks
 ///             (the types that ggml_view reads), the touched elements get the nearest codes, and a block other scales
