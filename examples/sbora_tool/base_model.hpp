@@ -49,9 +49,7 @@ class base_model {
     const sbora::checkpoint_weights weights(checkpoint(), adapter.config().fan_in_fan_out);
     std::map<std::string, std::uint64_t> found;
     for (const std::string& module : adapter.modules()) {
-      if (!wanted(module)) continue;
-      found[module] =
-          weights.visit(module, [&](const auto& weight) { return sbora::base_fingerprint(weight, adapter, module); });
+      if (wanted(module)) found[module] = sbora::base_fingerprint(weights.pieces(module), adapter, module);
     }
     return found;
   }

@@ -43,6 +43,9 @@ TEST_CASE("a fingerprint is of the region's elements and of no others") {
     const weight_view<const float> view(weight.data(), d_out, d_in);
     const std::uint64_t whole = base_fingerprint(view, kind, target);
     CHECK(whole == expected(weight, kind, target));
+    const std::vector<sbora::any_weight> pieces = {weight_view<const float>(weight.data(), 4, d_in),
+                                                   weight_view<const float>(weight.data() + 4 * d_in, d_out - 4, d_in)};
+    CHECK(base_fingerprint(pieces, kind, target) == whole);
     for (index_t i = 0; i < d_out * d_in; ++i) {
       std::vector<float> changed = weight;
       changed[static_cast<std::size_t>(i)] += 1;
@@ -68,6 +71,13 @@ TEST_CASE("types that hold the same numbers, and both storage orders, have one f
                          target) == one);
   CHECK_ERROR(sbora::shape_error, "the region is of [0, 5), the weight is 7 x 5",
               base_fingerprint(weight_view(full.data(), d_out, d_in), adapter_kind::fb, target));
+}
+
+TEST_CASE("pieces of different weights have no fingerprint") {
+  const std::vector<float> weight = random_vector<float>(12, 1);
+  const std::vector<sbora::any_weight> pieces = {weight_view<const float>(weight.data(), 2, 3),
+                                                 weight_view<const float>(weight.data() + 6, 3, 2)};
+  CHECK_ERROR(sbora::shape_error, "pieces with d_in 3 and 2", base_fingerprint(pieces, adapter_kind::fb, {5, {4}}));
 }
 
 TEST_CASE("an adapter for another base is refused by module") {

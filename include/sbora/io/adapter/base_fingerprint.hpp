@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include <sbora/core/compiled_once.hpp>
 #include <sbora/model/model_adapter.hpp>
 #include <sbora/model/problem_list.hpp>
@@ -17,12 +19,24 @@ namespace sbora::inline SBORA_ABI {
 ///             their order: for FA w(0, idx[0]), w(0, idx[1]) …, for FB all of row idx[0], then idx[1] …. A bfloat16
 ///             checkpoint and its exact float copy have the same.
 /// Errors      shape_error where the region isn't of this weight.
-SBORA_IN_IO_INSTANCES std::uint64_t base_fingerprint(const any_weight& weight, adapter_kind kind, const region& target);
+///
+/// Of a weight whose rows are in several, from top to bottom (checkpoint_weights::pieces): as if they were in one.
+SBORA_IN_IO_INSTANCES std::uint64_t base_fingerprint(std::span<const any_weight> pieces, adapter_kind kind,
+                                                     const region& target);
+
+inline std::uint64_t base_fingerprint(const any_weight& weight, adapter_kind kind, const region& target) {
+  return base_fingerprint(std::span(&weight, 1), kind, target);
+}
 
 /// Of a module's part of an adapter.
 template <class T>
+std::uint64_t base_fingerprint(std::span<const any_weight> pieces, const model_adapter<T>& adapter,
+                               std::string_view module) {
+  return adapter.visit(module, [&](const auto& part) { return base_fingerprint(pieces, part.kind, part.target()); });
+}
+template <class T>
 std::uint64_t base_fingerprint(const any_weight& weight, const model_adapter<T>& adapter, std::string_view module) {
-  return adapter.visit(module, [&](const auto& part) { return base_fingerprint(weight, part.kind, part.target()); });
+  return base_fingerprint(std::span(&weight, 1), adapter, module);
 }
 
 /// Refuses an adapter that was trained on another base.

@@ -39,8 +39,10 @@ class checkpoint_weights {
   SBORA_IN_IO_INSTANCES bool is_part_of_weight(std::string_view tensor) const;
 
   /// A module's weight, in place; floats that an old file has unaligned are copied, and owned by what is returned. Not
-  /// an expert's gate_up_proj whose gate and up have a tensor each: take those modules'.
+  /// an expert's gate_up_proj whose gate and up have a tensor each: take those modules', or pieces().
   SBORA_IN_IO_INSTANCES any_weight weight(std::string_view module) const;
+  /// The weights that a module's rows are in, from top to bottom: its own, or gate and up of such an expert.
+  SBORA_IN_IO_INSTANCES std::vector<any_weight> pieces(std::string_view module) const;
 
   /// f(view) of it: a weight_view<const float>, <const Eigen::half> or <const Eigen::bfloat16>, a four_bit_view, an
   /// int8_view or an fp8_view.
@@ -58,6 +60,8 @@ class checkpoint_weights {
   SBORA_IN_IO_INSTANCES any_weight weight_in(const tensor_view& tensor, index_t d_out, index_t d_in,
                                              storage order) const;
   SBORA_IN_IO_INSTANCES any_weight weight_of_expert(std::string_view stack, index_t expert) const;
+  /// The tensors that an expert's rows are in where each has tensors of its own; else none.
+  SBORA_IN_IO_INSTANCES std::span<const std::string> tensors_of_expert(std::string_view stack, index_t expert) const;
 
   [[noreturn]] SBORA_IN_IO_INSTANCES void refuse(const std::string& name, const tensor_view* tensor) const;
 

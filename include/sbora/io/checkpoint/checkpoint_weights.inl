@@ -77,6 +77,26 @@ SBORA_INSTANCE_OF any_weight checkpoint_weights::weight(std::string_view module)
   return weight_in(*tensor, size->first, size->second, transposed_ ? storage::in_by_out : storage::out_by_in);
 }
 
+SBORA_INSTANCE_OF std::vector<any_weight> checkpoint_weights::pieces(std::string_view module) const {
+  std::vector<any_weight> found;
+  if (const auto member = detail::parse_stack_member(module)) {
+    for (const std::string& tensor : tensors_of_expert(member->first, member->second)) {
+      found.push_back(weight(detail::module_of(tensor)));
+    }
+  }
+  if (found.empty()) found.push_back(weight(module));
+  return found;
+}
+
+SBORA_INSTANCE_OF std::span<const std::string> checkpoint_weights::tensors_of_expert(std::string_view stack,
+                                                                                     index_t expert) const {
+  const auto at = std::ranges::find(stacks_, stack, &expert_stack::name);
+  if (at == stacks_.end() || expert >= at->experts) return {};
+  return std::span(at->tensors)
+      .subspan(static_cast<std::size_t>(at->pieces > 0 ? expert * at->pieces : 0),
+               static_cast<std::size_t>(at->pieces));
+}
+
 SBORA_INSTANCE_OF any_weight checkpoint_weights::weight_in(const tensor_view& tensor, index_t d_out, index_t d_in,
                                                            storage order) const {
   const auto dense = [&]<class Scalar>(Scalar) -> any_weight {
@@ -98,12 +118,11 @@ SBORA_INSTANCE_OF any_weight checkpoint_weights::weight_of_expert(std::string_vi
   }
   const auto at = std::ranges::find(stacks_, stack, &expert_stack::name);
   if (at == stacks_.end() || expert >= at->experts) refuse(name, nullptr);
-  if (at->pieces == 1) return weight(detail::module_of(at->tensors[static_cast<std::size_t>(expert)]));
-  if (at->pieces > 1) {
-    const std::size_t first = static_cast<std::size_t>(expert * at->pieces);
-    throw checkpoint_error(
-        "the base model's weights; take those modules",
-        {"the rows of '" + name + "' are in '" + at->tensors[first] + "' and '" + at->tensors[first + 1] + "'"});
+  const std::span<const std::string> tensors = tensors_of_expert(stack, expert);
+  if (tensors.size() == 1) return weight(detail::module_of(tensors[0]));
+  if (!tensors.empty()) {
+    throw checkpoint_error("the base model's weights; take those modules",
+                           {"the rows of '" + name + "' are in '" + tensors[0] + "' and '" + tensors[1] + "'"});
   }
   return weight_in(model_->at(at->tensors[0]).slice(expert), at->d_out, at->d_in, at->order);
 }
