@@ -5,7 +5,6 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
-#include <Eigen/Core>
 #include <sbora/layers/linear.hpp>
 
 #include "adapter.hpp"
