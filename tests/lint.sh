@@ -11,12 +11,13 @@ usage: sh tests/lint.sh [--format]
   --format    rewrite the C++ files as clang-format-16 has them, and check nothing
 
 Checks: C++ as clang-format-16 has it (.clang-format); scripts by shellcheck (.shellcheckrc); no line over 120
-columns; what READMEs link to and name is there; every header is used or named in a README as one to include.
+columns; what READMEs link to and name is there; every header is used or named in a README as one to include; the API
+reference (cmake/Doxyfile, in build/reference/html) is made without a warning.
 The last line is "N passed, M failed".
 END
 }
 
-need_packages clang-format-16 git perl shellcheck
+need_packages clang-format-16 doxygen git perl shellcheck
 
 cpp_files() { git ls-files '*.hpp' '*.cpp' '*.inl' '*.h' '*.c'; }
 
@@ -102,12 +103,20 @@ headers() {
     [ ! -s "$scratch/unused" ]
 }
 
+# Each warning, or its error.
+reference() {
+    mkdir -p build/reference
+    doxygen cmake/Doxyfile >"$scratch/reference" 2>&1 || echo "doxygen failed" >>"$scratch/reference"
+    cat "$scratch/reference"
+    [ ! -s "$scratch/reference" ]
+}
+
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # What READMEs name and a program or a user makes.
 export FILES="$scratch/files" MADE="finetune.py kernels.cpp peft/ merged/ cache/"
 passed=0 failed=0
-for check in format scripts width readmes headers; do
+for check in format scripts width readmes headers reference; do
     if $check >"$scratch/out" 2>&1; then
         passed=$((passed + 1))
     else

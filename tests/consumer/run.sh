@@ -1,8 +1,9 @@
 #!/bin/sh
 # run.sh WAY SOURCE SCRATCH CMAKE GENERATOR COMPILER [FLAG...]: builds and runs project/, unoptimised, as a user who
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
-# only. eigen_only, no_json, language, no_instances and no_io_instances try
-# what a machine or a user may lack; no_eigen and no_json_in_io, what a user needn't pay for. FLAG: how the compiler
+# only. single_include is one header; libcxx the newest clang with its own standard library. eigen_only, no_json,
+# language, no_instances and no_io_instances try what a machine or a user may lack; no_eigen and no_json_in_io, what a
+# user needn't pay for. FLAG: how the compiler
 # finds the headers of sbora and Eigen.
 set -eu
 way=$1 source=$2 scratch=$3 cmake=$4
@@ -205,6 +206,27 @@ no_eigen)
     "$scratch/program"
     # And those that train.
     "$CXX" -std=c++20 -fsyntax-only -DSBORA_SEPARATE_KERNELS -I "$source/include" "$source/cmake/sbora_c.cpp"
+    ;;
+single_include)
+    # README's program from one header and Eigen; then all headers for users, with io's definitions.
+    awk -v "to=$scratch/README_" -f "$source/tests/readme/extract.awk" "$source/README.md"
+    mkdir -p "$scratch/include/sbora"
+    sh "$source/cmake/packaging/single_include.sh" >"$scratch/include/sbora/sbora.hpp"
+    "$CXX" -std=c++20 -O0 -DNDEBUG -I "$scratch/include" "$@" -MD -MF "$scratch/headers" "$scratch/README_1.cpp" \
+        -o "$scratch/program"
+    if grep -F "$source/include" "$scratch/headers"; then echo "the one header isn't alone"; exit 1; fi
+    (cd "$scratch" && ./program)
+    sh "$source/cmake/packaging/single_include.sh" sbora/sbora.hpp sbora/quantized.hpp sbora/io.hpp \
+        sbora/io/instances.hpp sbora/executors/thread_pool.hpp >"$scratch/include/all.cpp"
+    "$CXX" -std=c++20 -fsyntax-only -w -DSBORA_SEPARATE_KERNELS "$@" -MD -MF "$scratch/headers" "$scratch/include/all.cpp"
+    if grep -F "$source/include" "$scratch/headers"; then echo "the one header isn't alone"; exit 1; fi
+    ;;
+libcxx)
+    # Statically, for another version's shared library may be installed beside it.
+    "$CXX" -std=c++20 -stdlib=libc++ -static-libstdc++ -O0 -DNDEBUG -Wall -Wextra -Werror "$@" "$project/main.cpp" \
+        -lc++abi -o "$scratch/program"
+    "$scratch/program"
+    "$CXX" -std=c++20 -stdlib=libc++ -fsyntax-only -Wall -Wextra -Werror "$@" "$source/cmake/sbora_io.cpp"
     ;;
 no_instances)
     "$CXX" -std=c++20 -O0 -DNDEBUG -DSBORA_SEPARATE_KERNELS "$@" -c "$project/main.cpp" -o "$scratch/main.o"

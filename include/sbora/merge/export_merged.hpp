@@ -22,11 +22,12 @@ inline constexpr misuse misuse_of_dequantize<Weight, Out, Rest...> = [] {
   return in != misuse::none ? in : out != misuse::none ? out : misuse_of_rest<Rest...>(misuse::export_call);
 }();
 
+using span_of_deltas = std::span<const weight_delta<float>>;
 template <class... Arguments>
 inline constexpr bool has_deltas_second = false;
 template <class Weight, class Deltas, class... Rest>
 inline constexpr bool has_deltas_second<Weight, Deltas, Rest...> =
-    sizeof...(Rest) > 0 && std::is_convertible_v<Deltas, std::span<const weight_delta<float>>>;
+    sizeof...(Rest) > 0 && std::is_convertible_v<Deltas, span_of_deltas>;
 
 }  // namespace sbora::inline SBORA_ABI::detail
 

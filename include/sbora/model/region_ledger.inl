@@ -70,14 +70,14 @@ SBORA_INSTANCE_OF free_choice blocks_among_free(index_t block, std::uint64_t see
 
 SBORA_INSTANCE_OF free_choice
 best_among_free(std::function<std::span<const double>(std::string_view module, adapter_kind kind)> scores_of) {
-  return [scores_of = std::move(scores_of)](const region_request& request, index_t dim, std::span<const index_t> free) {
-    const std::span<const double> scores = scores_of(request.module, request.kind);
-    if (std::ssize(scores) != dim) {
-      throw region_error(std::to_string(scores.size()) + " scores, expected " + std::to_string(dim));
+  return [scores = std::move(scores_of)](const region_request& request, index_t dim, std::span<const index_t> free) {
+    const std::span<const double> of_all = scores(request.module, request.kind);
+    if (std::ssize(of_all) != dim) {
+      throw region_error(std::to_string(of_all.size()) + " scores, expected " + std::to_string(dim));
     }
     std::vector<double> of_free;
     of_free.reserve(free.size());
-    for (const index_t index : free) of_free.push_back(scores[static_cast<std::size_t>(index)]);
+    for (const index_t index : free) of_free.push_back(of_all[static_cast<std::size_t>(index)]);
     return detail::picked(free, top_region(of_free, request.rank).indices());
   };
 }

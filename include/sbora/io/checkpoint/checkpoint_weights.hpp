@@ -44,8 +44,8 @@ class checkpoint_weights {
   /// The weights that a module's rows are in, from top to bottom: its own, or gate and up of such an expert.
   SBORA_IN_IO_INSTANCES std::vector<any_weight> pieces(std::string_view module) const;
 
-  /// f(view) of it: a weight_view<const float>, <const Eigen::half> or <const Eigen::bfloat16>, a four_bit_view, an
-  /// int8_view or an fp8_view.
+  /// f(view) of it: a weight_view of `const` float, Eigen::half or Eigen::bfloat16, a four_bit_view, an int8_view or an
+  /// fp8_view.
   template <class Function>
   decltype(auto) visit(std::string_view module, Function&& f) const {
     return weight(module).visit(std::forward<Function>(f));
