@@ -217,6 +217,8 @@ TEST_CASE("C calls that can't be carried out say why and change nothing") {
   sbora_matrix more_x = c_x;
   more_x.rows += 1;
   CHECK(sbora_forward(a, &c_w, nullptr, &more_x, &c_y, 1, nullptr) == sbora_wrong_shape);
+  more_x.rows -= 2;
+  CHECK(sbora_forward(a, &c_w, nullptr, &more_x, &c_y, 1, nullptr) == sbora_wrong_shape);
   sbora_matrix fewer_dy = c_dy;
   fewer_dy.rows -= 1;
   CHECK(sbora_backward(a, &c_w, &fewer_dy, &c_dx, nullptr) == sbora_wrong_shape);

@@ -1,14 +1,13 @@
 // plug NAME: a training step of FA over 4096 x 4096 f32, 512 tokens, rank 64, through plugs/torch.hpp.
 //   torch_plug_step            the same by PyTorch's operations, under its autograd / it; one thread, wall clock
-//   torch_plug_processor_time  its processor time of all threads on PyTorch's two / that of sbora's calls alone, on a
-//                              thread_pool of two: more where threads of two pools wait for one core
+//   torch_plug_processor_time  its processor time of all threads on PyTorch's two / that of sbora's calls alone on them:
+//                              more where threads of two pools wait for each other's cores
 
 #include <cstdio>
 #include <ctime>
 
 #include <torch/torch.h>
 
-#include <sbora/executors/thread_pool.hpp>
 #include <sbora/plugs/torch.hpp>
 #include <sbora/sbora.hpp>
 
@@ -82,7 +81,7 @@ class plug_step {
   std::optional<torch::optim::AdamW> optimiser_;
 };
 
-/// sbora's calls alone.
+/// sbora's calls alone, on PyTorch's threads.
 class own_step {
  public:
   explicit own_step(workload& w)
@@ -105,7 +104,7 @@ class own_step {
   sbora::fa_adapter<float> adapter_;
   sbora::fa_saved<float> saved_;
   sbora::workspace memory_;
-  sbora::thread_pool pool_{2};
+  sbora::torch_executor pool_;
   Tensor y_ = torch::empty({tokens, d_out}), dx_ = torch::empty({tokens, d_in});
 };
 
