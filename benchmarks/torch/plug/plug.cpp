@@ -1,6 +1,6 @@
 // plug NAME: a training step of FA over 4096 x 4096 f32, 512 tokens, rank 64, through plugs/torch.hpp.
 //   torch_plug_step            the same by PyTorch's operations, under its autograd / it; one thread, wall clock
-//   torch_plug_processor_time  its processor time of all threads on PyTorch's two / that of sbora's calls alone on them:
+//   torch_plug_processor_time  its processor time of all threads on PyTorch's two / that of its calls alone on them:
 //                              more where threads of two pools wait for each other's cores
 
 #include <cstdio>
