@@ -12,7 +12,7 @@ usage: sh tests/lint.sh [--format]
 
 Checks: C++ as clang-format-16 has it (.clang-format); scripts by shellcheck (.shellcheckrc); no line over 120
 columns; what READMEs link to and name is there; every header is used or named in a README as one to include; the API
-reference (cmake/Doxyfile, in build/reference/html) is made without a warning.
+reference (cmake/Doxyfile, in build/reference/html) is made without a warning; packages have the library's version.
 The last line is "N passed, M failed".
 END
 }
@@ -103,6 +103,14 @@ headers() {
     [ ! -s "$scratch/unused" ]
 }
 
+# Packages for others say version.hpp's.
+versions() {
+    version=$(sed -n 's/^#define SBORA_VERSION_[A-Z]* //p' include/sbora/version.hpp | paste -sd.)
+    for file in cmake/packaging/vcpkg/sbora/vcpkg.json examples/python/pyproject.toml; do
+        grep -Eq "^ *\"?version\"? ?[:=] \"$version\"" "$file" || { echo "$file: not version $version"; return 1; }
+    done
+}
+
 # Each warning, or its error.
 reference() {
     mkdir -p build/reference
@@ -116,7 +124,7 @@ trap 'rm -rf "$scratch"' EXIT
 # What READMEs name and a program or a user makes.
 export FILES="$scratch/files" MADE="finetune.py kernels.cpp peft/ merged/ cache/"
 passed=0 failed=0
-for check in format scripts width readmes headers reference; do
+for check in format scripts width readmes headers versions reference; do
     if $check >"$scratch/out" 2>&1; then
         passed=$((passed + 1))
     else
