@@ -156,16 +156,17 @@ class basic_adapter : public detail::trained_numbers<T> {
   basic_adapter(checked, index_t d_out, index_t d_in, region target, adapter_options options)
       : target_(std::move(target)), d_out_(d_out), d_in_(d_in), options_(options) {
     if (d_out_ < 1 || d_in_ < 1) {
-      throw shape_error(name() + "a weight of " + detail::shape_text(d_out_, d_in_) + ", both must be at least 1");
+      throw shape_error(
+          detail::message({name(), "a weight of ", detail::shape_text(d_out_, d_in_), ", both must be at least 1"}));
     }
     const detail::region_geometry of = geometry();
     if (target_.dim() != of.dim) {
-      throw shape_error(name() + "the region is of [0, " + std::to_string(target_.dim()) + "), " +
-                        detail::dim_name(Kind) + " is " + std::to_string(of.dim));
+      throw shape_error(detail::message(
+          {name(), "the region is of [0, ", target_.dim(), "), ", detail::dim_name(Kind), " is ", of.dim}));
     }
     if (!detail::size_product({2 * sizeof(T), of.rank, of.lines})) {
-      throw shape_error(name() + "rank " + std::to_string(rank()) + " for a weight of " +
-                        detail::shape_text(d_out_, d_in_) + ": more parameters than can be counted");
+      throw shape_error(detail::message({name(), "rank ", rank(), " for a weight of ",
+                                         detail::shape_text(d_out_, d_in_), ": more parameters than can be counted"}));
     }
     using enum detail::option_range;
     detail::check_option(who, "alpha", positive, options_.alpha);
@@ -175,7 +176,7 @@ class basic_adapter : public detail::trained_numbers<T> {
   }
 
   static constexpr const char* who = detail::adapter_name(Kind);
-  static std::string name() { return who + std::string(": "); }
+  static std::string name() { return detail::message({who, ": "}); }
 
   region target_;
   index_t d_out_;

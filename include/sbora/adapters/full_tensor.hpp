@@ -29,8 +29,7 @@ class full_tensor : public detail::trained_numbers<T> {
       : full_tensor(std::move(name), std::move(shape)) {
     const index_t count = require_count();
     if (std::ssize(values) != count) {
-      throw shape_error(who() + " has " + std::to_string(values.size()) + " values, its shape has " +
-                        std::to_string(count));
+      throw shape_error(detail::message({who(), " has ", values.size(), " values, its shape has ", count}));
     }
     this->own(count);
     std::copy(values.begin(), values.end(), this->parameters().begin());

@@ -44,9 +44,9 @@ class fa_saved {
     const auto needed = static_cast<std::size_t>(tokens * rank);
     if (needed > memory_.value.size()) {
       if (external_) {
-        throw workspace_error("sbora::fa_saved: " + std::to_string(needed) + " elements needed (" +
-                              detail::shape_text(tokens, rank) + "), the span given has " +
-                              std::to_string(memory_.value.size()));
+        throw workspace_error(
+            detail::message({"sbora::fa_saved: ", needed, " elements needed (", detail::shape_text(tokens, rank),
+                             "), the span given has ", memory_.value.size()}));
       }
       owned_ = detail::make_aligned_array<T>(static_cast<index_t>(needed));
       memory_.value = {owned_.get(), needed};

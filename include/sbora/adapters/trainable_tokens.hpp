@@ -71,8 +71,8 @@ class basic_trainable_tokens : public detail::trained_numbers<T> {
   basic_trainable_tokens(checked, index_t vocabulary, index_t features, region tokens)
       : target_(std::move(tokens)), vocabulary_(vocabulary), features_(features) {
     if (target_.dim() != vocabulary_) {
-      throw shape_error("sbora::trainable_tokens: the region is of [0, " + std::to_string(target_.dim()) +
-                        "), the table has " + std::to_string(vocabulary_) + " rows");
+      throw shape_error(detail::message({"sbora::trainable_tokens: the region is of [0, ", target_.dim(),
+                                         "), the table has ", vocabulary_, " rows"}));
     }
     detail::require_product("sbora::trainable_tokens", {2 * sizeof(T), target_.rank(), features_});
   }

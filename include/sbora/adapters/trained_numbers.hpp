@@ -42,8 +42,7 @@ class trained_numbers {
   void use(const char* who, index_t count, std::span<T> parameters, std::span<T> gradient) {
     const auto check = [&](const char* what, std::span<const T> given) {
       if (std::ssize(given) == count) return;
-      throw shape_error(std::string(who) + ": " + std::to_string(count) + " " + what + " needed, the span given has " +
-                        std::to_string(given.size()));
+      throw shape_error(message({who, ": ", count, " ", what, " needed, the span given has ", given.size()}));
     };
     check("parameters", parameters);
     if (!gradient.empty()) check("gradients", gradient);

@@ -23,8 +23,8 @@ class with_gradient {
   with_gradient(const basic_adapter<Kind, T>& adapter, std::span<T> gradient)
       : adapter_(&adapter), gradient_(gradient) {
     if (static_cast<index_t>(gradient.size()) == adapter.parameter_count()) return;
-    throw shape_error("sbora::with_gradient: " + std::to_string(adapter.parameter_count()) +
-                      " numbers needed, the span given has " + std::to_string(gradient.size()));
+    throw shape_error(detail::message({"sbora::with_gradient: ", adapter.parameter_count(),
+                                       " numbers needed, the span given has ", gradient.size()}));
   }
   with_gradient(const basic_adapter<Kind, T>&&, std::span<T>) = delete;  // would dangle: name the adapter
 

@@ -17,7 +17,7 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 [[noreturn]] SBORA_COLD inline int assertion_failed(const char* message, const char* condition) {
-  throw assertion_error(std::string("sbora: ") + message + " (" + condition + ")");
+  throw assertion_error(detail::message({"sbora: ", message, " (", condition, ")"}));
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

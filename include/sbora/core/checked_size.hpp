@@ -30,8 +30,8 @@ constexpr std::optional<index_t> size_product(std::initializer_list<index_t> siz
 SBORA_COLD inline index_t require_product(const char* what, std::span<const index_t> sizes) {
   if (const std::optional<index_t> product = size_product(sizes)) return *product;
   std::string text;
-  for (const index_t size : sizes) text += (text.empty() ? "" : " x ") + std::to_string(size);
-  throw shape_error(std::string(what) + ": " + text + " is no size that memory can have");
+  for (const index_t size : sizes) text += message({text.empty() ? "" : " x ", size});
+  throw shape_error(message({what, ": ", text, " is no size that memory can have"}));
 }
 
 inline index_t require_product(const char* what, std::initializer_list<index_t> sizes) {

@@ -1,51 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
 
-#include <sbora/core/compiler.hpp>
 #include <sbora/core/index.hpp>
-
-namespace sbora::inline SBORA_ABI::detail {
-
-/// A message as people can read it, whatever names from files are in it: at most 20 lines, of which the last one
-/// counts the rest, at most 1000 bytes a line, and no control characters, which a terminal would obey.
-SBORA_COLD inline std::string readable(const std::string& message) {
-  constexpr std::size_t most_lines = 20, most_bytes = 1000;
-  std::string text;
-  std::size_t line = 0, in_line = 0, cut = 0;
-  const auto end_line = [&] {
-    if (cut > 0) text += "... (" + std::to_string(cut) + " bytes more)";
-    in_line = cut = 0;
-  };
-  const auto lines = static_cast<std::size_t>(std::count(message.begin(), message.end(), '\n')) + 1;
-  const std::size_t shown = lines > most_lines ? most_lines - 1 : lines;
-  for (const char c : message) {
-    if (c == '\n') {
-      end_line();
-      if (++line == shown) break;
-      text += c;
-      continue;
-    }
-    const auto byte = static_cast<unsigned char>(c);
-    const bool continues = (byte & 0xC0U) == 0x80U;  // of a character of UTF-8, which isn't cut in two
-    if (cut > 0 || (in_line >= most_bytes && !continues)) {
-      ++cut;
-      continue;
-    }
-    const std::size_t before = text.size();
-    constexpr const char* digits = "0123456789abcdef";
-    if (byte < 0x20 || byte == 0x7F) text.append("\\x").append({digits[byte >> 4U], digits[byte & 15U]});
-    else text += c;
-    in_line += text.size() - before;
-  }
-  end_line();
-  const std::size_t more = lines - shown;
-  return more > 0 ? text + "\n  ... and " + std::to_string(more) + " lines more" : text;
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail
+#include <sbora/core/message.hpp>
 
 namespace sbora::inline SBORA_ABI {
 
@@ -111,17 +70,3 @@ class assertion_error : public error {
 };
 
 }  // namespace sbora::inline SBORA_ABI
-
-namespace sbora::inline SBORA_ABI::detail {
-
-/// "rows = 3" and the like, for messages.
-template <class Value>
-std::string named(const char* name, Value value) {
-  return std::string(name) + " = " + std::to_string(value);
-}
-
-SBORA_COLD inline std::string shape_text(index_t rows, index_t cols) {
-  return std::to_string(rows) + " x " + std::to_string(cols);
-}
-
-}  // namespace sbora::inline SBORA_ABI::detail

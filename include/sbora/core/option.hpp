@@ -1,6 +1,5 @@
 #pragma once
 
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -23,13 +22,6 @@ enum class option_range {
   below_one,     ///< [0, 1), not rounded to 1
   up_to_one,     ///< [0, 1]
 };
-
-/// As short as it says the number: "0.1", "1.0", "1e-50", "inf".
-SBORA_COLD inline std::string number_text(double value) {
-  char text[32];
-  std::string shortest(text, std::to_chars(text, text + sizeof text, value).ptr);
-  return shortest.find_first_not_of("-0123456789") == std::string::npos ? shortest + ".0" : shortest;
-}
 
 /// The type that an option is used in.
 struct option_type {
@@ -66,14 +58,14 @@ inline const char* range_text(option_range range) noexcept {
 SBORA_COLD inline void check_option(const char* who, const char* name, option_range range, double value,
                                     const option_type& type) {
   const auto fail = [&](const std::string& why) {
-    throw config_error(std::string(who) + ": " + name + range_text(range) + ", got " + number_text(value) + why);
+    throw config_error(message({who, ": ", name, range_text(range), ", got ", number_text(value), why}));
   };
   if (!is_finite(value) || !in_range(range, value)) fail("");
   const double size = std::fabs(value);
-  if (size > type.greatest) fail(std::string(", above the greatest ") + type.name + ", " + number_text(type.greatest));
+  if (size > type.greatest) fail(message({", above the greatest ", type.name, ", ", number_text(type.greatest)}));
   const bool can_be_small = range != option_range::scale && range != option_range::positive;
   if (value != 0 && size < type.least && !can_be_small) {
-    fail(std::string(", below the least normal ") + type.name + ", " + number_text(type.least));
+    fail(message({", below the least normal ", type.name, ", ", number_text(type.least)}));
   }
 }
 
@@ -86,8 +78,8 @@ T as_used(const char* who, const char* name, option_range range, double value) {
                 static_cast<double>(limits::min())});
   const T used = static_cast<T>(value);
   if (range == option_range::below_one && !(used < T{1})) {
-    throw config_error(std::string(who) + ": " + name + range_text(range) + ", got " + number_text(value) +
-                       ", which is 1.0 in float");
+    throw config_error(
+        message({who, ": ", name, range_text(range), ", got ", number_text(value), ", which is 1.0 in float"}));
   }
   return used;
 }

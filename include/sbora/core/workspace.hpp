@@ -32,11 +32,11 @@ class workspace {
     const std::size_t needed = bytes + slack;
     if (needed <= memory_.value.size()) return;
     if (external_) {
-      throw workspace_error("sbora::workspace: " + std::to_string(needed) + " bytes needed, the span given has " +
-                            std::to_string(memory_.value.size()) +
-                            (slack == 0 ? ""
-                                        : "; " + std::to_string(slack) +
-                                              " of them because it doesn't start on a cache line of 64 bytes"));
+      throw workspace_error(detail::message(
+          {"sbora::workspace: ", needed, " bytes needed, the span given has ", memory_.value.size(),
+           slack == 0
+               ? ""
+               : detail::message({"; ", slack, " of them because it doesn't start on a cache line of 64 bytes"})}));
     }
     owned_.reset();
     memory_.value = {};

@@ -30,7 +30,7 @@ class openmp_executor {
  public:
   explicit openmp_executor(int threads = omp_get_max_threads()) : threads_(threads) {
     if (threads < 1) {
-      throw config_error("sbora::openmp_executor: threads must be at least 1, got " + std::to_string(threads));
+      throw config_error(detail::message({"sbora::openmp_executor: threads must be at least 1, got ", threads}));
     }
   }
 

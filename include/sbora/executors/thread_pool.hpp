@@ -33,7 +33,7 @@ class thread_pool {
  public:
   explicit thread_pool(int threads) {
     if (threads < 1) {
-      throw config_error("sbora::thread_pool: threads must be at least 1, got " + std::to_string(threads));
+      throw config_error(detail::message({"sbora::thread_pool: threads must be at least 1, got ", threads}));
     }
     // Looking out on a core that another thread needs would delay that one.
     spins_ = static_cast<unsigned>(threads) <= std::thread::hardware_concurrency() ? spin_limit : 0;
@@ -43,8 +43,8 @@ class thread_pool {
     } catch (const std::system_error& e) {
       const std::size_t started = workers_.size();
       stop();
-      throw std::system_error(e.code(), "sbora::thread_pool(" + std::to_string(threads) + "): could start " +
-                                            std::to_string(started) + " threads, not one more");
+      throw std::system_error(e.code(), detail::message({"sbora::thread_pool(", threads, "): could start ", started,
+                                                         " threads, not one more"}));
     } catch (...) {
       stop();
       throw;

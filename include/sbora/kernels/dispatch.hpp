@@ -36,8 +36,8 @@ inline std::atomic<int> active_level{0};
 
 SBORA_COLD inline isa choose_level(isa level) {
   if (!is_supported(level)) {
-    throw config_error(std::string("sbora: instruction set ") + to_string(level) +
-                       " was asked for, the best of this machine and build is " + to_string(best_isa()));
+    throw config_error(message({"sbora: instruction set ", to_string(level),
+                                " was asked for, the best of this machine and build is ", to_string(best_isa())}));
   }
   active_level.store(static_cast<int>(level) + 1, std::memory_order_relaxed);
   return level;

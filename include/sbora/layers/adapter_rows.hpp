@@ -84,25 +84,25 @@ class adapter_rows {
   static void check_ids(std::span<const index_t> ids, index_t adapters) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] == no_adapter || (ids[i] >= 0 && ids[i] < adapters)) continue;
-      throw config_error(name + ("id " + std::to_string(ids[i])) + " at position " + std::to_string(i) +
-                         " is outside [0, " + std::to_string(adapters) +
-                         ") and isn't no_adapter; ids are places in the " + "list of adapters");
+      throw config_error(detail::message({name, "id ", ids[i], " at position ", i, " is outside [0, ", adapters,
+                                          ") and isn't no_adapter; ids are places in the list of adapters"}));
     }
   }
 
   static index_t check_offsets(std::span<const index_t> ids, std::span<const index_t> offsets) {
     const auto size = static_cast<index_t>(ids.size());
     if (offsets.empty() || offsets.front() != 0 || offsets.back() != size) {
-      throw config_error(name + ("offsets go from " + (offsets.empty() ? "nothing" : std::to_string(offsets.front()))) +
-                         " to " + (offsets.empty() ? "nothing" : std::to_string(offsets.back())) +
-                         ", expected tokens + 1 numbers from 0 to " + std::to_string(size) + ", the number of ids");
+      const detail::message_part nothing = "nothing";
+      throw config_error(detail::message({name, "offsets go from ", offsets.empty() ? nothing : offsets.front(), " to ",
+                                          offsets.empty() ? nothing : offsets.back(),
+                                          ", expected tokens + 1 numbers from 0 to ", size, ", the number of ids"}));
     }
     index_t longest = 0;
     for (std::size_t token = 0; token + 1 < offsets.size(); ++token) {
       const index_t length = offsets[token + 1] - offsets[token];
       if (length < 0) {
-        throw config_error(name + ("offsets fall from " + std::to_string(offsets[token])) + " to " +
-                           std::to_string(offsets[token + 1]) + " at token " + std::to_string(token));
+        throw config_error(detail::message(
+            {name, "offsets fall from ", offsets[token], " to ", offsets[token + 1], " at token ", token}));
       }
       longest = std::max(longest, length);
     }

@@ -65,8 +65,8 @@ class grouped_linear<any_weight> {
           if constexpr (std::is_same_v<Other, View>) views.push_back(view);
         });
         if (views.size() > static_cast<std::size_t>(&weight - weights.data())) continue;
-        throw shape_error("sbora::grouped_linear: weight " + std::to_string(views.size()) +
-                          " is of another storage than the first");
+        throw shape_error(
+            detail::message({"sbora::grouped_linear: weight ", views.size(), " is of another storage than the first"}));
       }
       return layer_type(grouped_linear<View>(views));
     });

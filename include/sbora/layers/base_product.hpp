@@ -12,8 +12,8 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 void check_overlay(const char* who, const weight_delta<T>& delta, index_t d_out, index_t d_in) {
   if (delta.d_out == d_out && delta.d_in == d_in) return;
-  throw shape_error(std::string(who) + ": the overlay is for a weight of " + shape_text(delta.d_out, delta.d_in) +
-                    ", the weight is " + shape_text(d_out, d_in));
+  throw shape_error(message({who, ": the overlay is for a weight of ", shape_text(delta.d_out, delta.d_in),
+                             ", the weight is ", shape_text(d_out, d_in)}));
 }
 
 /// What layers over one frozen weight are made of: its products with adapters on it. Sizes are checked by who calls.

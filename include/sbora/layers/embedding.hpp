@@ -11,8 +11,7 @@
 namespace sbora::inline SBORA_ABI::detail {
 
 SBORA_COLD inline std::string wrong_token_id(index_t at, const std::string& id, index_t vocabulary) {
-  return "token id " + id + " at position " + std::to_string(at) + " is outside [0, " + std::to_string(vocabulary) +
-         ")";
+  return message({"token id ", id, " at position ", at, " is outside [0, ", vocabulary, ")"});
 }
 
 /// Ids that are rows of the table, before anything is written.

@@ -43,14 +43,13 @@ class expert_tokens {
 
   void assign(std::span<const index_t> ids, index_t per_token, index_t experts) {
     if (per_token < 1 || std::ssize(ids) % per_token != 0 || experts < 1) {
-      throw config_error(name + std::to_string(ids.size()) + " ids, " + std::to_string(per_token) +
-                         " for each token, of " + std::to_string(experts) +
-                         " experts: expected a multiple, and at least one expert");
+      throw config_error(detail::message({name, ids.size(), " ids, ", per_token, " for each token, of ", experts,
+                                          " experts: expected a multiple, and at least one expert"}));
     }
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] == no_expert || (ids[i] >= 0 && ids[i] < experts)) continue;
-      throw config_error(name + ("id " + std::to_string(ids[i])) + " at position " + std::to_string(i) +
-                         " is outside [0, " + std::to_string(experts) + ") and isn't no_expert");
+      throw config_error(detail::message(
+          {name, "id ", ids[i], " at position ", i, " is outside [0, ", experts, ") and isn't no_expert"}));
     }
     rows_.reserve(ids.size());
     choices_.reserve(ids.size());

@@ -12,7 +12,7 @@ namespace sbora::inline SBORA_ABI::detail {
 template <class T>
 void check_trained_tensor(const full_tensor<T>& tensor, index_t expected, const char* what) {
   SBORA_ASSERT(tensor.parameter_count() == expected,
-               wrong_saved((std::string("the full tensor's numbers aren't as many as ") + what).c_str(),
+               wrong_saved(message({"the full tensor's numbers aren't as many as ", what}).c_str(),
                            tensor.parameter_count(), expected)
                    .c_str());
   SBORA_ASSERT(!tensor.gradient().empty(), "the full tensor has no gradient: it was made for inference");

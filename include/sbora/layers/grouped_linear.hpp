@@ -21,9 +21,9 @@ std::vector<Weight> experts_of(const Weight& stack, index_t experts) {
   const bool by_rows = stack.order() == storage::out_by_in;
   const index_t size = by_rows ? stack.d_out() : stack.d_in();
   if (experts < 1 || size % experts != 0) {
-    throw shape_error("sbora::experts_of: " + std::to_string(experts) + " equal weights in one of " +
-                      detail::shape_text(stack.d_out(), stack.d_in()) + ", whose " + (by_rows ? "rows" : "columns") +
-                      " aren't a multiple");
+    throw shape_error(detail::message({"sbora::experts_of: ", experts, " equal weights in one of ",
+                                       detail::shape_text(stack.d_out(), stack.d_in()), ", whose ",
+                                       (by_rows ? "rows" : "columns"), " aren't a multiple"}));
   }
   const index_t each = size / experts;
   std::vector<Weight> weights;
@@ -70,9 +70,9 @@ class grouped_linear {
     if (weights.empty()) throw shape_error("sbora::grouped_linear: no weights");
     for (const Weight& weight : weights) {
       if (weight.d_out() != weights.front().d_out() || weight.d_in() != weights.front().d_in()) {
-        throw shape_error("sbora::grouped_linear: weight " + std::to_string(experts_.size()) + " is " +
-                          detail::shape_text(weight.d_out(), weight.d_in()) + ", the first is " +
-                          detail::shape_text(weights.front().d_out(), weights.front().d_in()));
+        throw shape_error(detail::message({"sbora::grouped_linear: weight ", experts_.size(), " is ",
+                                           detail::shape_text(weight.d_out(), weight.d_in()), ", the first is ",
+                                           detail::shape_text(weights.front().d_out(), weights.front().d_in())}));
       }
       experts_.push_back({.weight = weight});
     }
@@ -86,8 +86,7 @@ class grouped_linear {
   /// What an overlay merges beside an expert's weight: as linear::set_overlay. Errors: shape_error.
   void set_overlay(index_t expert, const delta_list<scalar>* list) {
     if (expert < 0 || expert >= experts()) {
-      throw shape_error("sbora::grouped_linear: no expert " + std::to_string(expert) + ", there are " +
-                        std::to_string(experts()));
+      throw shape_error(detail::message({"sbora::grouped_linear: no expert ", expert, ", there are ", experts()}));
     }
     if (list != nullptr) {
       for (const delta_type& delta : *list) detail::check_overlay("sbora::grouped_linear", delta, d_out(), d_in());
@@ -169,11 +168,12 @@ class grouped_linear {
                  "a row of the groups is no token of theirs");
     detail::check_features(places, "d_out", d_out());
     detail::check_features(tokens, "d_in", d_in());
-    SBORA_ASSERT(places.tokens == groups.places(),
-                 detail::wrong_saved(
-                     (std::string(places.name) + " has another number of tokens than the groups have places").c_str(),
-                     places.tokens, groups.places())
-                     .c_str());
+    SBORA_ASSERT(
+        places.tokens == groups.places(),
+        detail::wrong_saved(
+            detail::message({places.name, " has another number of tokens than the groups have places"}).c_str(),
+            places.tokens, groups.places())
+            .c_str());
     SBORA_ASSERT(
         tokens.tokens == groups.tokens,
         detail::wrong_saved("x has another number of tokens than the groups are of", tokens.tokens, groups.tokens)

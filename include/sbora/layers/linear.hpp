@@ -41,8 +41,7 @@ class linear {
   /// With a bias of d_out numbers, which is referred to. Errors: shape_error.
   linear(Weight weight, lasting_span<scalar> bias) : product_{.weight = weight, .bias = bias} {
     if (static_cast<index_t>(bias.size()) != d_out()) {
-      throw shape_error("sbora::linear: bias has " + std::to_string(bias.size()) + " elements, d_out is " +
-                        std::to_string(d_out()));
+      throw shape_error(detail::message({"sbora::linear: bias has ", bias.size(), " elements, d_out is ", d_out()}));
     }
   }
 

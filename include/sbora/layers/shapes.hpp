@@ -17,14 +17,11 @@ struct named_extent {
   named_extent(const char* name_, activation_view<T> a)
       : name(name_), data(a.data), tokens(a.tokens), features(a.features), stride(a.stride) {}
 
-  SBORA_COLD std::string text() const {
-    return std::string(name) + " has " + std::to_string(tokens) + " tokens of " + std::to_string(features) +
-           " features";
-  }
+  SBORA_COLD std::string text() const { return message({name, " has ", tokens, " tokens of ", features, " features"}); }
 };
 
 SBORA_COLD inline std::string wrong_features(const named_extent& a, const char* size, index_t expected) {
-  std::string text = a.text() + ", " + size + " is " + std::to_string(expected);
+  std::string text = message({a.text(), ", ", size, " is ", expected});
   if (a.tokens == expected) {
     text +=
         "; of a column-major matrix, Eigen's default, the columns are taken as tokens: make it row-major where the "
@@ -38,12 +35,12 @@ SBORA_COLD inline std::string wrong_tokens(const named_extent& a, const named_ex
 }
 
 SBORA_COLD inline std::string wrong_delta(index_t delta_out, index_t delta_in, index_t d_out, index_t d_in) {
-  return "the adapter was made for a weight of another shape: " + shape_text(delta_out, delta_in) + ", the weight is " +
-         shape_text(d_out, d_in);
+  return message({"the adapter was made for a weight of another shape: ", shape_text(delta_out, delta_in),
+                  ", the weight is ", shape_text(d_out, d_in)});
 }
 
 SBORA_COLD inline std::string wrong_saved(const char* what, index_t saved, index_t now) {
-  return std::string(what) + ": " + std::to_string(saved) + ", now " + std::to_string(now);
+  return message({what, ": ", saved, ", now ", now});
 }
 
 inline void check_features(const named_extent& a, const char* size, index_t expected) {
@@ -53,7 +50,7 @@ inline void check_features(const named_extent& a, const char* size, index_t expe
 
 inline void check_result(const named_extent& a) {
   SBORA_ASSERT(a.stride >= a.features || a.tokens < 2,
-               (a.text() + ", " + std::to_string(a.stride) + " apart: a result's tokens must not overlap").c_str());
+               (message({a.text(), ", ", a.stride, " apart: a result's tokens must not overlap"})).c_str());
 }
 
 /// The sizes of a call that reads `in` (in_features wide) and writes `out`.

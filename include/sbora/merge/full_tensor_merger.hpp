@@ -34,8 +34,8 @@ class full_tensor_merger {
     const std::span<const T> values = tensor.parameters();
     if (merged_) throw merge_error(who + quoted + ": there is a tensor merged; unmerge that first");
     if (values.size() != memory_.size()) {
-      throw shape_error(who + quoted + " has " + std::to_string(values.size()) + " elements, the model's has " +
-                        std::to_string(memory_.size()));
+      throw shape_error(
+          detail::message({who, quoted, " has ", values.size(), " elements, the model's has ", memory_.size()}));
     }
     other_.resize(memory_.size());
     if constexpr (std::is_same_v<T, Scalar>) std::copy(values.begin(), values.end(), other_.begin());

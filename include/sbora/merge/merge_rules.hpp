@@ -21,16 +21,16 @@ void check_region_free(const char* who, const std::vector<Entry>& entries, const
   for (const Entry& merged : entries) {
     if (&merged == leaving) continue;
     if (merged.is(kind, target)) {
-      throw merge_error(std::string(who) + ": an adapter on this region is merged already");
+      throw merge_error(message({who, ": an adapter on this region is merged already"}));
     }
     if (merged.kind != kind) {
-      throw merge_error(std::string(who) + ": an adapter of the other kind is merged, and FA columns cross FB rows");
+      throw merge_error(message({who, ": an adapter of the other kind is merged, and FA columns cross FB rows"}));
     }
     const std::vector<index_t> shared = shared_indices(merged.where(), target);
     if (!shared.empty()) {
-      throw merge_error(std::string(who) + ": the region shares " + std::to_string(shared.size()) +
-                        (shared.size() == 1 ? " index" : " indices") + " with one that is merged, the first is " +
-                        std::to_string(shared.front()));
+      throw merge_error(
+          message({who, ": the region shares ", shared.size(), (shared.size() == 1 ? " index" : " indices"),
+                   " with one that is merged, the first is ", shared.front()}));
     }
   }
 }
@@ -41,8 +41,7 @@ typename std::vector<Entry>::iterator require_merged(const char* who, std::vecto
                                                      const region& target) {
   const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.is(kind, target); });
   if (found == entries.end()) {
-    throw merge_error(std::string(who) + ": no adapter on this region is merged, " + std::to_string(entries.size()) +
-                      " on others are");
+    throw merge_error(message({who, ": no adapter on this region is merged, ", entries.size(), " on others are"}));
   }
   return found;
 }
@@ -98,8 +97,8 @@ inline constexpr misuse misuse_of_rewrite<Scalar, Adapter, Before, Rest...> = mi
 /// Throws shape_error where an adapter of d_out × d_in is for another weight.
 inline void check_merge_shape(const char* who, index_t d_out, index_t d_in, index_t weight_d_out, index_t weight_d_in) {
   if (d_out == weight_d_out && d_in == weight_d_in) return;
-  throw shape_error(std::string(who) + ": the adapter is for a weight of " + shape_text(d_out, d_in) +
-                    ", the weight is " + shape_text(weight_d_out, weight_d_in));
+  throw shape_error(message({who, ": the adapter is for a weight of ", shape_text(d_out, d_in), ", the weight is ",
+                             shape_text(weight_d_out, weight_d_in)}));
 }
 template <class Adapter>
 void check_merge_shape(const char* who, const Adapter& adapter, index_t d_out, index_t d_in) {

@@ -106,7 +106,7 @@ class adapter_set {
   /// status(). Errors: config_error where the model has no such module.
   delta_list<T> deltas(std::string_view module) const& {
     if (!modules_.position(module)) {
-      throw config_error(who + "the model has no module '" + std::string(module) + "'");
+      throw config_error(detail::message({who, "the model has no module '", module, "'"}));
     }
     delta_list<T> list;
     for (const entry& e : entries_) {

@@ -128,7 +128,7 @@ class adapter_store {
   static inline const std::string who = "sbora::adapter_store: ";
 
   static index_t checked_budget(index_t bytes) {
-    if (bytes < 0) throw config_error(who + "a budget of " + std::to_string(bytes) + " bytes; give 0 or more");
+    if (bytes < 0) throw config_error(detail::message({who, "a budget of ", bytes, " bytes; give 0 or more"}));
     return bytes;
   }
 
@@ -193,15 +193,15 @@ class adapter_store {
   template <class Entries>
   [[noreturn]] SBORA_COLD static void throw_unknown(const Entries& entries, std::string_view name,
                                                     const std::uint64_t* version) {
-    const std::string quoted = "'" + std::string(name) + "'";
+    const std::string quoted = detail::message({"'", name, "'"});
     const auto first = first_of(entries, name), end = end_of(entries, name);
     std::string has;
-    for (auto at = first; at != end; ++at) has += (has.empty() ? "" : ", ") + std::to_string((*at)->version);
+    for (auto at = first; at != end; ++at) has += detail::message({has.empty() ? "" : ", ", (*at)->version});
     if (version != nullptr && !has.empty()) {
-      throw unknown_adapter_error(who + "adapter " + quoted + " has no version " + std::to_string(*version) +
-                                  ", only " + has + "; add it");
+      throw unknown_adapter_error(
+          detail::message({who, "adapter ", quoted, " has no version ", *version, ", only ", has, "; add it"}));
     }
-    throw unknown_adapter_error(who + "no adapter " + quoted + " among " + std::to_string(entries.size()) + "; add it");
+    throw unknown_adapter_error(detail::message({who, "no adapter ", quoted, " among ", entries.size(), "; add it"}));
   }
 
   // ---- for who has the lock
@@ -219,8 +219,8 @@ class adapter_store {
   void check_new(const entry& e) const {
     if (e.name.empty()) throw config_error(who + "an adapter's name is empty");
     if (position(entries_, e.name, &e.version) == entries_.end()) return;
-    throw config_error(who + "adapter '" + e.name + "' has a version " + std::to_string(e.version) +
-                       " already; give another version, or drop that first");
+    throw config_error(detail::message({who, "adapter '", e.name, "' has a version ", e.version,
+                                        " already; give another version, or drop that first"}));
   }
 
   void insert(std::shared_ptr<entry> added) {
@@ -276,9 +276,9 @@ class adapter_store {
         over -= (*going.back()->resident)->bytes();
       }
       if (over > 0) {
-        throw store_full_error(who + "adapter '" + coming.name() + "' of " + std::to_string(coming.bytes()) +
-                               " bytes: the budget of " + std::to_string(budget_) + " is " + std::to_string(over) +
-                               " too few, whatever else is put out; give a greater one, or pin and hold less");
+        throw store_full_error(detail::message(
+            {who, "adapter '", coming.name(), "' of ", coming.bytes(), " bytes: the budget of ", budget_, " is ", over,
+             " too few, whatever else is put out; give a greater one, or pin and hold less"}));
       }
       put_out(going);
     }

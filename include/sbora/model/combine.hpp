@@ -132,7 +132,7 @@ std::vector<adapter_part> combined_parts(std::span<const weighted_adapter<T>> ad
   std::unordered_map<std::string, std::size_t> positions;
   for (std::size_t i = 0; i < adapters.size(); ++i) {
     const model_adapter<T>& adapter = *adapters[i].adapter;
-    const std::string who = "adapter " + std::to_string(i) + ": ";
+    const std::string who = message({"adapter ", i, ": "});
     if (adapter.config().fan_in_fan_out != adapters[0].adapter->config().fan_in_fan_out) {
       problems.add(who + "its fan_in_fan_out isn't that of adapter 0");
     }
@@ -153,12 +153,12 @@ std::vector<adapter_part> combined_parts(std::span<const weighted_adapter<T>> ad
       if (before.d_out != part.d_out() || before.d_in != part.d_in()) {
         problems.add(who + unlike_module({module, before.d_out, before.d_in}, part.d_out(), part.d_in()));
       } else if (before.kind != part.kind) {
-        problems.add(who + "module '" + module + "' is " + to_string(part.kind) + ", another adapter's is " +
-                     to_string(*before.kind) + "; columns cross rows");
+        problems.add(message({who, "module '", module, "' is ", to_string(part.kind), ", another adapter's is ",
+                              to_string(*before.kind), "; columns cross rows"}));
       } else if (method == combination::cat && overlaps(before.target, part.target())) {
-        problems.add(who + "module '" + module + "': it shares " +
-                     std::to_string(shared_indices(before.target, part.target()).size()) + " " +
-                     region_name(part.kind) + " with the adapters before it; combine them by another method");
+        problems.add(
+            message({who, "module '", module, "': it shares ", shared_indices(before.target, part.target()).size(), " ",
+                     region_name(part.kind), " with the adapters before it; combine them by another method"}));
       } else {
         before.target = region_union(before.target, part.target());
       }
@@ -207,7 +207,7 @@ model_adapter<T> combine(std::span<const weighted_adapter<T>> adapters, const co
     used.push_back(adapters[i]);
     numbers.push_back(static_cast<std::uint32_t>(i));
   }
-  if (used.empty()) throw config_error(std::string(who) + ": no adapter has a weight other than 0");
+  if (used.empty()) throw config_error(detail::message({who, ": no adapter has a weight other than 0"}));
   auto parts = detail::combined_parts(std::span<const weighted_adapter<T>>(used), options.method);
   adapter_config config = used[0].adapter->config();
   config.use_rslora = false;
@@ -242,10 +242,10 @@ model_adapter<T> combine(std::span<const weighted_adapter<T>> adapters, const co
         }
         const T value = static_cast<T>(detail::combined(values, elects, options.signs_by_frequency));
         if (!detail::is_finite(value)) {
-          throw not_finite_error(std::string(who) + ": module '" + module + "' row " +
-                                     std::to_string(geometry.weight_row(line, index)) + ", column " +
-                                     std::to_string(geometry.weight_col(line, index)) + " would not be finite",
-                                 geometry.weight_row(line, index), geometry.weight_col(line, index));
+          throw not_finite_error(
+              detail::message({who, ": module '", module, "' row ", geometry.weight_row(line, index), ", column ",
+                               geometry.weight_col(line, index), " would not be finite"}),
+              geometry.weight_row(line, index), geometry.weight_col(line, index));
         }
         part.parameters()[static_cast<std::size_t>(line * geometry.line_stride() + j * geometry.index_stride())] =
             value;

@@ -121,7 +121,7 @@ inline double alpha_of_scale(double scale, index_t rank) {
   for (const double alpha : candidates) {
     if (static_cast<float>(alpha / r) == static_cast<float>(scale)) return alpha;
   }
-  throw config_error("sbora: no alpha gives the scale " + std::to_string(scale) + " at rank " + std::to_string(rank));
+  throw config_error(message({"sbora: no alpha gives the scale ", number_text(scale), " at rank ", rank}));
 }
 
 /// With rsLoRA's scale folded into alpha where `fold`.
@@ -160,9 +160,9 @@ adapter_config uniform_config(const model_adapter<T>& adapter, adapter_config co
   }
   for (const described_part& part : parts) {
     if (part.rank == config.r && part.alpha == config.lora_alpha) continue;
-    throw config_error("sbora: " + layout + " has one rank and one scale for all modules; module '" + part.module +
-                       "' has rank " + std::to_string(part.rank) + " and alpha " + std::to_string(part.alpha) +
-                       ", others " + std::to_string(config.r) + " and " + std::to_string(config.lora_alpha));
+    throw config_error(message({"sbora: ", layout, " has one rank and one scale for all modules; module '", part.module,
+                                "' has rank ", part.rank, " and alpha ", number_text(part.alpha), ", others ", config.r,
+                                " and ", number_text(config.lora_alpha)}));
   }
   return config;
 }
@@ -189,8 +189,8 @@ adapter_config paca_config(const model_adapter<T>& adapter) {
   }
   const auto is_table = [&](const std::string& name) { return is_embedding_name(name, config.embedding_modules); };
   if (config.fan_in_fan_out || std::ranges::any_of(adapter.modules(), is_table)) {
-    throw config_error("sbora: PaCA has weights of d_out × d_in of linear layers only, no embeddings and no " +
-                       std::string("fan_in_fan_out; save_sbora or save_peft_lora write them"));
+    throw config_error(message({"sbora: PaCA has weights of d_out × d_in of linear layers only, no embeddings and no ",
+                                "fan_in_fan_out; save_sbora or save_peft_lora write them"}));
   }
   config.lora_dropout = 0;
   return config;
@@ -200,8 +200,7 @@ adapter_config paca_config(const model_adapter<T>& adapter) {
 template <class T>
 sbora_record record_of(const model_adapter<T>& adapter) {
   sbora_record record;
-  record.version = std::to_string(SBORA_VERSION_MAJOR) + "." + std::to_string(SBORA_VERSION_MINOR) + "." +
-                   std::to_string(SBORA_VERSION_PATCH);
+  record.version = message({SBORA_VERSION_MAJOR, ".", SBORA_VERSION_MINOR, ".", SBORA_VERSION_PATCH});
   if (adapter.config().sbora) record.seed = adapter.config().sbora->seed;
   adapter.for_each([&](const std::string& module, const auto& part) {
     record.modules.push_back({module, part.d_out(), part.d_in(), adapter.base_fingerprint(module)});

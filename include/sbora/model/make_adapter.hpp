@@ -30,7 +30,7 @@ SBORA_IN_MODEL_INSTANCES std::vector<std::string> unmatched_targets(const adapte
 /// Errors: config_error where the config says nothing of kinds.
 inline void require_kind(const char* who, const adapter_config& config) {
   if (config.kind || !config.kind_pattern.empty()) return;
-  throw config_error(std::string(who) + "the config doesn't say FA or FB (kind)");
+  throw config_error(message({who, "the config doesn't say FA or FB (kind)"}));
 }
 
 /// The kind of one of a config's modules. Errors: config_error where it says none.
@@ -54,8 +54,8 @@ std::vector<adapter_part> plan_parts(const adapter_config& config, std::span<con
     const adapter_kind kind = kind_of_module(config, rules, module.name);
     const region_geometry geometry(kind, module.d_out, module.d_in, rules.rank_of(module.name));
     if (geometry.rank > geometry.dim) {
-      problems.push_back("module '" + module.name + "': rank " + std::to_string(geometry.rank) + " is above its " +
-                         dim_name(kind) + " " + std::to_string(geometry.dim));
+      problems.push_back(message(
+          {"module '", module.name, "': rank ", geometry.rank, " is above its ", dim_name(kind), " ", geometry.dim}));
     } else if (problems.empty()) {
       parts.push_back({module.name,
                        module.d_out,
@@ -67,8 +67,8 @@ std::vector<adapter_part> plan_parts(const adapter_config& config, std::span<con
     }
   }
   if (problems.empty() && parts.empty()) {
-    throw config_error(std::string(who) + "target_modules chooses none of the " + std::to_string(modules.size()) +
-                       " modules" + (modules.empty() ? "" : ", such as '" + modules.front().name + "'"));
+    throw config_error(message({who, "target_modules chooses none of the ", modules.size(), " modules",
+                                (modules.empty() ? "" : ", such as '" + modules.front().name + "'")}));
   }
   if (!problems.empty()) throw config_error(who + problem_lines(problems));
   return parts;

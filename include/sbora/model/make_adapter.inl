@@ -48,9 +48,9 @@ SBORA_INSTANCE_OF index_t trainable_parameters(const adapter_config& config, std
     const adapter_kind kind = detail::kind_of_module(config, rules, module.name);
     const std::optional<index_t> own = detail::region_geometry(kind, module.d_out, module.d_in, rank).parameter_count();
     if (!own || __builtin_add_overflow(count, *own, &count)) {
-      throw shape_error("sbora::trainable_parameters: module '" + module.name + "' of " +
-                        detail::shape_text(module.d_out, module.d_in) + " and rank " + std::to_string(rank) +
-                        ": more than can be counted");
+      throw shape_error(detail::message({"sbora::trainable_parameters: module '", module.name, "' of ",
+                                         detail::shape_text(module.d_out, module.d_in), " and rank ", rank,
+                                         ": more than can be counted"}));
     }
   }
   return count;

@@ -62,7 +62,7 @@ namespace sbora::inline SBORA_ABI::detail {
 inline std::string unknown_module(const std::string& name, std::span<const model_module> modules) {
   const std::string what = "module '" + name + "' is none of the model's";
   constexpr std::string_view head = "lm_head";
-  if (name != head && !name.ends_with("." + std::string(head))) return what;
+  if (name != head && !name.ends_with(message({".", head}))) return what;
   for (const model_module& module : modules) {
     if (!is_embedding_name(module.name)) continue;
     return what + ", where the head is the embedding '" + module.name + "' (tie_word_embeddings); save the base with " +
@@ -73,8 +73,8 @@ inline std::string unknown_module(const std::string& name, std::span<const model
 
 /// Or where it has other sizes.
 inline std::string unlike_module(const model_module& module, index_t d_out, index_t d_in) {
-  return "module '" + module.name + "' is " + shape_text(module.d_out, module.d_in) + ", the adapter is for " +
-         shape_text(d_out, d_in);
+  return message({"module '", module.name, "' is ", shape_text(module.d_out, module.d_in), ", the adapter is for ",
+                  shape_text(d_out, d_in)});
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail
@@ -249,8 +249,8 @@ class model_adapter : public detail::trained_numbers<T> {
         throw config_error("sbora::model_adapter: module '" + part.module + "' comes twice");
       }
       if (part.d_out < 1 || part.d_in < 1) {
-        throw shape_error("sbora::model_adapter: module '" + part.module + "' is " +
-                          detail::shape_text(part.d_out, part.d_in) + ", both must be at least 1");
+        throw shape_error(detail::message({"sbora::model_adapter: module '", part.module, "' is ",
+                                           detail::shape_text(part.d_out, part.d_in), ", both must be at least 1"}));
       }
       const std::optional<index_t> own = detail::size_product({part.target.rank(), geometry(part).lines});
       count(own, part_parameters_, "module '" + part.module + "'");
@@ -357,7 +357,7 @@ class model_adapter : public detail::trained_numbers<T> {
   std::size_t position_of(std::string_view module) const {
     const auto found = positions_.find(std::string(module));
     if (found == positions_.end()) {
-      throw config_error("sbora::model_adapter: it has no part for module '" + std::string(module) + "'");
+      throw config_error(detail::message({"sbora::model_adapter: it has no part for module '", module, "'"}));
     }
     return found->second;
   }
@@ -367,7 +367,7 @@ class model_adapter : public detail::trained_numbers<T> {
     for (auto& of : self.tokens_) {
       if (of.module == module) return of.tokens;
     }
-    throw config_error("sbora::model_adapter: it has no tokens of module '" + std::string(module) + "'");
+    throw config_error(detail::message({"sbora::model_adapter: it has no tokens of module '", module, "'"}));
   }
 
   template <adapter_kind Kind, class Self>
@@ -375,8 +375,8 @@ class model_adapter : public detail::trained_numbers<T> {
     auto& of_any_kind = self.parts_[self.position_of(module)];
     if (auto* const found = std::get_if<basic_adapter<Kind, T>>(&of_any_kind)) return *found;
     const adapter_kind is = std::visit([](const auto& adapter) { return adapter.kind; }, of_any_kind);
-    throw config_error("sbora::model_adapter: module '" + std::string(module) + "': it is " + to_string(is) +
-                       ", asked for " + to_string(Kind));
+    throw config_error(detail::message(
+        {"sbora::model_adapter: module '", module, "': it is ", to_string(is), ", asked for ", to_string(Kind)}));
   }
 
   std::optional<adapter_kind> kind_;

@@ -14,8 +14,8 @@ class module_list {
       const model_module& module = modules_[i];
       if (module.name.empty()) throw config_error(who + "a module without a name");
       if (module.d_out < 1 || module.d_in < 1) {
-        throw shape_error(who + "module '" + module.name + "' is " + shape_text(module.d_out, module.d_in) +
-                          ", both must be at least 1");
+        throw shape_error(message({who, "module '", module.name, "' is ", shape_text(module.d_out, module.d_in),
+                                   ", both must be at least 1"}));
       }
       if (!positions_.emplace(module.name, i).second) {
         throw config_error(who + "module '" + module.name + "' comes twice");

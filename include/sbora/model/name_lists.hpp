@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <sbora/core/message.hpp>
 #include <sbora/core/index.hpp>
 
 namespace sbora::inline SBORA_ABI::detail {
@@ -27,9 +28,7 @@ inline std::string_view module_of_weight(std::string_view tensor) {
 }
 
 /// The name of one of a stack of equal weights: model.layers.0.mlp.experts.down_proj[3].
-inline std::string stack_member(std::string_view stack, index_t member) {
-  return std::string(stack) + "[" + std::to_string(member) + "]";
-}
+inline std::string stack_member(std::string_view stack, index_t member) { return message({stack, "[", member, "]"}); }
 /// The stack and the number of such a name; nothing for other names.
 inline std::optional<std::pair<std::string_view, index_t>> parse_stack_member(std::string_view name) {
   const std::size_t open = name.rfind('[');
@@ -70,7 +69,7 @@ class text_endings {
 class name_suffixes {
  public:
   explicit name_suffixes(const std::vector<std::string>& names) : endings_(dotted(names)) {}
-  bool of(std::string_view name) const { return endings_.of("." + std::string(name)); }
+  bool of(std::string_view name) const { return endings_.of(message({".", name})); }
 
  private:
   static std::vector<std::string> dotted(const std::vector<std::string>& names) {

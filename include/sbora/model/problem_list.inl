@@ -40,15 +40,15 @@ SBORA_INSTANCE_OF std::string problem_lines(const std::vector<std::string>& prob
     const auto [first, count] = kinds[k];
     std::string problem = problems[first];
     std::replace(problem.begin(), problem.end(), '\n', ' ');  // of a name: one problem, one line
-    text += "\n  " + problem + (count > 1 ? " (and " + std::to_string(count - 1) + " more like this)" : "");
+    text += "\n  " + problem + (count > 1 ? message({" (and ", count - 1, " more like this)"}) : "");
     left -= count;
   }
-  return left > 0 ? text + "\n  and " + std::to_string(left) + " more problems" : text;
+  return left > 0 ? message({text, "\n  and ", left, " more problems"}) : text;
 }
 
 inline std::string cause_and_count(const std::string& cause, const std::vector<std::string>& problems) {
   if (problems.size() < 2) return " " + cause;
-  return " " + cause + "\n  (" + std::to_string(problems.size()) + " problems, the first: " + problems.front() + ")";
+  return message({" ", cause, "\n  (", problems.size(), " problems, the first: ", problems.front(), ")"});
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

@@ -15,9 +15,9 @@ inline std::string few_indices(std::span<const index_t> indices) {
   constexpr std::size_t few = 4;
   std::string text;
   for (std::size_t i = 0; i < indices.size() && i < few; ++i) {
-    text += (text.empty() ? "" : ", ") + std::to_string(indices[i]);
+    text += message({text.empty() ? "" : ", ", indices[i]});
   }
-  return indices.size() > few ? text + " and " + std::to_string(indices.size() - few) + " more" : text;
+  return indices.size() > few ? message({text, " and ", indices.size() - few, " more"}) : text;
 }
 
 inline region_geometry geometry_of(const model_module& module, adapter_kind kind, index_t rank) {
@@ -46,8 +46,7 @@ SBORA_INSTANCE_OF free_choice uniform_among_free(std::uint64_t seed) {
 SBORA_INSTANCE_OF free_choice blocks_among_free(index_t block, std::uint64_t seed) {
   return [block, seed](const region_request& request, index_t, std::span<const index_t> free) {
     if (block < 1 || request.rank % block != 0) {
-      throw region_error("rank = " + std::to_string(request.rank) +
-                         " is not a multiple of block = " + std::to_string(block));
+      throw region_error(detail::message({"rank = ", request.rank, " is not a multiple of block = ", block}));
     }
     std::vector<index_t> blocks;  // places in `free` at which one begins
     for (index_t i = 0; i + block <= std::ssize(free); ++i) {
@@ -56,8 +55,8 @@ SBORA_INSTANCE_OF free_choice blocks_among_free(index_t block, std::uint64_t see
     }
     const index_t wanted = request.rank / block;
     if (wanted > std::ssize(blocks)) {
-      throw region_error(std::to_string(wanted) + " blocks of " + std::to_string(block) + " asked for, " +
-                         std::to_string(blocks.size()) + " are free as a whole");
+      throw region_error(
+          detail::message({wanted, " blocks of ", block, " asked for, ", blocks.size(), " are free as a whole"}));
     }
     std::vector<index_t> indices;
     for (const index_t b : detail::shuffled_prefix(std::ssize(blocks), wanted, module_seed(seed, request.module, 0))) {
@@ -73,7 +72,7 @@ best_among_free(std::function<std::span<const double>(std::string_view module, a
   return [scores = std::move(scores_of)](const region_request& request, index_t dim, std::span<const index_t> free) {
     const std::span<const double> of_all = scores(request.module, request.kind);
     if (std::ssize(of_all) != dim) {
-      throw region_error(std::to_string(of_all.size()) + " scores, expected " + std::to_string(dim));
+      throw region_error(detail::message({of_all.size(), " scores, expected ", dim}));
     }
     std::vector<double> of_free;
     of_free.reserve(free.size());
@@ -101,9 +100,9 @@ SBORA_INSTANCE_OF std::size_t region_ledger::require(std::string_view task) cons
     if (tasks_[i].name == task) return i;
     if (i < 8) names += (names.empty() ? "'" : ", '") + tasks_[i].name + "'";
   }
-  if (tasks_.size() > 8) names += " and " + std::to_string(tasks_.size() - 8) + " more";
-  throw config_error(detail::ledger_name + std::string("no task '") + std::string(task) + "'; there are " +
-                     (names.empty() ? "none" : names));
+  if (tasks_.size() > 8) names += detail::message({" and ", tasks_.size() - 8, " more"});
+  throw config_error(
+      detail::message({detail::ledger_name, "no task '", task, "'; there are ", (names.empty() ? "none" : names)}));
 }
 
 SBORA_INSTANCE_OF const ledger_task& region_ledger::at(std::string_view task) const& { return tasks_[require(task)]; }
@@ -112,8 +111,7 @@ SBORA_INSTANCE_OF const region& region_ledger::target(std::string_view task, std
   for (const owned_region& owned : at(task).regions) {
     if (owned.module == module) return owned.target;
   }
-  throw config_error(detail::ledger_name + std::string("task '") + std::string(task) + "' owns nothing of module '" +
-                     std::string(module) + "'");
+  throw config_error(detail::message({detail::ledger_name, "task '", task, "' owns nothing of module '", module, "'"}));
 }
 
 /// All that makes tasks impossible, alone and together.
@@ -145,9 +143,8 @@ SBORA_INSTANCE_OF void region_ledger::check(const std::vector<ledger_task>& task
       }
       const auto geometry = detail::geometry_of(this->modules()[*found], owned.kind, owned.target.rank());
       if (owned.target.dim() != geometry.dim) {
-        problems.add(who + "the region of module '" + owned.module + "' is of [0, " +
-                     std::to_string(owned.target.dim()) + "), " + detail::dim_name(owned.kind) + " is " +
-                     std::to_string(geometry.dim));
+        problems.add(detail::message({who, "the region of module '", owned.module, "' is of [0, ", owned.target.dim(),
+                                      "), ", detail::dim_name(owned.kind), " is ", geometry.dim}));
         continue;
       }
       auto& of = owners[{*found, owned.kind}];
@@ -213,18 +210,19 @@ SBORA_INSTANCE_OF void region_ledger::claim(const std::string& task, std::span<c
     const index_t dim = detail::geometry_of(modules()[*found], request.kind, 1).dim;
     if (request.rank < 1 || request.rank > std::ssize(free)) {
       const bool crossed = free.empty() && !free_indices(request.module, detail::transposed_kind(request.kind)).empty();
-      problems.add(who + std::to_string(request.rank) + " " + detail::region_name(request.kind) + " asked for, " +
-                   std::to_string(free.size()) + " of " + std::to_string(dim) + " are left" +
-                   (crossed ? std::string(", since others own ") +
-                                  detail::region_name(detail::transposed_kind(request.kind)) + ", which cross"
-                            : ""));
+      problems.add(detail::message(
+          {who, request.rank, " ", detail::region_name(request.kind), " asked for, ", free.size(), " of ", dim,
+           " are left",
+           crossed ? detail::message({", since others own ", detail::region_name(detail::transposed_kind(request.kind)),
+                                      ", which cross"})
+                   : ""}));
       continue;
     }
     try {
       std::vector<index_t> chosen = choose(request, dim, free);
       const auto is_free = [&](index_t index) { return std::binary_search(free.begin(), free.end(), index); };
       if (std::ssize(chosen) != request.rank || !std::all_of(chosen.begin(), chosen.end(), is_free)) {
-        problems.add(who + "the choice isn't " + std::to_string(request.rank) + " of what is free");
+        problems.add(detail::message({who, "the choice isn't ", request.rank, " of what is free"}));
         continue;
       }
       regions.push_back({request.module, request.kind, region(dim, std::move(chosen))});
@@ -324,8 +322,8 @@ SBORA_INSTANCE_OF std::vector<std::string> region_ledger::region_problems(const 
     } else if (const model_module& of = modules()[*module]; of.d_out != shapes[i].d_out || of.d_in != shapes[i].d_in) {
       problems.push_back(detail::unlike_module(of, shapes[i].d_out, shapes[i].d_in));
     } else if (owned->kind != has.kind) {
-      problems.push_back(who + "the adapter is " + to_string(has.kind) + ", the task owns " +
-                         detail::region_name(owned->kind));
+      problems.push_back(detail::message(
+          {who, "the adapter is ", to_string(has.kind), ", the task owns ", detail::region_name(owned->kind)}));
     } else {
       std::vector<index_t> others;
       std::set_symmetric_difference(owned->target.sorted().begin(), owned->target.sorted().end(),

@@ -77,8 +77,8 @@ class name_regex {
   /// Errors: config_error for what isn't one, has a back-reference, or would take much stack or time to be matched.
   name_regex(const char* key, const std::string& text, const std::string& before = {}, const std::string& after = {}) {
     const auto refuse = [&](const std::string& why) {
-      throw config_error("sbora: " + std::string(key) + ": '" + text.substr(0, 200) +
-                         "' is no usable regular expression: " + why);
+      throw config_error(
+          message({"sbora: ", key, ": '", text.substr(0, 200), "' is no usable regular expression: ", why}));
     };
     const regex_cost cost = cost_of_regex(text);
     if (cost.back_reference) refuse("it has a back-reference");
@@ -129,8 +129,8 @@ class name_patterns {
         continue;
       }
       if (regexes_.size() == most_patterns) {
-        throw config_error("sbora: " + std::string(key) + " has more than " + std::to_string(most_patterns) +
-                           " regular expressions that aren't names (with '\\.' for a dot)");
+        throw config_error(message({"sbora: ", key, " has more than ", most_patterns,
+                                    " regular expressions that aren't names (with '\\.' for a dot)"}));
       }
       regexes_.push_back({name_regex(key, text, "(?:.*\\.)?(?:", ")"), i, value});
     }
@@ -293,7 +293,7 @@ class compiled_rules {
         lora_alpha_(config.lora_alpha) {
     std::sort(layers_.begin(), layers_.end());
     if (config.layers_pattern.size() > most_patterns) {
-      throw config_error("sbora: layers_pattern has more than " + std::to_string(most_patterns) + " patterns");
+      throw config_error(message({"sbora: layers_pattern has more than ", most_patterns, " patterns"}));
     }
     for (const std::string& pattern : config.layers_pattern) layer_patterns_.emplace_back(pattern);
   }
@@ -314,7 +314,7 @@ class compiled_rules {
   std::optional<adapter_kind> kind_of(std::string_view module) const { return first_match(kinds_, module); }
 
  private:
-  static std::string weight_of(std::string_view module) { return std::string(module) + ".weight"; }
+  static std::string weight_of(std::string_view module) { return message({module, ".weight"}); }
   bool is_parameter(std::string_view module) const { return has_parameters_ && parameters_.of(weight_of(module)); }
 
   template <class Value>

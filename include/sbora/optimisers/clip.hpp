@@ -61,8 +61,8 @@ inline double gradient_norm(std::initializer_list<std::span<const double>> gradi
 inline double clip_scale(double norm, double max_norm) {
   detail::check_option("sbora::clip_scale", "max_norm", detail::option_range::positive, max_norm);
   if (!detail::is_finite(norm)) {
-    throw not_finite_error("sbora::clip_scale: the gradient's norm is " + std::to_string(norm) +
-                               "; training has diverged, or an input wasn't finite",
+    throw not_finite_error(detail::message({"sbora::clip_scale: the gradient's norm is ", detail::number_text(norm),
+                                            "; training has diverged, or an input wasn't finite"}),
                            -1, -1);
   }
   return std::min(1.0, max_norm / (norm + 1e-6));

@@ -24,9 +24,8 @@ inline index_t count_of(const char* who, std::span<const parameter_block> blocks
   for (const parameter_block& block : blocks) {
     const auto size = block.rows < 1 || block.cols < 1 ? std::nullopt : size_product({block.rows, block.cols});
     if (block.offset != count || !size || __builtin_add_overflow(count, *size, &count)) {
-      throw shape_error(std::string(who) + ": a block of " + shape_text(block.rows, block.cols) + " at " +
-                        std::to_string(block.offset) + "; blocks follow one another without gaps, the next at " +
-                        std::to_string(count));
+      throw shape_error(message({who, ": a block of ", shape_text(block.rows, block.cols), " at ", block.offset,
+                                 "; blocks follow one another without gaps, the next at ", count}));
     }
   }
   return count;
@@ -47,7 +46,7 @@ struct parameter_total {
   /// Errors: shape_error where there are none.
   index_t checked(const char* who) const {
     const index_t total = blocks.empty() ? count : count_of(who, blocks);
-    if (total < 1) throw shape_error(std::string(who) + ": no parameters");
+    if (total < 1) throw shape_error(message({who, ": no parameters"}));
     return total;
   }
 };
@@ -173,8 +172,8 @@ class optimiser_base {
   void check_sizes(std::size_t parameters, std::size_t gradient) const {
     const auto count = static_cast<std::size_t>(count_.value);
     if (parameters != count || gradient != count) {
-      throw shape_error(std::string(Self::name) + ": made for " + std::to_string(count) + " parameters, got " +
-                        std::to_string(parameters) + " and " + std::to_string(gradient) + " gradients");
+      throw shape_error(message(
+          {Self::name, ": made for ", count, " parameters, got ", parameters, " and ", gradient, " gradients"}));
     }
   }
 

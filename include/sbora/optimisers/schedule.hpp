@@ -45,8 +45,8 @@ class schedule {
     detail::check_option(who, "the learning rate", detail::option_range::positive, peak);
     detail::check_option(who, "warmup", detail::option_range::not_negative, static_cast<double>(warmup));
     if (form != shape::constant && total <= warmup) {
-      throw config_error(std::string(who) + ": total must be above warmup, got " +
-                         detail::number_text(static_cast<double>(total)));
+      throw config_error(detail::message(
+          {who, ": total must be above warmup, got ", detail::number_text(static_cast<double>(total))}));
     }
   }
 

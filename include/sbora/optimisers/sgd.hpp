@@ -53,7 +53,7 @@ class sgd : public detail::optimiser_base<sgd<T>, T, sgd_options> {
     detail::check_option(name, "dampening", detail::option_range::up_to_one, options.dampening);
     static_cast<void>(rates(options, {options.learning_rate}, 1));
     if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
-      throw config_error(std::string(name) + ": nesterov needs momentum and no dampening");
+      throw config_error(detail::message({name, ": nesterov needs momentum and no dampening"}));
     }
   }
 

@@ -29,8 +29,7 @@ std::vector<index_t> to_indices(const Range& range) {
   std::vector<index_t> indices;
   for (const auto value : range) {
     if (!std::in_range<index_t>(value)) {
-      throw region_error("sbora: index " + std::to_string(value) + " at position " + std::to_string(indices.size()) +
-                         " is no index");
+      throw region_error(message({"sbora: index ", value, " at position ", indices.size(), " is no index"}));
     }
     indices.push_back(static_cast<index_t>(value));
   }
@@ -53,17 +52,16 @@ namespace sbora::inline SBORA_ABI {
 class region {
  public:
   region(index_t dim, std::vector<index_t> indices) : dim_(dim), indices_(std::move(indices)) {
-    if (dim < 1) throw region_error("sbora::region: dim must be at least 1, got " + std::to_string(dim));
+    if (dim < 1) throw region_error(detail::message({"sbora::region: dim must be at least 1, got ", dim}));
     const index_t count = rank();
     if (count < 1 || count > dim) {
-      throw region_error("sbora::region: rank must be in [1, dim = " + std::to_string(dim) + "], got " +
-                         std::to_string(count));
+      throw region_error(detail::message({"sbora::region: rank must be in [1, dim = ", dim, "], got ", count}));
     }
     order_.resize(indices_.size());
     for (std::size_t j = 0; j < order_.size(); ++j) {
       if (indices_[j] < 0 || indices_[j] >= dim) {
-        throw region_error("sbora::region: index " + std::to_string(indices_[j]) + " at position " + std::to_string(j) +
-                           " is outside [0, " + std::to_string(dim) + ")");
+        throw region_error(
+            detail::message({"sbora::region: index ", indices_[j], " at position ", j, " is outside [0, ", dim, ")"}));
       }
       order_[j] = static_cast<index_t>(j);
     }
@@ -72,8 +70,8 @@ class region {
     sorted_.reserve(indices_.size());
     for (const index_t position : order_) {
       if (!sorted_.empty() && sorted_.back() == at(position)) {
-        throw region_error("sbora::region: index " + std::to_string(at(position)) + " comes twice, again at position " +
-                           std::to_string(position));
+        throw region_error(
+            detail::message({"sbora::region: index ", at(position), " comes twice, again at position ", position}));
       }
       sorted_.push_back(at(position));
     }

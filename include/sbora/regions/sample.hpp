@@ -12,11 +12,10 @@ namespace sbora::inline SBORA_ABI::detail {
 
 SBORA_COLD inline void check_rank(const char* who, index_t dim, index_t rank) {
   if (dim < 1) {
-    throw region_error(std::string(who) + ": dim must be at least 1, got " + std::to_string(dim));
+    throw region_error(message({who, ": dim must be at least 1, got ", dim}));
   }
   if (rank < 1 || rank > dim) {
-    throw region_error(std::string(who) + ": rank must be in [1, dim = " + std::to_string(dim) + "], got " +
-                       std::to_string(rank));
+    throw region_error(message({who, ": rank must be in [1, dim = ", dim, "], got ", rank}));
   }
 }
 
@@ -68,8 +67,8 @@ inline region sample_region(index_t dim, index_t rank, std::uint64_t seed) {
 inline region sample_block_region(index_t dim, index_t rank, index_t block, std::uint64_t seed) {
   detail::check_rank("sbora::sample_block_region", dim, rank);
   if (block < 1 || rank % block != 0) {
-    throw region_error("sbora::sample_block_region: rank = " + std::to_string(rank) +
-                       " is not a multiple of block = " + std::to_string(block));
+    throw region_error(
+        detail::message({"sbora::sample_block_region: rank = ", rank, " is not a multiple of block = ", block}));
   }
   const index_t groups = dim / block;
   std::vector<index_t> indices;

@@ -23,7 +23,7 @@ region top_region(std::span<const Score> scores, index_t rank) {
   const auto score = [scores](index_t i) { return scores[static_cast<std::size_t>(i)]; };
   for (index_t i = 0; i < dim; ++i) {
     if (detail::is_nan(score(i))) {
-      throw not_finite_error("sbora::top_region: score " + std::to_string(i) + " is NaN", i, 0);
+      throw not_finite_error(detail::message({"sbora::top_region: score ", i, " is NaN"}), i, 0);
     }
   }
   std::vector<index_t> indices(scores.size());
@@ -51,7 +51,7 @@ inline std::vector<region> partition_regions(index_t dim, std::span<const index_
     detail::check_rank("sbora::partition_regions", dim, rank);
     total += rank;
     if (total > dim) {
-      throw region_error("sbora::partition_regions: the ranks' sum exceeds dim = " + std::to_string(dim));
+      throw region_error(detail::message({"sbora::partition_regions: the ranks' sum exceeds dim = ", dim}));
     }
   }
   if (ranks.empty()) throw region_error("sbora::partition_regions: no ranks given");

@@ -8,8 +8,7 @@ namespace sbora::inline SBORA_ABI::detail {
 
 inline void check_same_dim(const region& a, const region& b) {
   if (a.dim() != b.dim()) {
-    throw region_error("sbora: regions of different dims, " + std::to_string(a.dim()) + " and " +
-                       std::to_string(b.dim()));
+    throw region_error(message({"sbora: regions of different dims, ", a.dim(), " and ", b.dim()}));
   }
 }
 

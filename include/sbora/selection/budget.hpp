@@ -22,19 +22,19 @@ namespace sbora::inline SBORA_ABI::detail {
 
 /// Errors: region_error, config_error.
 inline void check_axes(const char* who, std::span<const scored_axis> axes, index_t budget) {
-  if (budget < 0) throw config_error(std::string(who) + ": the budget is " + std::to_string(budget) + " parameters");
+  if (budget < 0) throw config_error(message({who, ": the budget is ", budget, " parameters"}));
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const scored_axis& axis = axes[i];
-    const std::string which = std::string(who) + ": axis " + std::to_string(i);
+    const std::string which = message({who, ": axis ", i});
     if (axis.parameters < 1 || axis.block < 1) {
-      throw config_error(which + ": parameters and block must be at least 1, got " + std::to_string(axis.parameters) +
-                         " and " + std::to_string(axis.block));
+      throw config_error(
+          message({which, ": parameters and block must be at least 1, got ", axis.parameters, " and ", axis.block}));
     }
     if (!size_product({axis.parameters, axis.block}))
       throw config_error(which + ": more parameters than can be counted");
     for (std::size_t j = 0; j < axis.scores.size(); ++j) {
       if (is_finite(axis.scores[j])) continue;
-      throw not_finite_error(which + ": score " + std::to_string(j) + " isn't finite", static_cast<index_t>(j), 0);
+      throw not_finite_error(message({which, ": score ", j, " isn't finite"}), static_cast<index_t>(j), 0);
     }
   }
 }
@@ -121,8 +121,8 @@ inline region top_block_region(std::span<const double> scores, index_t rank, ind
   const auto dim = static_cast<index_t>(scores.size());
   detail::check_rank("sbora::top_block_region", dim, rank);
   if (block < 1 || rank % block != 0) {
-    throw region_error("sbora::top_block_region: rank = " + std::to_string(rank) +
-                       " is not a multiple of block = " + std::to_string(block));
+    throw region_error(
+        detail::message({"sbora::top_block_region: rank = ", rank, " is not a multiple of block = ", block}));
   }
   const std::vector<double> means = detail::block_scores(scores, block);
   const region blocks = top_region(means, rank / block);

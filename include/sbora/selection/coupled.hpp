@@ -18,8 +18,8 @@ inline std::vector<double> coupled_scores(std::initializer_list<std::span<const 
   std::vector<double> sum(modules.size() == 0 ? 0 : modules.begin()->size());
   for (const std::span<const double> scores : modules) {
     if (scores.size() != sum.size()) {
-      throw shape_error("sbora::coupled_scores: " + std::to_string(sum.size()) + " scores and " +
-                        std::to_string(scores.size()) + " of one axis");
+      throw shape_error(
+          detail::message({"sbora::coupled_scores: ", sum.size(), " scores and ", scores.size(), " of one axis"}));
     }
     for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += scores[j];
   }
@@ -35,8 +35,8 @@ inline std::vector<double> coupled_scores(std::initializer_list<std::span<const 
 inline std::vector<double> shared_head_scores(std::span<const double> scores, index_t head_dim, index_t repeats) {
   const auto dim = static_cast<index_t>(scores.size());
   if (head_dim < 1 || repeats < 1 || dim % repeats != 0 || dim / repeats % head_dim != 0) {
-    throw shape_error("sbora::shared_head_scores: " + std::to_string(dim) + " scores aren't heads of " +
-                      std::to_string(head_dim) + ", each " + std::to_string(repeats) + " times");
+    throw shape_error(detail::message(
+        {"sbora::shared_head_scores: ", dim, " scores aren't heads of ", head_dim, ", each ", repeats, " times"}));
   }
   std::vector<double> shared(static_cast<std::size_t>(dim / repeats));
   for (index_t j = 0; j < dim; ++j) {
@@ -48,8 +48,8 @@ inline std::vector<double> shared_head_scores(std::span<const double> scores, in
 
 inline region repeated_heads(const region& shared, index_t head_dim, index_t repeats) {
   if (head_dim < 1 || repeats < 1 || shared.dim() % head_dim != 0) {
-    throw region_error("sbora::repeated_heads: " + std::to_string(shared.dim()) + " channels aren't heads of " +
-                       std::to_string(head_dim) + ", each " + std::to_string(repeats) + " times");
+    throw region_error(detail::message({"sbora::repeated_heads: ", shared.dim(), " channels aren't heads of ", head_dim,
+                                        ", each ", repeats, " times"}));
   }
   std::vector<index_t> indices;
   for (const index_t index : shared.indices()) {

@@ -129,8 +129,8 @@ class feature_sums {
 
   void merge(const feature_sums& other) {
     if (other.dim() != dim()) {
-      throw shape_error("sbora: scores of " + std::to_string(other.dim()) + " columns or rows can't be added to " +
-                        std::to_string(dim()));
+      throw shape_error(
+          detail::message({"sbora: scores of ", other.dim(), " columns or rows can't be added to ", dim()}));
     }
     for (std::size_t j = 0; j < sums_.size(); ++j) sums_[j] += other.sums_[j];
     tokens_ += other.tokens_;

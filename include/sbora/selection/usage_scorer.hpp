@@ -52,8 +52,7 @@ class usage_scorer : public feature_sums {
   void add_ids(std::span<const index_t> ids) {
     for (const index_t id : ids) {
       if (id >= 0 && id < dim()) continue;
-      throw region_error("sbora::usage_scorer: id " + std::to_string(id) + " is outside [0, " + std::to_string(dim()) +
-                         ")");
+      throw region_error(detail::message({"sbora::usage_scorer: id ", id, " is outside [0, ", dim(), ")"}));
     }
     for (const index_t id : ids) data()[id] += 1;
     count(std::ssize(ids));
@@ -76,8 +75,8 @@ class usage_scorer : public feature_sums {
 /// Source      arXiv 2510.15103, equation of TF-IDF, with tokens for its batches, so that no split changes it.
 inline std::vector<double> tf_idf_scores(const usage_scorer& task, const usage_scorer& reference) {
   if (task.dim() != reference.dim()) {
-    throw shape_error("sbora::tf_idf_scores: the task's counts are of " + std::to_string(task.dim()) +
-                      " columns or rows, the reference's of " + std::to_string(reference.dim()));
+    throw shape_error(detail::message({"sbora::tf_idf_scores: the task's counts are of ", task.dim(),
+                                       " columns or rows, the reference's of ", reference.dim()}));
   }
   double all = 0;
   for (const double used : task.sums()) all += used;

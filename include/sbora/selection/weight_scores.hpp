@@ -67,8 +67,8 @@ template <float_weight Weight>
 std::vector<double> wanda_scores(const Weight& weight, adapter_kind kind, std::span<const double> input_norms,
                                  any_executor pool = {}) {
   if (std::ssize(input_norms) != weight.d_in()) {
-    throw shape_error("sbora::wanda_scores: " + std::to_string(input_norms.size()) + " norms of x, d_in is " +
-                      std::to_string(weight.d_in()));
+    throw shape_error(
+        detail::message({"sbora::wanda_scores: ", input_norms.size(), " norms of x, d_in is ", weight.d_in()}));
   }
   return detail::element_sums(weight, kind, pool, [&](double w, index_t, index_t column) {
     return std::abs(w) * input_norms[static_cast<std::size_t>(column)];
@@ -79,7 +79,7 @@ std::vector<double> wanda_scores(const Weight& weight, adapter_kind kind, std::s
 /// modules.
 /// Errors      region_error for dim < 1.
 inline std::vector<double> random_scores(index_t dim, std::uint64_t seed) {
-  if (dim < 1) throw region_error("sbora::random_scores: dim must be at least 1, got " + std::to_string(dim));
+  if (dim < 1) throw region_error(detail::message({"sbora::random_scores: dim must be at least 1, got ", dim}));
   random_stream random(seed);
   std::vector<double> scores(static_cast<std::size_t>(dim));
   for (double& score : scores) score = random.uniform();

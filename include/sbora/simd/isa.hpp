@@ -37,9 +37,9 @@ SBORA_COLD inline isa isa_from_string(std::string_view name) {
   std::string names;
   for (const isa level : all_levels) {
     if (name == to_string(level)) return level;
-    names += std::string(names.empty() ? "" : ", ") + to_string(level);
+    names += detail::message({names.empty() ? "" : ", ", to_string(level)});
   }
-  throw config_error("sbora: unknown instruction set '" + std::string(name) + "', expected one of " + names);
+  throw config_error(detail::message({"sbora: unknown instruction set '", name, "', expected one of ", names}));
 }
 
 }  // namespace sbora::inline SBORA_ABI

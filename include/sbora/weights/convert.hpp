@@ -56,8 +56,7 @@ void convert(const Source& source, Out&& out, Executor&& pool = Executor{}) {
   const std::span read(source);
   const std::span written(out);
   if (read.size() != written.size()) {
-    throw shape_error("sbora::convert: " + std::to_string(read.size()) + " elements into " +
-                      std::to_string(written.size()));
+    throw shape_error(detail::message({"sbora::convert: ", read.size(), " elements into ", written.size()}));
   }
   using from_storage = typename detail::storage_type<std::remove_const_t<detail::span_element<Source>>>::type;
   using to_storage = typename detail::storage_type<detail::span_element<Out>>::type;

@@ -53,21 +53,20 @@ constexpr bool is_blocksize(index_t blocksize) noexcept {
 
 inline void check_blocksize(const char* who, index_t blocksize) {
   if (is_blocksize(blocksize)) return;
-  throw quantization_error(std::string(who) + ": blocksize = " + std::to_string(blocksize) +
-                           ", expected 32, 64, 128, 256, 512, 1024, 2048 or 4096");
+  throw quantization_error(
+      message({who, ": blocksize = ", blocksize, ", expected 32, 64, 128, 256, 512, 1024, 2048 or 4096"}));
 }
 
 inline void check_count(const char* who, const char* what, std::size_t got, index_t expected) {
   if (static_cast<index_t>(got) == expected) return;
-  throw quantization_error(std::string(who) + ": " + what + " has " + std::to_string(got) + " elements, expected " +
-                           std::to_string(expected));
+  throw quantization_error(message({who, ": ", what, " has ", got, " elements, expected ", expected}));
 }
 
 inline void check_scales_finite(const char* who, const char* what, std::span<const float> values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!is_finite(values[i])) {
-      throw quantization_error(std::string(who) + ": " + what + "[" + std::to_string(i) +
-                               "] = " + std::to_string(values[i]) + " isn't finite");
+      throw quantization_error(
+          message({who, ": ", what, "[", i, "] = ", number_text(static_cast<double>(values[i])), " isn't finite"}));
     }
   }
 }
@@ -81,8 +80,8 @@ inline float greatest_magnitude(std::span<const float> values) {
 /// d_out·d_in of a quantised weight.
 inline index_t checked_element_count(const char* who, index_t d_out, index_t d_in) {
   if (d_out < 1 || d_in < 1 || !size_product({64, d_out, d_in})) {  // room for what is reckoned with it
-    throw shape_error(std::string(who) + ": a weight of " + shape_text(d_out, d_in) +
-                      ", both must be at least 1 and their product must fit");
+    throw shape_error(message(
+        {who, ": a weight of ", shape_text(d_out, d_in), ", both must be at least 1 and their product must fit"}));
   }
   return d_out * d_in;
 }
@@ -163,11 +162,11 @@ class four_bit_view {
     const index_t elements = (made.d_out_ - 1) * stride_ + made.d_in_;
     const index_t together = scales_.blocksize * (scales_.nested() ? detail::nested_blocksize : 1);
     if (first % together != 0) {
-      throw quantization_error("sbora::four_bit_view: a part that begins with row " + std::to_string(p.rows.begin) +
-                               ", column " + std::to_string(p.columns.begin) + " begins within the " +
-                               std::to_string(together) + " elements that share a scale; begin at a multiple of " +
-                               std::to_string(together / std::gcd(together, stride_)) +
-                               " rows, or dequantize the weight (sbora::dequantize) and take a part of that");
+      throw quantization_error(detail::message(
+          {"sbora::four_bit_view: a part that begins with row ", p.rows.begin, ", column ", p.columns.begin,
+           " begins within the ", together, " elements that share a scale; begin at a multiple of ",
+           together / std::gcd(together, stride_),
+           " rows, or dequantize the weight (sbora::dequantize) and take a part of that"}));
     }
     const auto some = [](auto span, index_t begin, index_t count) {
       return decltype(span)(span.data() + begin, static_cast<std::size_t>(count));

@@ -91,10 +91,10 @@ class fp8_view {
       made.scales_ = scales_.subspan(static_cast<std::size_t>(p.rows.begin), static_cast<std::size_t>(made.d_out_));
     } else if (scaling_ == fp8_scaling::block_128) {
       if (p.rows.begin % block != 0 || p.columns.begin % block != 0) {
-        throw quantization_error("sbora::fp8_view: a part that begins with row " + std::to_string(p.rows.begin) +
-                                 ", column " + std::to_string(p.columns.begin) +
-                                 " begins within a block of 128 x 128, whose scales are shared; begin at multiples of "
-                                 "128, or dequantize the weight (sbora::dequantize) and take a part of that");
+        throw quantization_error(detail::message(
+            {"sbora::fp8_view: a part that begins with row ", p.rows.begin, ", column ", p.columns.begin,
+             " begins within a block of 128 x 128, whose scales are shared; begin at multiples of "
+             "128, or dequantize the weight (sbora::dequantize) and take a part of that"}));
       }
       const index_t rows = detail::ceil_div(made.d_out_, block), columns = detail::ceil_div(made.d_in_, block);
       made.scales_ =

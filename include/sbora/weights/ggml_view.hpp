@@ -28,14 +28,15 @@ class ggml_view {
     detail::checked_element_count(who, d_out, d_in);
     if (!can_be_read(type)) {
       const char* const name = to_string(type);
-      throw quantization_error(std::string(who) + ": type " + (name != nullptr ? name : "without a name") +
-                               ", expected Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL or MXFP4; quantise "
-                               "the model to one of those, or to F16");
+      throw quantization_error(
+          detail::message({who, ": type ", (name != nullptr ? name : "without a name"),
+                           ", expected Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL or MXFP4; quantise "
+                           "the model to one of those, or to F16"}));
     }
     const detail::ggml_layout& layout = detail::layout_of(type);
     if (d_in % layout.elements != 0) {
-      throw quantization_error(std::string(who) + ": rows of " + std::to_string(d_in) + " elements, " + layout.name +
-                               " has blocks of " + std::to_string(layout.elements));
+      throw quantization_error(
+          detail::message({who, ": rows of ", d_in, " elements, ", layout.name, " has blocks of ", layout.elements}));
     }
     stride_ = d_in / layout.elements * layout.bytes;
     detail::check_count(who, "blocks", blocks.size(), detail::require_product(who, {d_out, stride_}));
@@ -65,10 +66,11 @@ class ggml_view {
   ggml_view part(const weight_part& p) const {
     const detail::ggml_layout& layout = detail::layout_of(type_);
     if (p.columns.begin % layout.elements != 0) {
-      throw quantization_error("sbora::ggml_view: a part that begins with column " + std::to_string(p.columns.begin) +
-                               " begins within a block of " + std::to_string(layout.elements) +
-                               "; begin at a multiple of that, or dequantize the weight (sbora::dequantize) and take a "
-                               "part of that");
+      throw quantization_error(
+          detail::message({"sbora::ggml_view: a part that begins with column ", p.columns.begin,
+                           " begins within a block of ", layout.elements,
+                           "; begin at a multiple of that, or dequantize the weight (sbora::dequantize) and take a "
+                           "part of that"}));
     }
     ggml_view made = *this;
     made.d_out_ = p.rows.size();

@@ -28,14 +28,13 @@ struct weight_part {
 namespace sbora::inline SBORA_ABI::detail {
 
 inline std::string range_text(const char* what, index_range range) {
-  return std::string(what) + " " + std::to_string(range.begin) + " to " + std::to_string(range.end);
+  return message({what, " ", range.begin, " to ", range.end});
 }
 
 /// Errors: shape_error.
 inline void check_range(const char* who, const char* what, index_range range, index_t size) {
   if (range.is_inside(size)) return;
-  throw shape_error(std::string(who) + ": " + range_text(what, range) + ", expected some of 0 to " +
-                    std::to_string(size));
+  throw shape_error(message({who, ": ", range_text(what, range), ", expected some of 0 to ", size}));
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

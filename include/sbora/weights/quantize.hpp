@@ -51,9 +51,9 @@ inline constexpr misuse misuse_of_four_bit<Source, Options, Rest...> = misuse_of
 inline void throw_first_not_finite(const char* who, const std::vector<index_t>& first, index_t d_in) {
   for (const index_t element : first) {
     if (element < 0) continue;
-    throw not_finite_error(std::string(who) + ": row " + std::to_string(element / d_in) + ", column " +
-                               std::to_string(element % d_in) + " of the weight isn't finite",
-                           element / d_in, element % d_in);
+    throw not_finite_error(
+        message({who, ": row ", element / d_in, ", column ", element % d_in, " of the weight isn't finite"}),
+        element / d_in, element % d_in);
   }
 }
 
@@ -122,8 +122,8 @@ class four_bit_weight {
     const index_t begin = exists ? block * blocksize_ : 0;
     const index_t count = std::min(blocksize_, d_out_ * d_in_ - begin);
     if (!exists || static_cast<index_t>(block_values.size()) != count) {
-      throw shape_error("sbora::four_bit_weight: block " + std::to_string(block) + " doesn't have " +
-                        std::to_string(block_values.size()) + " elements");
+      throw shape_error(detail::message(
+          {"sbora::four_bit_weight: block ", block, " doesn't have ", block_values.size(), " elements"}));
     }
     float values[4096];
     std::copy(block_values.begin(), block_values.end(), values);
@@ -131,8 +131,8 @@ class four_bit_weight {
         nested_.codes.empty() ? quantise_block(block, values, count) : requantise_nested(block, values, count);
     if (fault < 0) return;
     const index_t element = begin + fault;
-    throw not_finite_error("sbora::four_bit_weight: row " + std::to_string(element / d_in_) + ", column " +
-                               std::to_string(element % d_in_) + " isn't finite",
+    throw not_finite_error(detail::message({"sbora::four_bit_weight: row ", element / d_in_, ", column ",
+                                            element % d_in_, " isn't finite"}),
                            element / d_in_, element % d_in_);
   }
 

@@ -155,17 +155,17 @@ class weight_view {
       : data_(data), d_out_(d_out), d_in_(d_in), stride_(stride), order_(order) {
     const index_t contiguous = order == storage::out_by_in ? d_in : d_out;
     if (d_out < 1 || d_in < 1) {
-      throw shape_error("sbora::weight_view: a weight of " + detail::shape_text(d_out, d_in) +
-                        ", both must be at least 1");
+      throw shape_error(detail::message(
+          {"sbora::weight_view: a weight of ", detail::shape_text(d_out, d_in), ", both must be at least 1"}));
     }
     if (data == nullptr) throw shape_error("sbora::weight_view: data is null");
     if (reinterpret_cast<std::uintptr_t>(data) % alignof(storage_scalar) != 0) {
-      throw shape_error("sbora::weight_view: data is not aligned to its element of " +
-                        std::to_string(alignof(storage_scalar)) + " bytes");
+      throw shape_error(detail::message(
+          {"sbora::weight_view: data is not aligned to its element of ", alignof(storage_scalar), " bytes"}));
     }
     if (stride_ < contiguous) {
-      throw shape_error("sbora::weight_view: stride = " + std::to_string(stride_) + " is below the contiguous size " +
-                        std::to_string(contiguous));
+      throw shape_error(
+          detail::message({"sbora::weight_view: stride = ", stride_, " is below the contiguous size ", contiguous}));
     }
     const index_t lines = order == storage::out_by_in ? d_out : d_in;
     detail::require_product("sbora::weight_view", {lines, stride_, sizeof(storage_scalar)});
