@@ -72,38 +72,29 @@ SBORA_COLD inline std::string number_text(double value) {
 
 /// A message as people can read it, whatever names from files are in it: at most 20 lines, of which the last one
 /// counts the rest, at most 1000 bytes a line, and no control characters, which a terminal would obey.
-SBORA_COLD inline std::string readable(const std::string& message) {
+SBORA_COLD inline std::string readable(std::string_view message) {
   constexpr std::size_t most_lines = 20, most_bytes = 1000;
-  std::string text;
-  std::size_t line = 0, in_line = 0, cut = 0;
-  const auto end_line = [&] {
-    if (cut > 0) text += detail::message({"... (", cut, " bytes more)"});
-    in_line = cut = 0;
-  };
   const auto lines = static_cast<std::size_t>(std::count(message.begin(), message.end(), '\n')) + 1;
   const std::size_t shown = lines > most_lines ? most_lines - 1 : lines;
-  for (const char c : message) {
-    if (c == '\n') {
-      end_line();
-      if (++line == shown) break;
-      text += c;
-      continue;
+  std::string text;
+  for (std::size_t line = 0; line < shown; ++line) {
+    if (line > 0) text.append("\n", 1);
+    const std::string_view whole = message.substr(0, message.find('\n'));
+    message.remove_prefix(whole.size() < message.size() ? whole.size() + 1 : whole.size());
+    std::size_t at = 0;
+    for (std::size_t written = 0; at < whole.size(); ++at) {
+      const auto byte = static_cast<unsigned char>(whole[at]);
+      const bool continues = (byte & 0xC0U) == 0x80U;  // of a character of UTF-8, which isn't cut in two
+      if (written >= most_bytes && !continues) break;
+      constexpr const char* digits = "0123456789abcdef";
+      const bool control = byte < 0x20 || byte == 0x7F;
+      const char escaped[] = {'\\', 'x', digits[byte >> 4U], digits[byte & 15U]};
+      text.append(control ? escaped : &whole[at], control ? sizeof escaped : 1);
+      written += control ? sizeof escaped : 1;
     }
-    const auto byte = static_cast<unsigned char>(c);
-    const bool continues = (byte & 0xC0U) == 0x80U;  // of a character of UTF-8, which isn't cut in two
-    if (cut > 0 || (in_line >= most_bytes && !continues)) {
-      ++cut;
-      continue;
-    }
-    const std::size_t before = text.size();
-    constexpr const char* digits = "0123456789abcdef";
-    if (byte < 0x20 || byte == 0x7F) text.append("\\x").append({digits[byte >> 4U], digits[byte & 15U]});
-    else text += c;
-    in_line += text.size() - before;
+    if (at < whole.size()) text += detail::message({"... (", whole.size() - at, " bytes more)"});
   }
-  end_line();
-  const std::size_t more = lines - shown;
-  return more > 0 ? detail::message({text, "\n  ... and ", more, " lines more"}) : text;
+  return shown < lines ? detail::message({text, "\n  ... and ", lines - shown, " lines more"}) : text;
 }
 
 }  // namespace sbora::inline SBORA_ABI::detail

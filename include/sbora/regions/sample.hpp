@@ -23,11 +23,11 @@ SBORA_COLD inline void check_rank(const char* who, index_t dim, index_t rank) {
 /// drawn from [i, n). All are drawn first; what an entry holds at a step is then looked up among the earlier swaps.
 inline std::vector<index_t> shuffled_prefix(index_t n, index_t count, std::uint64_t seed) {
   random_stream random(seed);
-  std::vector<std::pair<index_t, index_t>> swaps;  // (entry, step), ascending
+  index_pairs swaps;  // (entry, step), ascending
   for (index_t i = 0; i < count; ++i) swaps.emplace_back(i + random.below(n - i), i);
   std::vector<index_t> picked(swaps.size()), moved(swaps.size());
   for (const auto& [entry, step] : swaps) picked[static_cast<std::size_t>(step)] = entry;
-  std::sort(swaps.begin(), swaps.end());
+  sort_pairs(swaps);
   for (index_t i = 0; i < count; ++i) {
     // The last step before this one that swapped the entry left there what was at that step's own place.
     const auto at = [&](index_t entry) {
