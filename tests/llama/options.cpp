@@ -70,6 +70,7 @@ TEST_CASE("options: switches alone, or with a value as the official scripts give
   CHECK(parse(base_and({"--use_gradient_checkpointing", "True", "--seed", "3"})).use_gradient_checkpointing);
   CHECK_FALSE(parse(base_and({"--train_on_inputs", "False"})).train_on_inputs);
   CHECK_FALSE(parse(base_and({"--double_quant=no"})).double_quant);
+  CHECK(parse(base_and({"--bf16"})).bf16);
 }
 
 TEST_CASE("options: target modules as JSON or with commas") {

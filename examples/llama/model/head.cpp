@@ -43,6 +43,12 @@ void head::norm_rows(const matrix& hidden, const block_context& with) {
   divide(normed_, with.config.arch.logits_divisor, with.pool);
 }
 
+void head::multiply(matrix& out, const block_context& with) {
+  out.resize(normed_.rows(), weight_.d_out());
+  input_->read(normed_, with.pool,
+               [&](const auto& in) { sbora::linear(weight_).forward(in, out, with.memory, with.pool); });
+}
+
 loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float gradient_scale, matrix* dhidden,
                     const block_context& with) {
   if (dhidden) dhidden->setZero(hidden.rows(), hidden.cols());
@@ -60,8 +66,7 @@ loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float
     }
     losses.resize(labels.size());
     norm_rows(hidden, with);
-    logits_.resize(count, weight_.d_out());
-    sbora::linear(weight_).forward(normed_, logits_, with.memory, with.pool);
+    multiply(logits_, with);
     if (dhidden) {
       softmax_cross_entropy<float>(logits_, labels, gradient_scale, losses, with.pool);
       backward(logits_, with);
@@ -83,7 +88,8 @@ void head::backward(const matrix& dlogits, const block_context& with) {
     matrix& result = first == 0 ? dnormed_ : part_;
     const sbora::linear part(weight_.part({{first, first + count}, {0, weight_.d_in()}}));
     result.resize(dlogits.rows(), part.d_in());
-    part.backward(dlogits.middleCols(first, count), result, with.memory, with.pool);
+    input_->read(dlogits.middleCols(first, count), with.pool,
+                 [&](const auto& in) { part.backward(in, result, with.memory, with.pool); });
     if (first == 0) continue;
     for_row_blocks(dnormed_.rows(), with.pool,
                    [&](index_t row, index_t rows) { dnormed_.middleRows(row, rows) += part_.middleRows(row, rows); });
@@ -97,8 +103,7 @@ void head::backward(const matrix& dlogits, const block_context& with) {
 void head::logits(const matrix& hidden, std::span<const index_t> tokens, matrix& out, const block_context& with) {
   tokens_.assign(tokens.begin(), tokens.end());
   norm_rows(hidden, with);
-  out.resize(normed_.rows(), weight_.d_out());
-  sbora::linear(weight_).forward(normed_, out, with.memory, with.pool);
+  multiply(out, with);
 }
 
 }  // namespace llama

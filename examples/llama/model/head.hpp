@@ -10,7 +10,9 @@ namespace llama {
 /// and become their gradient in place.
 class head {
  public:
-  head(sbora::any_weight weight, norm_gain norm) : weight_(std::move(weight)), norm_(norm) {}
+  /// Products with the weight read through `input`.
+  head(sbora::any_weight weight, norm_gain norm, std::shared_ptr<product_input> input)
+      : weight_(std::move(weight)), norm_(norm), input_(std::move(input)) {}
 
   const sbora::any_weight& weight() const { return weight_; }
   norm_gain& norm() { return norm_; }
@@ -26,11 +28,14 @@ class head {
   void logits(const matrix& hidden, std::span<const index_t> tokens, matrix& out, const block_context& with);
 
  private:
+  /// out = the logits of normed_.
+  void multiply(matrix& out, const block_context& with);
   void norm_rows(const matrix& hidden, const block_context& with);
   void backward(const matrix& dlogits, const block_context& with);
 
   sbora::any_weight weight_;
   norm_gain norm_;
+  std::shared_ptr<product_input> input_;
   std::span<float> weight_gradient_;
   // Of one chunk.
   std::vector<index_t> tokens_;

@@ -38,7 +38,10 @@ sbora::region as_stored(const sbora::region& rows, const std::string& module, co
 
 model::model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
              thread_pool& pool)
-    : config_(config), source_(std::move(source)), embedding_(load_table(*source_, "model.embed_tokens.weight")) {
+    : config_(config),
+      source_(std::move(source)),
+      embedding_(load_table(*source_, "model.embed_tokens.weight", options, pool)) {
+  const auto input = std::make_shared<product_input>(options.bf16);
   weight_bytes_ = embedding_.bytes();
   for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
@@ -46,7 +49,7 @@ model::model(const model_config& config, std::shared_ptr<tensor_source> source, 
     for (const auto& [name, d_out, d_in, has_bias] : linear_layers(config)) {
       const std::string module = prefix + name;
       linears.emplace_back(module, load_linear(*source_, module + ".weight", options, pool),
-                           has_bias ? load_floats(module + ".bias") : std::span<const float>());
+                           has_bias ? load_floats(module + ".bias") : std::span<const float>(), input);
       weight_bytes_ += linears.back().weight().bytes();
     }
     std::vector<norm_gain> norms;
@@ -56,9 +59,10 @@ model::model(const model_config& config, std::shared_ptr<tensor_source> source, 
     blocks_.emplace_back(config, layer, std::move(linears), std::move(norms));
     if (options.progress) options.progress(layer + 1, config.num_hidden_layers);
   }
-  sbora::any_weight output = config.tie_word_embeddings ? embedding_ : load_table(*source_, "lm_head.weight");
+  sbora::any_weight output =
+      config.tie_word_embeddings ? embedding_ : load_table(*source_, "lm_head.weight", options, pool);
   if (!config.tie_word_embeddings) weight_bytes_ += output.bytes();
-  top_ = std::make_unique<head>(std::move(output), norm_gain{load_floats("model.norm.weight")});
+  top_ = std::make_unique<head>(std::move(output), norm_gain{load_floats("model.norm.weight")}, input);
   inputs_.resize(blocks_.size() + 1);
   kept_.resize(blocks_.size());
 }

@@ -43,7 +43,8 @@ class decoder;
 /// or (train_base) all trained.
 ///
 /// Lifetime    owns everything, the mapped checkpoint included. Movable; spans stay valid.
-/// Numerics    float32. Equal bits for any number of threads, with gradient checkpointing or without.
+/// Numerics    float32; with load_options::bf16 the frozen products read weights and activations in bfloat16, and sum
+///             in float32. Equal bits for any number of threads, with gradient checkpointing or without.
 /// Thread      one call at a time.
 /// Errors      input_error for what a user can correct, before any long work.
 class model {

@@ -1,6 +1,7 @@
 #include "model/projection.hpp"
 
 #include <sbora/layers/any_linear.hpp>
+#include <sbora/layers/delta.hpp>
 #include <sbora/layers/mixed.hpp>
 
 namespace llama {
@@ -44,14 +45,21 @@ void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace
   // A view: making it costs nothing.
   const sbora::linear<sbora::any_weight> linear =
       bias_.empty() ? sbora::linear(weight_) : sbora::linear(weight_, sbora::lasting_span<float>(bias_));
+  // With an adapter of sbora's in one call, unless the base product reads something else.
   const auto with_sbora = [&](auto& with) {
-    if (what == pass::evaluate) return linear.forward(x, y, std::as_const(with.adapter), memory, pool);
-    with.adapter.set_dropout_step(step_);
-    linear.forward(x, y, with.adapter, with.saved, memory, pool);
+    const auto& frozen = std::as_const(with.adapter);
+    if (what == pass::train) with.adapter.set_dropout_step(step_);
+    if (!input_->rounds()) {
+      if (what == pass::evaluate) return linear.forward(x, y, frozen, memory, pool);
+      return linear.forward(x, y, with.adapter, with.saved, memory, pool);
+    }
+    input_->read(x, pool, [&](const auto& in) { linear.forward(in, y, memory, pool); });
+    if (what == pass::evaluate) return sbora::delta_forward(frozen, x, y, memory, pool);
+    sbora::delta_forward(with.adapter, x, y, with.saved, memory, pool);
   };
-  if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
-  else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
-  else linear.forward(x, y, memory, pool);
+  if (auto* const with_fa = std::get_if<fa>(&adapter_)) return with_sbora(*with_fa);
+  if (auto* const with_fb = std::get_if<fb>(&adapter_)) return with_sbora(*with_fb);
+  input_->read(x, pool, [&](const auto& in) { linear.forward(in, y, memory, pool); });
   if (auto* const with = std::get_if<lora>(&adapter_)) {
     if (what == pass::evaluate) with->add_to(x, y, memory, pool);
     else with->add_to(x, y, step_, memory, pool);
@@ -69,13 +77,16 @@ void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::
     with->saved.refer_to({x.data(), x.rows(), x.cols()}, with->saved.dropout_step());
   }
   const sbora::linear linear(weight_);
+  const auto base = [&] { input_->read(dy, pool, [&](const auto& in) { linear.backward(in, *dx, memory, pool); }); };
   const auto with_sbora = [&](auto& with) {
-    if (dx) linear.backward(dy, *dx, with.adapter, with.saved, memory, pool);
-    else linear.backward(dy, sbora::no_dx, with.adapter, with.saved, memory, pool);
+    if (!dx) return linear.backward(dy, sbora::no_dx, with.adapter, with.saved, memory, pool);
+    if (!input_->rounds()) return linear.backward(dy, *dx, with.adapter, with.saved, memory, pool);
+    base();
+    sbora::delta_backward(with.adapter, dy, *dx, with.saved, memory, pool);
   };
-  if (auto* const with_fa = std::get_if<fa>(&adapter_)) with_sbora(*with_fa);
-  else if (auto* const with_fb = std::get_if<fb>(&adapter_)) with_sbora(*with_fb);
-  else if (dx) linear.backward(dy, *dx, memory, pool);
+  if (auto* const with_fa = std::get_if<fa>(&adapter_)) return with_sbora(*with_fa);
+  if (auto* const with_fb = std::get_if<fb>(&adapter_)) return with_sbora(*with_fb);
+  if (dx) base();
   if (auto* const with = std::get_if<lora>(&adapter_)) with->backward(x, dy, dx, memory, pool);
 }
 

@@ -11,6 +11,7 @@
 
 #include "model/adapter_plan.hpp"
 #include "model/lora.hpp"
+#include "model/product_input.hpp"
 #include "weights/weight.hpp"
 
 namespace llama {
@@ -21,9 +22,10 @@ enum class pass { train, evaluate };
 /// pre-training) with its own weight trained. All of sbora that a trainer has to know is in here.
 class projection {
  public:
-  /// The bias is referred to; empty: none.
-  projection(std::string name, sbora::any_weight weight, std::span<const float> bias = {})
-      : name_(std::move(name)), weight_(std::move(weight)), bias_(bias) {}
+  /// The bias is referred to; empty: none. The base product reads through `input`, adapters the activations themselves.
+  projection(std::string name, sbora::any_weight weight, std::span<const float> bias,
+             std::shared_ptr<product_input> input)
+      : name_(std::move(name)), weight_(std::move(weight)), bias_(bias), input_(std::move(input)) {}
 
   const std::string& name() const { return name_; }
   const sbora::any_weight& weight() const { return weight_; }
@@ -88,6 +90,7 @@ class projection {
   std::string name_;
   sbora::any_weight weight_;
   std::span<const float> bias_;
+  std::shared_ptr<product_input> input_;
   std::variant<std::monostate, fa, fb, lora, mixed> adapter_;
   std::span<float> weight_gradient_, bias_gradient_;
   std::uint64_t step_ = 0;

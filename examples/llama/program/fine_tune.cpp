@@ -64,6 +64,7 @@ load_options load_options_of(const options& set) {
   how.bits = set.bits;
   how.four_bit = set.quant_type == "fp4" ? sbora::four_bit_type::fp4 : sbora::four_bit_type::nf4;
   how.double_quant = set.double_quant;
+  how.bf16 = set.bf16;
   return how;
 }
 
@@ -141,6 +142,7 @@ run_options decisive_options(const options& set, const adapter_plan& plan, const
                           {"--bits", std::to_string(set.bits)}};
   // What is off isn't among them, so that checkpoints of versions without it fit.
   if (set.early_stopping_patience > 0) decisive["--early_stopping_patience"] = whole(set.early_stopping_patience);
+  if (set.bf16) decisive["--bf16"] = yes(true);
   if (set.max_steps > 0) {
     decisive["--max_steps"] = whole(set.max_steps);
   } else {

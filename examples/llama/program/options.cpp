@@ -136,6 +136,8 @@ void add_model_options(CLI::App& app, options& set) {
       ->type_name("TYPE")
       ->check(one_of({"nf4", "fp4"}));
   add_switch(app, "--double_quant", set.double_quant, "4 bits: quantise the scales too");
+  add_switch(app, "--bf16", set.bf16,
+             "multiply in bfloat16, as torch.autocast: much faster where the processor has AMX, and less exact");
 }
 
 void add_adapter_options(CLI::App& app, options& set) {

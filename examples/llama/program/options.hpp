@@ -53,6 +53,7 @@ struct options {
   int bits = 16;
   std::string quant_type = "nf4";
   bool double_quant = true;
+  bool bf16 = false;
 
   bool embedded() const { return base_model.empty(); }
   index_t accumulation() const { return batch_size / micro_batch_size; }

@@ -1,5 +1,6 @@
 #include "weights/weight.hpp"
 
+#include <sbora/weights/convert.hpp>
 #include <sbora/weights/quantize.hpp>
 #include <sbora/weights/row_reader.hpp>
 
@@ -42,6 +43,22 @@ sbora::any_weight quantise(const sbora::any_weight& stored, const load_options& 
   });
 }
 
+/// Rounded to nearest even; codes as they are.
+sbora::any_weight in_bf16(const sbora::any_weight& stored, thread_pool& pool) {
+  const bool is_bf16 = stored.visit(
+      []<class View>(const View&) { return std::is_same_v<View, sbora::weight_view<const Eigen::bfloat16>>; });
+  if (is_bf16 || stored.is_quantised()) return stored;
+  const auto rounded = std::make_shared<matrix_of<Eigen::bfloat16>>(stored.d_out(), stored.d_in());
+  for_row_blocks(rounded->rows(), pool, [&](index_t first, index_t count) {
+    std::vector<float> values(static_cast<std::size_t>(rounded->cols()));
+    for (index_t row = first; row < first + count; ++row) {
+      read_row(stored, row, values.data());
+      sbora::convert(values, std::span(&(*rounded)(row, 0), values.size()));
+    }
+  });
+  return {sbora::weight_view(std::as_const(*rounded)), rounded};
+}
+
 }  // namespace
 
 std::string_view module_of(std::string_view weight) {
@@ -62,15 +79,17 @@ sbora::any_weight load_dense(const tensor_source& from, const std::string& name)
   return from.weight(module_of(name));
 }
 
-sbora::any_weight load_table(const tensor_source& from, const std::string& name) {
-  return from.gguf() ? from.weight(module_of(name)) : load_dense(from, name);
+sbora::any_weight load_table(const tensor_source& from, const std::string& name, const load_options& options,
+                             thread_pool& pool) {
+  const sbora::any_weight stored = from.gguf() ? from.weight(module_of(name)) : load_dense(from, name);
+  return options.bf16 ? in_bf16(stored, pool) : stored;
 }
 
 sbora::any_weight load_linear(const tensor_source& from, const std::string& name, const load_options& options,
                               thread_pool& pool) {
   if (from.is_quantised(name)) return from.weight(module_of(name));
   const sbora::any_weight stored = load_dense(from, name);
-  if (options.bits == 16) return stored;
+  if (options.bits == 16) return options.bf16 ? in_bf16(stored, pool) : stored;
   try {
     return quantise(stored, options, pool);
   } catch (const sbora::not_finite_error& error) {

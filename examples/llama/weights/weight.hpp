@@ -39,8 +39,10 @@ class tensor_source {
 /// A weight as it is stored. Errors: input_error naming a tensor that is missing or of another type.
 sbora::any_weight load_dense(const tensor_source& from, const std::string& name);
 
-/// The table of an embedding or a head: dense, or ggml's blocks. Errors as load_dense.
-sbora::any_weight load_table(const tensor_source& from, const std::string& name);
+/// The table of an embedding or a head: dense, in bfloat16 where the options say so, or ggml's blocks. Errors as
+/// load_dense.
+sbora::any_weight load_table(const tensor_source& from, const std::string& name, const load_options& options,
+                             thread_pool& pool);
 
 /// A linear layer's weight as the options want it; one that is stored quantised as it is. Errors: as load_dense;
 /// input_error naming file, tensor and place of a value that isn't finite and so can't be quantised.
