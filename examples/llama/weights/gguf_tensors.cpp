@@ -24,11 +24,8 @@ gguf_tensors::gguf_tensors(const std::filesystem::path& path)
     const auto type = dense_type(tensor.type);
     std::vector<index_t> shape = tensor.shape;
     if (!type && !shape.empty()) {
-      shape.back() =
-          shape[0] == 0
-              ? 0
-              : std::ssize(tensor.data) /
-                    sbora::detail::size_product(std::span<const index_t>(shape).first(shape.size() - 1)).value_or(1);
+      const auto& layout = sbora::detail::layout_of(tensor.type);
+      shape.back() = shape.back() / layout.elements * layout.bytes;
     }
     views_[name] = {name, type.value_or(sbora::dtype::u8), std::move(shape), tensor.data};
   }

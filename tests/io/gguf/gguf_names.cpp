@@ -64,6 +64,8 @@ TEST_CASE("rows of q and k alternate where the converter makes them, and nowhere
   CHECK(names_of(model_of("qwen2", 2, 1)).rows_in_file("model.layers.0.self_attn.q_proj", 12).empty());
   CHECK_ERROR(checkpoint_error, "10 rows, the model has 2 heads",
               llama.rows_in_file("model.layers.0.self_attn.q_proj", 10));
+  CHECK_ERROR(checkpoint_error, "6 rows, the model has 4294967295 heads",
+              names_of(model_of("llama", 0xFFFFFFFF, 1)).rows_in_file("model.layers.0.self_attn.q_proj", 6));
 }
 
 TEST_CASE("models of another architecture, or that don't say their heads, are refused by name") {

@@ -112,7 +112,7 @@ SBORA_INSTANCE_OF std::vector<index_t> gguf_names::rows_in_file(std::string_view
   const bool is_query = module.ends_with(".self_attn.q_proj");
   if (!alternates_ || !(is_query || module.ends_with(".self_attn.k_proj"))) return {};
   const index_t heads = is_query ? heads_ : key_value_heads_;
-  if (d_out % (2 * heads) != 0) {
+  if (heads > d_out / 2 || d_out % (2 * heads) != 0) {
     throw checkpoint_error("the rows of '" + std::string(module) + "'",
                            {std::to_string(d_out) + " rows, the model has " + std::to_string(heads) + " heads"});
   }

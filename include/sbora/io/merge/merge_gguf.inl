@@ -89,6 +89,7 @@ class gguf_tensor_merge {
 
   template <class Put>
   ggml_merge_report write(Put&& put) const {
+    if (tensor_.data.empty()) return {};
     const std::optional<tensor_view> dense = dense_view(tensor_);
     const index_t rows = tensor_.shape.size() == 2 ? tensor_.shape[0] : 1;
     const std::size_t row_bytes = tensor_.data.size() / static_cast<std::size_t>(rows);
