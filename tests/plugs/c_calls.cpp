@@ -2,6 +2,8 @@
 
 #include <thread>
 
+#include <Eigen/Core>
+
 #include <sbora/optimisers/adamw.hpp>
 #include <sbora/plugs/c.h>
 #include <sbora/sbora.hpp>
