@@ -16,6 +16,7 @@
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/product_few.inl>
 #include <sbora/kernels/body/stream_one.inl>
+#include <sbora/kernels/body/stream_groups.inl>
 #include <sbora/kernels/body/stream_short.inl>
 #include <sbora/kernels/body/stream_axpy.inl>
 #include <sbora/kernels/body/stream.inl>

@@ -197,11 +197,12 @@ class reader<ggml_source, float> : public reader_base<reader<ggml_source, float>
     return {bytes(0, 0), source_.stride, lines, length / layout_.elements * layout_.bytes};
   }
 
- private:
+  /// Where the block of that element begins.
   SBORA_FORCE_INLINE const std::uint8_t* bytes(index_t i, index_t j) const noexcept {
     return source_.data + (line_ + i) * source_.stride + (at_ + j) / layout_.elements * layout_.bytes;
   }
 
+ private:
   const ggml_source& source_;
   const ggml_layout& layout_;
   index_t line_, at_;

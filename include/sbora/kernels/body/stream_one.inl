@@ -130,15 +130,3 @@ SBORA_NO_INLINE void dot_all_lines(const stream_args<Storage, T>& a) noexcept {
     dot_lines<Piece>(a, column, left < stream_lines ? left : index_t{stream_lines});
   }
 }
-
-template <class Storage, class T>
-SBORA_FORCE_INLINE void stream_one(const stream_args<Storage, T>& a) noexcept {
-  if constexpr (std::is_same_v<Storage, four_bit>) {
-    if (reader<four_bit_source, float>::reads_fours(a.rhs, a.depth)) dot_all_lines<piece_of_fours>(a);
-    else dot_all_lines<piece_decoded<Storage, T>>(a);
-  } else if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>> || std::is_same_v<Storage, int8>) {
-    dot_all_lines<piece_in_place<Storage, T>>(a);
-  } else {
-    dot_all_lines<piece_decoded<Storage, T>>(a);
-  }
-}
