@@ -75,15 +75,12 @@ struct piece_of_groups {
   }
 };
 
-/// Whether it was done so.
-SBORA_FORCE_INLINE bool stream_groups(const stream_args<ggml, float>& a) noexcept {
-  if (a.depth % ggml_group != 0) return false;
-  switch (a.rhs.type) {
-    case ggml_type::q8_0: return dot_all_lines<piece_of_groups<ggml_type::q8_0>>(a), true;
-    case ggml_type::q4_0: return dot_all_lines<piece_of_groups<ggml_type::q4_0>>(a), true;
-    case ggml_type::q4_1: return dot_all_lines<piece_of_groups<ggml_type::q4_1>>(a), true;
-    default: return false;
-  }
+SBORA_FORCE_INLINE void stream_groups(const stream_args<ggml, float>& a) noexcept {
+  const bool whole = a.depth % ggml_group == 0;
+  if (whole && a.rhs.type == ggml_type::q8_0) dot_all_lines<piece_of_groups<ggml_type::q8_0>>(a);
+  else if (whole && a.rhs.type == ggml_type::q4_0) dot_all_lines<piece_of_groups<ggml_type::q4_0>>(a);
+  else if (whole && a.rhs.type == ggml_type::q4_1) dot_all_lines<piece_of_groups<ggml_type::q4_1>>(a);
+  else dot_all_lines<piece_decoded<ggml, float>>(a);
 }
 
 /// How one token is multiplied with lines of a storage.
@@ -94,10 +91,9 @@ SBORA_FORCE_INLINE void stream_one(const stream_args<Storage, T>& a) noexcept {
     else dot_all_lines<piece_decoded<Storage, T>>(a);
   } else if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>> || std::is_same_v<Storage, int8>) {
     dot_all_lines<piece_in_place<Storage, T>>(a);
+  } else if constexpr (std::is_same_v<Storage, ggml>) {
+    stream_groups(a);
   } else {
-    if constexpr (std::is_same_v<Storage, ggml>) {
-      if (stream_groups(a)) return;
-    }
     dot_all_lines<piece_decoded<Storage, T>>(a);
   }
 }
