@@ -26,10 +26,10 @@ class message_part {
     requires(!std::same_as<Number, bool> && !std::same_as<Number, char>)
   message_part(Number number) noexcept
       : size_(number < 0 ? std::size_t{0} - static_cast<std::size_t>(number) : static_cast<std::size_t>(number)),
-        negative_(number < 0) {}
+        kind_(number < 0 ? kind::negative : kind::number) {}
 
   SBORA_COLD void append_to(std::string& message) const {
-    if (text_ != nullptr) {
+    if (kind_ == kind::text) {
       message.append(text_, size_);
       return;
     }
@@ -38,14 +38,16 @@ class message_part {
     std::size_t left = size_;
     do *--first = static_cast<char>('0' + left % 10);
     while ((left /= 10) != 0);
-    if (negative_) *--first = '-';
+    if (kind_ == kind::negative) *--first = '-';
     message.append(first, static_cast<std::size_t>(digits + sizeof digits - first));
   }
 
  private:
+  enum class kind : char { text, number, negative };  // an empty view's text may be null
+
   const char* text_ = nullptr;
   std::size_t size_;  ///< of the text, or the number
-  bool negative_ = false;
+  kind kind_ = kind::text;
 };
 
 /// The parts one after another: message({"rank = ", rank, ", expected ", expected}).
