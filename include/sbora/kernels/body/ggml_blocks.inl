@@ -11,20 +11,25 @@ SBORA_FORCE_INLINE float half_at(const std::uint8_t* bytes) noexcept {
   return widen(half);
 }
 
+SBORA_FORCE_INLINE vec<float> scaled(const std::int8_t* codes, float middle, float scale) noexcept {
+  using v = vec<float>;
+  return (v::load(codes) + v::set1(-middle)) * v::set1(scale);
+}
+SBORA_FORCE_INLINE vec<float> scaled_from(const std::int8_t* codes, float scale, float minimum) noexcept {
+  using v = vec<float>;
+  return round_product(v::load(codes), v::set1(scale)) + v::set1(-minimum);
+}
+
 /// out = (codes − middle)·scale.
 SBORA_FORCE_INLINE void scale_codes(const std::int8_t* codes, index_t count, float middle, float scale,
                                     float* out) noexcept {
   using v = vec<float>;
-  for (index_t k = 0; k < count; k += v::lanes) {
-    v::store(out + k, (v::load(codes + k) + v::set1(-middle)) * v::set1(scale));
-  }
+  for (index_t k = 0; k < count; k += v::lanes) v::store(out + k, scaled(codes + k, middle, scale));
 }
 /// out = codes·scale − minimum.
 SBORA_FORCE_INLINE void scale_codes_from(const std::int8_t* codes, float scale, float minimum, float* out) noexcept {
   using v = vec<float>;
-  for (index_t k = 0; k < ggml_group; k += v::lanes) {
-    v::store(out + k, round_product(v::load(codes + k), v::set1(scale)) + v::set1(-minimum));
-  }
+  for (index_t k = 0; k < ggml_group; k += v::lanes) v::store(out + k, scaled_from(codes + k, scale, minimum));
 }
 
 /// Codes of 4 bits: elements 0 to 15 are the low ones of 16 bytes, the others the high ones.

@@ -24,10 +24,9 @@ struct piece_of_groups {
     for (index_t g = 0; g < most; g += v::lanes) v::store(out + g, v::load(stored + g));
   }
 
-  static SBORA_FORCE_INLINE v value(const std::int8_t* codes, v scale, v minimum) noexcept {
-    if constexpr (Type == ggml_type::q8_0) return v::load(codes) * scale;
-    else if constexpr (Type == ggml_type::q4_0) return (v::load(codes) + v::set1(-8)) * scale;
-    else return round_product(v::load(codes), scale) + minimum;
+  static SBORA_FORCE_INLINE v value(const std::int8_t* codes, float scale, float minimum) noexcept {
+    if constexpr (has_minimum) return scaled_from(codes, scale, -minimum);
+    else return scaled(codes, Type == ggml_type::q4_0 ? 8 : 0, scale);
   }
 
   /// A group's vectors are added to the sums from `First` on in turn, or all to the first: those that fill no step.
@@ -40,11 +39,10 @@ struct piece_of_groups {
       nibbles_apart(block + codes_at, room);
       codes = room;
     }
-    const v scales = v::set1(scale), minima = v::set1(minimum);
     SBORA_UNROLL
     for (int i = 0; i < vectors; ++i) {
       v& sum = sums[InTurn ? (First + i) % 4 : 0];
-      sum = multiply_add(v::load(left + i * v::lanes), value(codes + i * v::lanes, scales, minima), sum);
+      sum = multiply_add(v::load(left + i * v::lanes), value(codes + i * v::lanes, scale, minimum), sum);
     }
   }
 
