@@ -9,9 +9,11 @@ import zipfile
 
 import gguf
 import pytest
+import sentencepiece
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from transformers import AutoModelForCausalLM
+from transformers.integrations.gguf.gguf_tokenizer_mapping import convert_gguf_tokenizer, get_gguf_tokenizer
 
 import tokenizer_families as families
 from driver import Refused
@@ -145,6 +147,35 @@ def test_ids_are_those_of_the_tokenizer_it_was_made_of(sbora, kind, family):
     writer.close()
     texts = families.random_texts(added(theirs), 1000, 1) + families.task_texts(300)
     compare(sbora, sbora.folder / "model.gguf", texts, Tokenizer.from_str(theirs.to_str()))
+
+
+@pytest.mark.parametrize("architecture, blank", [("llama", True), ("llama", False), ("phi3", True)])
+def test_ids_of_a_sentencepiece_vocabulary_are_those_of_transformers(sbora, architecture, blank):
+    families.sentencepiece_model(sbora.folder / "pieces")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(sbora.folder / "pieces" / "tokenizer.model"))
+    writer = gguf.GGUFWriter(sbora.folder / "model.gguf", architecture)
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    ids = range(pieces.get_piece_size())
+    writer.add_token_list([pieces.id_to_piece(i) for i in ids] + ["<mine>"])
+    writer.add_token_scores([pieces.get_score(i) for i in ids] + [-1000.0])
+    kinds = [(pieces.is_unknown, 2), (pieces.is_control, 3), (pieces.is_byte, 6)]
+    writer.add_token_types([next((kind for asks, kind in kinds if asks(i)), 1) for i in ids] + [4])
+    writer.add_bos_token_id(pieces.bos_id())
+    writer.add_eos_token_id(pieces.eos_id())
+    writer.add_unk_token_id(pieces.unk_id())
+    writer.add_add_space_prefix(blank)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    _, described, _ = get_gguf_tokenizer(str(sbora.folder / "model.gguf"))
+    theirs, _ = convert_gguf_tokenizer(architecture, described)
+    if not blank:  # which transformers doesn't read
+        theirs.pre_tokenizer = pre_tokenizers.Metaspace("▁", "never", split=False)
+        theirs.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    theirs.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", pieces.bos_id())])
+    texts = families.random_texts(["<s>", "</s>", "<unk>", "<mine>"], 1000, 1) + families.task_texts(300)
+    compare(sbora, sbora.folder / "model.gguf", texts, theirs)
 
 
 @pytest.mark.parametrize("metadata, said", [
