@@ -121,6 +121,8 @@ TEST_CASE("options: what is wrong is named") {
   CHECK_ERROR(llama::input_error, "--base_steps", parse(base_and({"--base_steps", "3"})));
   CHECK_ERROR(llama::input_error, "--base_model", parse({"--base_model", ""}));
   CHECK_ERROR(llama::input_error, "--eval_files", parse({"--eval_files", "x.json"}));
+  CHECK_ERROR(llama::input_error, "--loss_files", parse({"--loss_files", "x.json"}));
+  CHECK_ERROR(llama::input_error, "--eval_rows", parse(base_and({"--eval_rows", "-1"})));
   CHECK_ERROR(llama::input_error, "--resume_from_checkpoint", parse({"--resume_from_checkpoint", "x.safetensors"}));
 }
 

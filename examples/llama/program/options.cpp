@@ -113,6 +113,16 @@ void add_model_options(CLI::App& app, options& set) {
       ->take_all()
       ->delimiter(',')
       ->check(check_name);
+  app.add_option("--eval_rows", set.eval_rows, "rows of each test set that are answered, the first ones; 0: all")
+      ->type_name("N")
+      ->check(between(0, 1e9));
+  app.add_option("--loss_files", set.loss_files,
+                 "data like --data_path's, never trained on: their loss before and after, to see what is forgotten")
+      ->type_name("FILE,...")
+      ->default_str("")
+      ->take_all()
+      ->delimiter(',')
+      ->check(check_name);
   app.add_option("--output_dir", set.output_dir, "adapter, checkpoints, metrics.jsonl, loss.svg [llama_out]")
       ->type_name("DIR")
       ->default_str("./lora-alpaca")
@@ -227,6 +237,9 @@ void take_embedded_defaults(const CLI::App& app, options& set) {
 /// What no option can see by itself.
 void check_together(const CLI::App& app, const options& set) {
   const auto given = [&](const char* name) { return app.get_option(name)->count() > 0; };
+  if (set.embedded() && given("--loss_files")) {
+    throw input_error("--loss_files: for a --base_model; the embedded cycle measures --base_data");
+  }
   if (set.embedded() && given("--eval_files")) {
     throw input_error("--eval_files: for a --base_model; the embedded one is too small to answer");
   }

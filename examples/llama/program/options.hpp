@@ -19,6 +19,8 @@ struct options {
   std::string data_path;
   std::string output_dir;
   std::vector<std::string> eval_files;
+  index_t eval_rows = 0;  ///< of each of these, the first ones; 0: all
+  std::vector<std::string> loss_files;
   std::vector<std::string> base_data;
   std::string cache_dir;
   index_t base_steps = 0;

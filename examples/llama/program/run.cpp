@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <numeric>
 
 #include <fmt/core.h>
 
@@ -69,15 +70,15 @@ class fine_tuning_run {
     check_before_work();
     for (const std::string& file : set_.eval_files) add_test(read_test_file(file));
     tokenizer_ = of_base_model([&] { return make_tokenizer(set_.base_model); });
-    data_ = load_dataset(set_.data_path, tokenizer_.get(),
-                         {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
+    data_ = load(set_.data_path);
+    for (const std::string& file : set_.loss_files) add_loss_file(file);
     split_ = split_data(std::ssize(data_.examples), set_.val_set_size, set_.seed);
     check_scored(data_, split_);
     prepare_folder("--output_dir", set_.output_dir);  // nothing is written before all that can be checked has been
   }
 
   int run() {
-    model net = load();
+    model net = load_model();
     const adapter_plan plan = plan_of(set_, config_);
     net.attach(plan);
     net.set_gradient_checkpointing(set_.use_gradient_checkpointing);
@@ -93,13 +94,14 @@ class fine_tuning_run {
         .base_model = set_.base_model,
         .decisive = decisive_options(set_, plan, fingerprint_of(set_.base_model), fingerprint_of(data_))};
     introduce(net, job);
+    const std::vector<double> before = losses(net);
     const training_result trained = fine_tune(net, job, with_);
     if (trained.signal != 0) {
       say(fmt::format("stopped after step {}; go on with the same options and --resume_from_checkpoint auto\n",
                       trained.steps));
       return 128 + trained.signal;
     }
-    conclude(net, trained);
+    conclude(net, trained, before);
     return 0;
   }
 
@@ -121,7 +123,41 @@ class fine_tuning_run {
     tests_.push_back(std::move(test));
   }
 
-  model load() const {
+  dataset load(const std::string& file) const {
+    return load_dataset(file, tokenizer_.get(),
+                        {.prompt = {set_.cutoff_len, set_.train_on_inputs}, .vocab_size = config_.vocab_size});
+  }
+
+  void add_loss_file(const std::string& file) {
+    const std::string name = std::filesystem::path(file).stem().string();
+    for (const other_data& other : others_) {
+      if (other.name == name)
+        throw input_error("--loss_files: two files named " + name + "; results are told apart by name");
+    }
+    others_.push_back({name, load(file)});
+    if (std::ranges::none_of(others_.back().data.examples, is_scored)) {
+      throw input_error("--loss_files: " + file + " has no token that is scored: its prompts fill --cutoff_len");
+    }
+  }
+
+  static std::vector<index_t> all_of(const dataset& data) {
+    std::vector<index_t> all(data.examples.size());
+    std::iota(all.begin(), all.end(), index_t{0});
+    return all;
+  }
+
+  /// Of each of --loss_files, as the validation loss is.
+  std::vector<double> losses(model& net) const {
+    std::vector<double> result;
+    for (const other_data& other : others_) {
+      const example_batches batches(other.data, all_of(other.data), set_.micro_batch_size,
+                                    example_batches::order::as_given);
+      result.push_back(evaluate(net, batches, with_.pool, with_.processes).mean());
+    }
+    return result;
+  }
+
+  model load_model() const {
     progress shown("loading", 0, config_.num_hidden_layers, with_.processes.is_first() && set_.bits != 16);
     load_options how = load_options_of(set_);
     how.progress = [&shown](index_t done, index_t) { shown.update(done); };
@@ -143,7 +179,7 @@ class fine_tuning_run {
                     with_.processes.size() == 1 ? "" : "es"));
   }
 
-  void conclude(model& net, const training_result& trained) {
+  void conclude(model& net, const training_result& trained, const std::vector<double>& before) {
     std::string lines = fmt::format("result steps {}\nresult parameters {}\nresult peak_bytes {}\n", trained.steps,
                                     net.parameters().size(), peak_resident_bytes());
     if (trained.own_steps > 0) {  // else it was resumed after its last
@@ -152,6 +188,11 @@ class fine_tuning_run {
     }
     if (trained.best_loss) {
       lines += fmt::format("result eval_loss {:.6f}\nresult eval_step {}\n", *trained.best_loss, trained.best_step);
+    }
+    const std::vector<double> after = losses(net);
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      const std::string& name = others_[i].name;
+      lines += fmt::format("result {}.loss_before {:.6f}\nresult {}.loss {:.6f}\n", name, before[i], name, after[i]);
     }
     std::string samples;
     if (with_.processes.is_first()) {  // generation isn't shared out
@@ -169,9 +210,11 @@ class fine_tuning_run {
 
   /// Generates the answers to a test file, saves them, and counts the right ones.
   std::string answer(const generator& model, const test_file& test) const {
-    progress shown("answers " + test.name, 0, std::ssize(test.rows));
+    const index_t rows = std::ssize(test.rows);
+    progress shown("answers " + test.name, 0, set_.eval_rows > 0 ? std::min(set_.eval_rows, rows) : rows);
     evaluation_options how;
     how.batch_size = answers_at_once(config_);
+    how.max_rows = set_.eval_rows;
     how.progress = [&shown](index_t done, index_t, index_t, std::int64_t tokens) { shown.update(done, NAN, tokens); };
     const evaluation result = evaluate_answers(test, *tokenizer_, model, how);
     write_file(std::filesystem::path(set_.output_dir) / (test.name + ".answers.json"), evaluation_json(test, result));
@@ -189,6 +232,11 @@ class fine_tuning_run {
   std::unique_ptr<tokenizer> tokenizer_;
   dataset data_;
   data_split split_;
+  struct other_data {
+    std::string name;  ///< the file's, without folder and extension
+    dataset data;
+  };
+  std::vector<other_data> others_;
 };
 
 }  // namespace
