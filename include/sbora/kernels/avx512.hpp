@@ -4,6 +4,7 @@
 #include <sbora/core/random.hpp>
 #include <sbora/kernels/families.hpp>
 #include <sbora/simd/bytes_avx512.hpp>
+#include <sbora/simd/tuning.hpp>
 
 /// The kernels at the avx512 level.
 
@@ -24,6 +25,7 @@ inline constexpr index_t strip_fetch_bytes = 4096;
 inline constexpr bool fetches_results = false;  // see avx2.hpp; gains nothing here (Zen 5)
 // Tokens that a streamed product does at a time, with four columns: sums, tokens and a column fit too.
 inline constexpr int stream_tile_tokens = 6;
+inline constexpr bool streams_steps = false;  // see avx2.hpp; not measured at this level
 template <class T>
 inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 

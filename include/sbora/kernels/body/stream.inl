@@ -97,7 +97,7 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
   using v = vec<T>;
   if (a.tokens == 1) {
     if constexpr (std::is_same_v<Storage, T>) {
-      if (a.depth <= stream_piece) return stream_short(a);
+      if (a.depth <= stream_short_depth) return stream_short(a);
     }
     return stream_one(a);
   }

@@ -5,23 +5,21 @@
 
 /// Blocks of 32 codes of 8 bits, or of 4, that are multiplied with a scale and added to a minimum, which may be 0.
 template <ggml_type Type>
-struct piece_of_groups {
+struct pieces_of_groups : lines_in_pieces<pieces_of_groups<Type>, ggml, float> {
   using v = vec<float>;
-  using source_reader = reader<ggml_source, float>;
-  static constexpr index_t elements = 512;
+  static constexpr index_t most = 512;
   static constexpr index_t bytes = layout_of(Type).bytes, vectors = ggml_group / v::lanes;
+  static constexpr index_t most_groups = most / ggml_group;
   static constexpr bool has_minimum = Type == ggml_type::q4_1;
   static constexpr index_t codes_at = has_minimum ? 4 : 2;
 
-  static SBORA_FORCE_INLINE const float* arranged(const float* left, index_t, float*) noexcept { return left; }
-  static SBORA_FORCE_INLINE v in_order(v sums) noexcept { return sums; }
+  static index_t ahead() noexcept { return 2048 / bytes * ggml_group; }
 
   /// The halves at `at` of each of `count` blocks, as floats.
   static SBORA_FORCE_INLINE void halves(const std::uint8_t* block, index_t at, index_t count, float* out) noexcept {
-    constexpr index_t most = elements / ggml_group;
-    f16 stored[most] = {};
+    f16 stored[most_groups] = {};
     for (index_t g = 0; g < count; ++g) __builtin_memcpy(&stored[g], block + g * bytes + at, sizeof(f16));
-    for (index_t g = 0; g < most; g += v::lanes) v::store(out + g, v::load(stored + g));
+    for (index_t g = 0; g < most_groups; g += v::lanes) v::store(out + g, v::load(stored + g));
   }
 
   static SBORA_FORCE_INLINE v value(const std::int8_t* codes, float scale, float minimum) noexcept {
@@ -32,7 +30,7 @@ struct piece_of_groups {
   /// A group's vectors are added to the sums from `First` on in turn, or all to the first: those that fill no step.
   template <int First, bool InTurn = true>
   static SBORA_FORCE_INLINE void add_group(const std::uint8_t* block, float scale, float minimum, const float* left,
-                                           v (&sums)[4]) noexcept {
+                                           line_sums<float>& sums) noexcept {
     alignas(32) std::int8_t room[ggml_group];
     const std::int8_t* codes = reinterpret_cast<const std::int8_t*>(block + codes_at);
     if constexpr (Type != ggml_type::q8_0) {
@@ -46,23 +44,21 @@ struct piece_of_groups {
     }
   }
 
-  static SBORA_FORCE_INLINE void add(const source_reader& rhs, index_t line, index_t depth, index_t from, index_t to,
-                                     const float* left, v (&sums)[4]) noexcept {
-    constexpr index_t most = elements / ggml_group, ahead = stream_ahead_bytes / bytes * ggml_group;
+  static SBORA_FORCE_INLINE void add_piece(const reader<ggml_source, float>& rhs, index_t line, index_t from,
+                                           index_t to, const float* left, const line_fetcher& fetch,
+                                           line_sums<float>& sums) noexcept {
     constexpr index_t in_step = vectors >= 4 ? 1 : 4 / vectors;
     static_assert(in_step <= 2);
-    const index_t coming_lines = ahead / depth * stream_lines, coming = ahead % depth;
     const index_t groups = (to - from) / ggml_group;
     const std::uint8_t* block = rhs.bytes(line, from);
-    alignas(64) float scales[most], minima[most];
+    alignas(64) float scales[most_groups], minima[most_groups];
     halves(block, 0, groups, scales);
     if constexpr (has_minimum) halves(block, 2, groups, minima);
     else minima[0] = 0;
     index_t g = 0;
     for (; g + in_step <= groups; g += in_step, block += in_step * bytes, left += in_step * ggml_group) {
       const index_t k = from + g * ggml_group;
-      const bool later = k + coming >= depth;  // than the end of that line
-      rhs.fetch(line + coming_lines + (later ? stream_lines : 0), k + coming - (later ? depth : 0));
+      fetch(rhs, line, k);
       add_group<0>(block, scales[g], minima[has_minimum ? g : 0], left, sums);
       if constexpr (in_step == 2)
         add_group<2>(block + bytes, scales[g + 1], minima[has_minimum ? g + 1 : 0], left + ggml_group, sums);
@@ -75,23 +71,23 @@ struct piece_of_groups {
 
 SBORA_FORCE_INLINE void stream_groups(const stream_args<ggml, float>& a) noexcept {
   const bool whole = a.depth % ggml_group == 0;
-  if (whole && a.rhs.type == ggml_type::q8_0) dot_all_lines<piece_of_groups<ggml_type::q8_0>>(a);
-  else if (whole && a.rhs.type == ggml_type::q4_0) dot_all_lines<piece_of_groups<ggml_type::q4_0>>(a);
-  else if (whole && a.rhs.type == ggml_type::q4_1) dot_all_lines<piece_of_groups<ggml_type::q4_1>>(a);
-  else dot_all_lines<piece_decoded<ggml, float>>(a);
+  if (whole && a.rhs.type == ggml_type::q8_0) dot_all_lines<pieces_of_groups<ggml_type::q8_0>>(a);
+  else if (whole && a.rhs.type == ggml_type::q4_0) dot_all_lines<pieces_of_groups<ggml_type::q4_0>>(a);
+  else if (whole && a.rhs.type == ggml_type::q4_1) dot_all_lines<pieces_of_groups<ggml_type::q4_1>>(a);
+  else dot_all_lines<pieces_decoded<ggml, float>>(a);
 }
 
 /// How one token is multiplied with lines of a storage.
 template <class Storage, class T>
 SBORA_FORCE_INLINE void stream_one(const stream_args<Storage, T>& a) noexcept {
   if constexpr (std::is_same_v<Storage, four_bit>) {
-    if (reader<four_bit_source, float>::reads_fours(a.rhs, a.depth)) dot_all_lines<piece_of_fours>(a);
-    else dot_all_lines<piece_decoded<Storage, T>>(a);
+    if (reader<four_bit_source, float>::reads_fours(a.rhs, a.depth)) dot_all_lines<pieces_of_fours>(a);
+    else dot_all_lines<pieces_decoded<Storage, T>>(a);
   } else if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>> || std::is_same_v<Storage, int8>) {
-    dot_all_lines<piece_in_place<Storage, T>>(a);
+    dot_all_lines<lines_in_place<Storage, T>>(a);
   } else if constexpr (std::is_same_v<Storage, ggml>) {
     stream_groups(a);
   } else {
-    dot_all_lines<piece_decoded<Storage, T>>(a);
+    dot_all_lines<pieces_decoded<Storage, T>>(a);
   }
 }

@@ -1,9 +1,12 @@
 // Included once per level, inside its namespace, after stream_one.inl. No include guard, no includes.
 //
-// One token against lines of at most stream_piece elements, as those of an adapter's trained half are: as many lines at
-// once as a vector has lanes, whose sums are so added up together, with the bits of dot_lines. (Granite Rapids, 32
-// adapters of 4096 lines of 8 to 64 elements, milliseconds at AVX-512: 2.1 from memory and 0.7 from the L2 cache, line
-// by line 3.2 and 1.1. At AVX2 2.2 and 0.8, 3.0 and 1.1.)
+// One token against short lines, as those of an adapter's trained half are: as many lines at once as a vector has
+// lanes, whose sums are so added up together, with the bits of dot_lines. (Granite Rapids, 32 adapters of 4096 lines of
+// 8 to 64 elements, milliseconds at AVX-512: 2.1 from memory and 0.7 from the L2 cache, line by line 3.2 and 1.1. At
+// AVX2 2.2 and 0.8, 3.0 and 1.1.)
+
+/// Elements of a short line.
+inline constexpr index_t stream_short_depth = 128;
 
 template <class T>
 using lane_sums = array_of<vec<T>, vec<T>::lanes>;
