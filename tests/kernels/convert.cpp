@@ -128,3 +128,32 @@ TEMPLATE_TEST_CASE("conversions of any length stay in their memory", "[kernels]"
     }
   }
 }
+
+TEMPLATE_TEST_CASE("lines in any order decode to their elements, at a stride", "[kernels]", float, bf16, f16) {
+  const isa level = GENERATE(from_range(tested_levels()));
+  random_values random(seed);
+  std::vector<index_t> lengths = lengths_around<float>(level);
+  lengths.push_back(131);
+  for (const index_t length : lengths) {
+    constexpr index_t all = 7;
+    const index_t begin = random.below(length), width = length - begin, stride = length + random.below(3);
+    const guarded_buffer<TestType> source((all - 1) * stride + length, guard::back);
+    for (index_t i = 0; i < source.size(); ++i) source[i] = stored_as<TestType>(random.uniform<float>());
+    for (const index_t count : {0, 1, 3, 4, 5, 8, 11}) {
+      const index_t out_stride = width + random.below(4);
+      std::vector<index_t> lines;
+      const guarded_buffer<float> out(count * out_stride, guard::back);
+      std::vector<float> expected = out.image();
+      for (index_t l = 0; l < count; ++l) {
+        lines.push_back(random.below(all));
+        for (index_t k = 0; k < width; ++k) {
+          expected[static_cast<std::size_t>(l * out_stride + k)] = value_of(source[lines.back() * stride + begin + k]);
+        }
+      }
+      sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode(
+          {{source.data(), stride}, lines.data(), count, begin, length, out.data(), out_stride});
+      INFO(sbora::to_string(level) << ", " << count << " lines of " << length << " from " << begin);
+      CHECK(differing_bits(out, expected) == "");
+    }
+  }
+}

@@ -171,15 +171,17 @@ TEMPLATE_TEST_CASE("decoding gives the values of the codes", "[kernels]", four_b
   for (const index_t length : {1, 2, 7, 16, 31, 32, 63, 64, 130, 257}) {
     const quantised_case<TestType> c(1 + random.below(5), length, random.coin() ? guard::front : guard::back, random);
     INFO(text(level, c));
-    for (index_t line = 0; line < c.lines; ++line) {
-      const index_t begin = random.below(length), end = begin + 1 + random.below(length - begin);
-      const guarded_buffer<float> out(end - begin, guard::back);
-      sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode(
-          {c.source(), line, begin, end, out.data()});
-      std::vector<float> expected;
+    const index_t begin = random.below(length), end = begin + 1 + random.below(length - begin);
+    std::vector<index_t> lines(static_cast<std::size_t>(1 + random.below(6)));
+    for (index_t& line : lines) line = random.below(c.lines);
+    const guarded_buffer<float> out(static_cast<index_t>(lines.size()) * (end - begin), guard::back);
+    sbora::detail::get_kernels<sbora::detail::decode_kernels<TestType>>(level).decode(
+        {c.source(), lines.data(), static_cast<index_t>(lines.size()), begin, end, out.data(), end - begin});
+    std::vector<float> expected;
+    for (const index_t line : lines) {
       for (index_t at = begin; at < end; ++at) expected.push_back(c.value(line, at));
-      CHECK(differing_bits(out, expected) == "");
     }
+    CHECK(differing_bits(out, expected) == "");
   }
 }
 

@@ -238,13 +238,15 @@ struct quantise_args {
   float* absmax;
 };
 
-/// out[i] = element begin + i of a line, up to end.
+/// out[l·out_stride + i] = element begin + i of line lines[l], up to end, for `count` lines.
 template <class Storage>
 struct decode_args {
   source_of<Storage> source;
-  index_t line;
+  const index_t* lines;
+  index_t count;
   index_t begin, end;
   float* out;
+  index_t out_stride;
 };
 
 }  // namespace sbora::SBORA_KERNELS_ABI

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <span>
 
 #include <sbora/core/misuse.hpp>
@@ -161,16 +162,19 @@ class embedding {
     detail::check_result({"y", y});
     const detail::row_reader<Weight> reader(table_);
     detail::for_ranges(y.tokens, task_tokens, pool, [&](index_t begin, index_t end) {
-      const auto id_of = [&](index_t t) { return static_cast<index_t>(ids[static_cast<std::size_t>(t)]); };
+      std::array<index_t, task_tokens> task;
+      const std::span rows(task.data(), static_cast<std::size_t>(end - begin));
+      for (std::size_t t = 0; t < rows.size(); ++t) {
+        rows[t] = static_cast<index_t>(ids[static_cast<std::size_t>(begin) + t]);
+      }
+      reader.read_rows(rows, y.data + begin * y.stride, y.stride);
       for (index_t t = begin; t < end; ++t) {
-        const index_t id = id_of(t);
+        const index_t id = task[static_cast<std::size_t>(t - begin)];
         float* const row = y.data + t * y.stride;
-        if (t + 1 < y.tokens) reader.fetch(id_of(t + 1));  // it may be anywhere
         if (const index_t place = replaced ? deltas[0].target->position_of(id) : -1; place >= 0) {
           std::copy_n(deltas[0].parameters + place * features(), features(), row);
           continue;
         }
-        reader.read(id, 0, features(), row);
         for (const delta_type& delta : deltas) {
           if (delta.enabled) detail::add_row_of_delta(delta, id, row);
         }

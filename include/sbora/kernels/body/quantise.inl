@@ -40,9 +40,40 @@ index_t quantise_four_bit(const quantise_args& a) noexcept {
   return -1;
 }
 
-/// Elements from `at` on of one line, as floats.
+/// Lines that are decoded together, a step of each in turn: they may be anywhere, and one has too few pages in flight.
+/// (Zen 3, rows of 16 KiB at random, of the speed of reading them in order: one 0.5, with the beginnings of the next
+/// row's pages fetched or not, two 0.69, four 0.78, eight 0.6. Granite Rapids, one: 0.67, fetched 0.83; four not
+/// measured.)
+inline constexpr index_t decode_lines = 4;
+
+/// Elements of some lines, as floats.
 template <class Storage>
 void decode(const decode_args<Storage>& a) noexcept {
-  const reader<source_of<Storage>, float> from(a.source, a.line, 0);
-  from.decode(0, a.begin, 1, a.end - a.begin, a.out, 0);
+  using v = vec<float>;
+  constexpr index_t step = 4 * v::lanes;
+  const index_t elements = a.end - a.begin, stride = a.out_stride;
+  index_t l = 0;
+  if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>>) {
+    for (; l + decode_lines <= a.count; l += decode_lines) {
+      const index_t* const lines = a.lines + l;
+      const reader<dense_source<Storage>, float> from[decode_lines] = {{a.source, lines[0], a.begin},
+                                                                       {a.source, lines[1], a.begin},
+                                                                       {a.source, lines[2], a.begin},
+                                                                       {a.source, lines[3], a.begin}};
+      float* const out = a.out + l * stride;
+      index_t k = 0;
+      for (; k + step <= elements; k += step) {
+        SBORA_UNROLL
+        for (index_t i = 0; i < decode_lines; ++i) {
+          SBORA_UNROLL
+          for (index_t at = k; at < k + step; at += v::lanes) v::store(out + i * stride + at, from[i].load(0, at));
+        }
+      }
+      for (index_t i = 0; i < decode_lines; ++i) from[i].decode(0, k, 1, elements - k, out + i * stride + k, 0);
+    }
+  }
+  for (; l < a.count; ++l) {
+    const reader<source_of<Storage>, float> from(a.source, a.lines[l], 0);
+    from.decode(0, a.begin, 1, elements, a.out + l * stride, 0);
+  }
 }
