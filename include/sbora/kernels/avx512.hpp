@@ -26,6 +26,7 @@ inline constexpr bool fetches_results = false;  // see avx2.hpp; gains nothing h
 // Tokens that a streamed product does at a time, with four columns: sums, tokens and a column fit too.
 inline constexpr int stream_tile_tokens = 6;
 inline constexpr bool streams_steps = false;  // see avx2.hpp; not measured at this level
+inline constexpr int axpy_depth = 8;
 template <class T>
 inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 

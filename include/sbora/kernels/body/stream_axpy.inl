@@ -2,9 +2,9 @@
 //
 // Few tokens against lines that run across the depth: rows of the right operand are added up into out.
 
-/// Rows of rhs and tokens that are done together.
-inline constexpr int axpy_depth = 8, axpy_most_tokens = 4;
-/// How far ahead in each of these rows it is fetched. (Granite Rapids, 4096 x 4096, one token, milliseconds: f32 4.3 at
+/// Tokens that are done together.
+inline constexpr int axpy_most_tokens = 4;
+/// How far ahead in each of the rows it is fetched. (Granite Rapids, 4096 x 4096, one token, milliseconds: f32 4.3 at
 /// both levels, bf16 2.3; the next eight rows instead 4.5 and 2.4; one row at a time 6.3 and 3.4. Zen 5 was fastest by
 /// one row, 41 GB/s where reading is 40, with the next eight 27; this not measured.)
 inline constexpr index_t axpy_ahead_bytes = 1024;
@@ -46,10 +46,8 @@ SBORA_FORCE_INLINE void axpy_tile(const axpy_rows<Reader, T>& rows, index_t t) n
   const bool fetches = v::lanes > 1 && t == 0 && rows.fetched;
   constexpr index_t ahead = axpy_ahead_bytes * Reader::cache_line_elements / cache_line_cursor::bytes;
   T* const out = rows.out + t * rows.out_stride;
-  for (index_t n = 0; n + v::lanes <= rows.columns; n += v::lanes) {
-    array_of<v, axpy_depth> w;
-    SBORA_UNROLL
-    for (int d = 0; d < axpy_depth; ++d) w[d] = rows.rhs.load(d, n);
+  constexpr index_t line = Reader::cache_line_elements > v::lanes ? Reader::cache_line_elements : index_t{v::lanes};
+  for (index_t n = 0; n + v::lanes <= rows.columns;) {
     if (fetches) {
       const bool later = n + ahead >= rows.columns;  // than the end of these rows
       SBORA_UNROLL
@@ -57,16 +55,22 @@ SBORA_FORCE_INLINE void axpy_tile(const axpy_rows<Reader, T>& rows, index_t t) n
         rows.rhs.fetch(d + (later ? axpy_depth : 0), n + ahead - (later ? rows.columns : 0));
       }
     }
-    array_of<v, Tokens> sum;
-    SBORA_UNROLL
-    for (int i = 0; i < Tokens; ++i) sum[i] = v::load(out + i * rows.out_stride + n);
-    SBORA_UNROLL
-    for (int d = 0; d < axpy_depth; ++d) {
+    const index_t end = rows.columns - n < line ? rows.columns : n + line;
+    for (; n + v::lanes <= end; n += v::lanes) {
+      array_of<v, axpy_depth> w;
       SBORA_UNROLL
-      for (int i = 0; i < Tokens; ++i) sum[i] = multiply_add(v::set1(x[i][d]), w[d], sum[i]);
+      for (int d = 0; d < axpy_depth; ++d) w[d] = rows.rhs.load(d, n);
+      array_of<v, Tokens> sum;
+      SBORA_UNROLL
+      for (int i = 0; i < Tokens; ++i) sum[i] = v::load(out + i * rows.out_stride + n);
+      SBORA_UNROLL
+      for (int d = 0; d < axpy_depth; ++d) {
+        SBORA_UNROLL
+        for (int i = 0; i < Tokens; ++i) sum[i] = multiply_add(v::set1(x[i][d]), w[d], sum[i]);
+      }
+      SBORA_UNROLL
+      for (int i = 0; i < Tokens; ++i) v::store(out + i * rows.out_stride + n, sum[i]);
     }
-    SBORA_UNROLL
-    for (int i = 0; i < Tokens; ++i) v::store(out + i * rows.out_stride + n, sum[i]);
   }
 }
 
