@@ -25,6 +25,7 @@ inline constexpr bool fetches_results = false;  // see avx2.hpp; not measured at
 inline constexpr int stream_tile_tokens = 4;
 inline constexpr bool streams_steps = false;  // see avx2.hpp; not measured at this level
 inline constexpr int axpy_depth = 8;
+inline constexpr index_t region_ahead_bytes = 0;
 template <class T>
 inline constexpr index_t tile_columns = index_t{tile_vectors} * vec<T>::lanes;
 

@@ -53,6 +53,12 @@ SBORA_NO_INLINE bool merged_run(const Storage* source, const T* trained, T scale
   bool finite = true;
   index_t i = 0;
   for (; i + v::lanes <= n; i += v::lanes) {
+    if constexpr (region_ahead_bytes > 0) {
+      constexpr index_t ahead = region_ahead_bytes / index_t{sizeof(Storage)};
+      __builtin_prefetch(source + i + ahead);
+      __builtin_prefetch(trained + i + ahead);
+      if constexpr (Save) __builtin_prefetch(saved + i + ahead, 1);
+    }
     const v old = v::load(source + i);
     if constexpr (Save) __builtin_memcpy(saved + i, source + i, v::lanes * sizeof(Storage));
     v::store(out + i, old + round_product(s, v::load(trained + i)));

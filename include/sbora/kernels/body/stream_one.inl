@@ -113,13 +113,14 @@ struct pieces_in_place : lines_in_pieces<pieces_in_place<Storage, T>, Storage, T
   }
 };
 
-/// The same, but a step of each in turn, or a cache line: one loop over all lines, whose sums stay in the L1 cache.
+/// The same, but two cache lines of each in turn, at least a step: one loop over all lines, whose sums stay in the L1
+/// cache. (Zen 3 reads pairs; best of runs, bf16 and f16 by one 0.93 and 0.92, by two 0.96 and 0.97.)
 template <class Storage, class T>
 struct steps_in_place : pieces_in_place<Storage, T> {
   using base = pieces_in_place<Storage, T>;
   using typename base::source_reader;
   static constexpr index_t most = index_t{1} << 20;
-  static constexpr index_t count = base::cache_line > base::step ? base::cache_line : base::step;
+  static constexpr index_t count = 2 * base::cache_line > base::step ? 2 * base::cache_line : base::step;
   static_assert(count % base::step == 0);
 
   static index_t ahead() noexcept { return base::ahead_of(tuning().stream_ahead_bytes); }
