@@ -49,6 +49,9 @@ struct vec<float> {
   __m256 v;
 
   static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {_mm256_set1_ps(value)}; }
+  static SBORA_FORCE_INLINE vec set1(f16 value) noexcept {
+    return {_mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(value.bits)))};
+  }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm256_setzero_ps()}; }
 
   static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {_mm256_loadu_ps(p)}; }
@@ -265,6 +268,13 @@ SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m256i ent
   const __m256i code = _mm256_add_epi32(entry, _mm256_set1_epi32(offset));
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
   store_64(codes, _mm_packus_epi16(words, words));
+}
+
+SBORA_FORCE_INLINE vec<float> low_nibbles(const std::uint8_t* p) noexcept {
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_cvtepu8_epi32(load_64(p)), _mm256_set1_epi32(15)))};
+}
+SBORA_FORCE_INLINE vec<float> high_nibbles(const std::uint8_t* p) noexcept {
+  return {_mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_cvtepu8_epi32(load_64(p)), 4))};
 }
 
 struct nibble_table {

@@ -46,6 +46,9 @@ struct vec<float> {
   static SBORA_FORCE_INLINE __mmask16 first_lanes(index_t n) noexcept { return static_cast<__mmask16>((1U << n) - 1U); }
 
   static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {_mm512_set1_ps(value)}; }
+  static SBORA_FORCE_INLINE vec set1(f16 value) noexcept {
+    return {_mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(value.bits)))};
+  }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {_mm512_setzero_ps()}; }
 
   static SBORA_FORCE_INLINE vec widen_bf16(__m256i half) noexcept {
@@ -249,6 +252,13 @@ SBORA_FORCE_INLINE __m512i round_to_map(const std::uint32_t* steps, int first, i
 SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, __m512i entry) noexcept {
   const __m512i code = _mm512_add_epi32(entry, _mm512_set1_epi32(offset));
   store_128(codes, _mm512_cvtepi32_epi8(_mm512_max_epi32(code, _mm512_setzero_si512())));
+}
+
+SBORA_FORCE_INLINE vec<float> low_nibbles(const std::uint8_t* p) noexcept {
+  return {_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_cvtepu8_epi32(load_128(p)), _mm512_set1_epi32(15)))};
+}
+SBORA_FORCE_INLINE vec<float> high_nibbles(const std::uint8_t* p) noexcept {
+  return {_mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_cvtepu8_epi32(load_128(p)), 4))};
 }
 
 struct nibble_table {

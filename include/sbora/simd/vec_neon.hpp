@@ -29,6 +29,7 @@ struct vec<float> {
   float32x4_t v;
 
   static SBORA_FORCE_INLINE vec set1(float value) noexcept { return {vdupq_n_f32(value)}; }
+  static SBORA_FORCE_INLINE vec set1(f16 value) noexcept { return set1(widen(value)); }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {vdupq_n_f32(0.0F)}; }
 
   static SBORA_FORCE_INLINE vec load(const float* p) noexcept { return {vld1q_f32(p)}; }
@@ -196,6 +197,18 @@ SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, int32x4_t e
   const uint16x4_t words = vqmovun_s32(vaddq_s32(entry, vdupq_n_s32(offset)));
   const std::uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(words, words))), 0);
   __builtin_memcpy(codes, &four, sizeof four);
+}
+
+SBORA_FORCE_INLINE uint32x4_t bytes_in_words(const std::uint8_t* p) noexcept {
+  std::uint32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
+}
+SBORA_FORCE_INLINE vec<float> low_nibbles(const std::uint8_t* p) noexcept {
+  return {vcvtq_f32_u32(vandq_u32(bytes_in_words(p), vdupq_n_u32(15)))};
+}
+SBORA_FORCE_INLINE vec<float> high_nibbles(const std::uint8_t* p) noexcept {
+  return {vcvtq_f32_u32(vshrq_n_u32(bytes_in_words(p), 4))};
 }
 
 struct nibble_table {

@@ -11,10 +11,12 @@
 ///   load(p), load_n(p, n)   all lanes, or the first n with zeros above; never read past p[n - 1]
 ///   store(p, v), store_n    the same for writing. p may point to bf16 or f16 where lanes are float:
 ///                           loads widen exactly, stores round to nearest even
+///   set1(x)                 x may be f16 where lanes are float
 ///   round_product(a, b)     a·b rounded by itself: never fused into a following addition
 ///   multiply_add(a, b, c)   a·b + c, one rounding where the level has FMA; also of scalars
 ///   opaque(x)               a scalar that the compiler cannot fuse into what follows (opaque.hpp)
 ///   load(p)                 p may also point to int8 codes, and to float where lanes are double
+///   low_nibbles(p)          of lanes bytes, as floats; high_nibbles
 ///   nibble_table(p)         of 16 floats; look_up(bytes): lanes of them, by codes in lanes / 2 bytes, the
 ///                           high nibble of each first (at the scalar level, by the first nibble).
 ///                           look_up_four(bytes, values): four vectors, of codes in 2·lanes bytes;
@@ -41,6 +43,7 @@ struct vec {
   T v;
 
   static SBORA_FORCE_INLINE vec set1(T value) noexcept { return {value}; }
+  static SBORA_FORCE_INLINE vec set1(f16 value) noexcept { return {widen(value)}; }
   static SBORA_FORCE_INLINE vec zero() noexcept { return {T{0}}; }
 
   static SBORA_FORCE_INLINE vec load(const T* p) noexcept { return {*p}; }
@@ -142,6 +145,9 @@ SBORA_FORCE_INLINE void store_codes(std::uint8_t* codes, int offset, int entry) 
   const int code = offset + entry;
   *codes = static_cast<std::uint8_t>(code < 0 ? 0 : code);
 }
+
+SBORA_FORCE_INLINE vec<float> low_nibbles(const std::uint8_t* p) noexcept { return {static_cast<float>(*p & 15U)}; }
+SBORA_FORCE_INLINE vec<float> high_nibbles(const std::uint8_t* p) noexcept { return {static_cast<float>(*p >> 4)}; }
 
 struct nibble_table {
   const float* values;

@@ -11,25 +11,25 @@ SBORA_FORCE_INLINE float half_at(const std::uint8_t* bytes) noexcept {
   return widen(half);
 }
 
-SBORA_FORCE_INLINE vec<float> scaled(const std::int8_t* codes, float middle, float scale) noexcept {
-  using v = vec<float>;
-  return (v::load(codes) + v::set1(-middle)) * v::set1(scale);
+SBORA_FORCE_INLINE vec<float> scaled(vec<float> codes, float middle, vec<float> scale) noexcept {
+  return (codes + vec<float>::set1(-middle)) * scale;
 }
-SBORA_FORCE_INLINE vec<float> scaled_from(const std::int8_t* codes, float scale, float minimum) noexcept {
-  using v = vec<float>;
-  return round_product(v::load(codes), v::set1(scale)) + v::set1(-minimum);
+SBORA_FORCE_INLINE vec<float> scaled_from(vec<float> codes, vec<float> scale, vec<float> least) noexcept {
+  return round_product(codes, scale) + least;
 }
 
 /// out = (codes − middle)·scale.
 SBORA_FORCE_INLINE void scale_codes(const std::int8_t* codes, index_t count, float middle, float scale,
                                     float* out) noexcept {
   using v = vec<float>;
-  for (index_t k = 0; k < count; k += v::lanes) v::store(out + k, scaled(codes + k, middle, scale));
+  for (index_t k = 0; k < count; k += v::lanes) v::store(out + k, scaled(v::load(codes + k), middle, v::set1(scale)));
 }
 /// out = codes·scale − minimum.
 SBORA_FORCE_INLINE void scale_codes_from(const std::int8_t* codes, float scale, float minimum, float* out) noexcept {
   using v = vec<float>;
-  for (index_t k = 0; k < ggml_group; k += v::lanes) v::store(out + k, scaled_from(codes + k, scale, minimum));
+  for (index_t k = 0; k < ggml_group; k += v::lanes) {
+    v::store(out + k, scaled_from(v::load(codes + k), v::set1(scale), v::set1(-minimum)));
+  }
 }
 
 /// Codes of 4 bits: elements 0 to 15 are the low ones of 16 bytes, the others the high ones.
