@@ -37,6 +37,7 @@ TEST_CASE("any_executor runs every task once, as the executor that it refers to"
   CHECK(order_of(copy) == std::vector<index_t>{3, 2, 1, 0});
   CHECK(pool.calls == 2);
   CHECK_FALSE(copy.is_serial());
+  CHECK(copy.threads() > 1);        // it doesn't say
   const any_executor again = copy;  // by value, not a reference to a reference
   CHECK(order_of(again) == std::vector<index_t>{3, 2, 1, 0});
 }
@@ -47,6 +48,7 @@ TEST_CASE("any_executor without an executor is serial") {
   CHECK(order_of(serial) == std::vector<index_t>{0, 1, 2, 3});
   CHECK(any_executor().is_serial());
   CHECK(any_executor(serial).is_serial());
+  CHECK(any_executor(serial).threads() == 1);
 }
 
 TEST_CASE("an idle executor runs nothing, on any thread") {

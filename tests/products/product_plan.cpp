@@ -34,7 +34,7 @@ product_shape usual(index_t rows) {
 }
 
 product_method method(const product_shape& shape, const product_means& means = plain) {
-  return plan_product(shape, means, true).method;
+  return plan_product(shape, means, 1).method;
 }
 
 }  // namespace
@@ -109,36 +109,51 @@ TEST_CASE("nothing is streamed that has to be packed") {
   for (bool product_shape::*const member : {&product_shape::updated, &product_shape::plain_rows}) {
     product_shape shape = usual(1);
     shape.*member = !(shape.*member);
-    const product_plan plan = plan_product(shape, plain, true);
+    const product_plan plan = plan_product(shape, plain, 1);
     CHECK((plan.method == product_method::few || plan.method == product_method::packed));
     CHECK(plan.adds_updates);
   }
   product_shape empty = usual(1);
   empty.depth = 0;
   CHECK(method(empty) != product_method::stream);
-  CHECK_FALSE(plan_product(usual(1), plain, true).adds_updates);
+  CHECK_FALSE(plan_product(usual(1), plain, 1).adds_updates);
 }
 
 TEST_CASE("a plan's tasks cover every row and column once") {
   for (const bool along : {true, false}) {
     for (const index_t rows : {1, 5, 8, 9, 17, 64, 65, 100, 513}) {
       for (const index_t columns : {1, 15, 64, 65, 1023, 1025, 5000}) {
-        CAPTURE(along, rows, columns);
-        product_shape shape = usual(rows);
-        shape.columns = columns;
-        shape.depth_along_lines = along;
-        const product_plan plan = plan_product(shape, plain, false);
-        CHECK((plan.column_blocks - 1) * plan.block_columns < columns);
-        CHECK(plan.column_blocks * plan.block_columns >= columns);
-        if (plan.method == product_method::packed) {
-          CHECK((plan.row_blocks - 1) * plan.block_strips < plan.strips);
-          CHECK(plan.row_blocks * plan.block_strips >= plan.strips);
-          CHECK(plan.strips * plan.tile_rows >= rows);
+        for (const index_t threads : {1, 2, 64}) {
+          CAPTURE(along, rows, columns, threads);
+          product_shape shape = usual(rows);
+          shape.columns = columns;
+          shape.depth_along_lines = along;
+          const product_plan plan = plan_product(shape, plain, threads);
+          CHECK((plan.column_blocks - 1) * plan.block_columns < columns);
+          CHECK(plan.column_blocks * plan.block_columns >= columns);
+          if (plan.method == product_method::packed) {
+            CHECK((plan.row_blocks - 1) * plan.block_strips < plan.strips);
+            CHECK(plan.row_blocks * plan.block_strips >= plan.strips);
+            CHECK(plan.strips * plan.tile_rows >= rows);
+          }
+          CHECK(plan.scratch >= rows * shape.depth);
         }
-        CHECK(plan.scratch >= rows * shape.depth);
       }
     }
   }
+}
+
+TEST_CASE("rows are cut where there are threads for them, and panels packed no more often than that") {
+  product_shape shape = usual(1024);
+  shape.columns = 576;
+  CHECK(plan_product(shape, plain, 1).row_blocks == 1);
+  const product_plan two = plan_product(shape, plain, 2), many = plan_product(shape, plain, 64);
+  CHECK(two.tasks() >= 16);
+  CHECK(two.tasks() < 16 + two.column_blocks);
+  CHECK(many.row_blocks > two.row_blocks);
+  CHECK(many.block_strips >= 8);
+  shape.columns = 11008;
+  CHECK(plan_product(shape, plain, 2).row_blocks == 1);
 }
 
 TEST_CASE("rows of bf16 never need more scratch than the same rows of the computed type") {
@@ -152,13 +167,13 @@ TEST_CASE("rows of bf16 never need more scratch than the same rows of the comput
         means.pairs = means.codes = means.converted = has;
         if (has) means.pair_rows = 32, means.pair_depth = 32;
         means.vector_bytes = has ? 64 : 32;
-        const index_t plain_scratch = plan_product(shape, means, true).scratch;
+        const index_t plain_scratch = plan_product(shape, means, 1).scratch;
         shape.bf16_rows = true;
         CAPTURE(rows, along, has);
-        CHECK(plan_product(shape, means, true).scratch <= plain_scratch);
+        CHECK(plan_product(shape, means, 1).scratch <= plain_scratch);
         shape.bf16_rows = false;
         shape.updated = true;
-        CHECK(plan_product(shape, means, true).scratch >= plain_scratch);
+        CHECK(plan_product(shape, means, 1).scratch >= plain_scratch);
       }
     }
   }
@@ -191,6 +206,6 @@ TEST_CASE("rows as bytes: few against codes as they lie, more in tiles where the
   shape = as_bytes(1);
   shape.depth_along_lines = false;
   CHECK(method(shape, tiles) == product_method::stream);
-  CHECK_FALSE(plan_product(as_bytes(1), tiles, true).adds_updates);
-  CHECK(plan_product(as_bytes(3), tiles, true).scratch * 4 >= 3 * sbora::detail::byte_row_bytes(96));
+  CHECK_FALSE(plan_product(as_bytes(1), tiles, 1).adds_updates);
+  CHECK(plan_product(as_bytes(3), tiles, 1).scratch * 4 >= 3 * sbora::detail::byte_row_bytes(96));
 }

@@ -37,6 +37,11 @@ class any_executor {
   any_executor(Executor& pool) noexcept {
     if constexpr (!std::is_same_v<std::remove_const_t<Executor>, serial_executor>) {
       pool_ = &pool;
+      if constexpr (requires { static_cast<index_t>(pool.threads()); }) {
+        threads_ = static_cast<index_t>(pool.threads());
+      } else {
+        threads_ = many_threads;
+      }
       run_ = [](const void* object, index_t n, const void* f, task call) {
         (*static_cast<Executor*>(const_cast<void*>(object))).parallel_for(n, [f, call](index_t i) { call(f, i); });
       };
@@ -55,6 +60,8 @@ class any_executor {
   }
 
   bool is_serial() const noexcept { return run_ == nullptr; }
+  /// How many share the tasks: 1 if serial, what the executor's threads() says, or many where it has none.
+  index_t threads() const noexcept { return threads_; }
 
   template <class Function>
   void parallel_for(index_t n, Function&& f) const {
@@ -74,7 +81,10 @@ class any_executor {
 
   static void run_nothing(const void*, index_t, const void*, task) noexcept {}
 
+  static constexpr index_t many_threads = 64;
+
   const void* pool_ = nullptr;
+  index_t threads_ = 1;
   void (*run_)(const void* pool, index_t n, const void* f, task call) = nullptr;
 };
 

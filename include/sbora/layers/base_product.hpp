@@ -44,13 +44,13 @@ struct base_product {
   template <class Left>
   bool packs_deltas(activation_view<const Left> left, bool forward) const {
     if (path != delta_path::automatic) return path != delta_path::separate;
-    return plan_of(left_of(left), right_of(weight, forward), true).adds_updates;
+    return plan_of(left_of(left), right_of(weight, forward), 1).adds_updates;
   }
 
   /// Whether `rows` saves a copy of these tokens: where the product packs them, and nothing else reads them.
   template <class Left>
   bool takes_rows(activation_view<const Left> left, std::span<const delta_type> deltas) const {
-    const product_method method = plan_of(left_of(left), right_of(weight, true), true).method;
+    const product_method method = plan_of(left_of(left), right_of(weight, true), 1).method;
     return method != product_method::stream && method != product_method::stream_codes &&
            method != product_method::few && ((deltas.empty() && overlay().empty()) || packs_deltas(left, true));
   }

@@ -191,7 +191,7 @@ void multiply_bytes(const left_operand<Left>& left, const right_operand<Storage>
 template <class Storage, class T, class Left>
 void multiply(const left_operand<Left>& left, const right_operand<Storage>& right, const product_result<T>& result,
               workspace_frame frame, any_executor pool) {
-  const product_plan plan = plan_of(left, right, pool.is_serial());
+  const product_plan plan = plan_of(left, right, pool.threads());
   const product_kernels<Storage>& kernels = get_kernels<product_kernels<Storage>>();
   T* const room = frame.take<T>(plan.scratch);
   if (frame.counts()) return;
