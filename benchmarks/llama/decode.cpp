@@ -14,54 +14,28 @@
 #include <string>
 #include <vector>
 
-#include <sbora/core/random.hpp>
-
 #include "../peers/peers.hpp"
 #include "../support/cores.hpp"
 #include "../support/memory.hpp"
 #include "../support/timing.hpp"
 #include "model/decoder.hpp"
 #include "model/model.hpp"
+#include "shapes.hpp"
 
 namespace {
 
+using bench::index_t;
 using bench::now;
-using llama::index_t;
+using bench::random_tokens;
+using bench::smollm2;
 
 constexpr index_t prompt = 128, room = 512;
-
-llama::model_config smollm2() {
-  llama::model_config config;
-  config.vocab_size = 49152;
-  config.hidden_size = 576;
-  config.intermediate_size = 1536;
-  config.num_hidden_layers = 30;
-  config.num_attention_heads = 9;
-  config.num_key_value_heads = 3;
-  config.head_dim = 64;
-  config.max_position_embeddings = 8192;
-  config.tie_word_embeddings = true;
-  return config;
-}
-
-llama::token_batch random_tokens(index_t sequences, index_t length) {
-  sbora::random_stream random(7);
-  llama::token_batch batch;
-  batch.sequences = sequences;
-  batch.length = length;
-  const auto size = static_cast<std::size_t>(sequences * length);
-  for (std::size_t i = 0; i < size; ++i) {
-    batch.tokens.push_back(static_cast<std::int32_t>(random.below(smollm2().vocab_size)));
-  }
-  batch.mask.assign(size, 1);
-  return batch;
-}
 
 /// Decoding of some sequences, begun anew where the room ends.
 class decoding {
  public:
   decoding(llama::model& net, sbora::thread_pool& pool, index_t sequences)
-      : decoder_(net, pool), prompts_(random_tokens(sequences, prompt)) {}
+      : decoder_(net, pool), prompts_(random_tokens(smollm2(), sequences, prompt)) {}
 
   /// Seconds of a step.
   double operator()() {
@@ -86,7 +60,7 @@ class decoding {
 /// That cached steps give the logits of the whole. 30 layers of sums in another order: 1e-5 was seen.
 void verify(llama::model& net, sbora::thread_pool& pool) {
   constexpr index_t length = 24, steps = 4;
-  const llama::token_batch whole = random_tokens(1, length);
+  const llama::token_batch whole = random_tokens(smollm2(), 1, length);
   const llama::matrix expected = net.logits(whole, pool);
   llama::token_batch first = whole;
   first.length = length - steps;
@@ -128,10 +102,9 @@ class reading {
 int run(const std::string& name, const std::filesystem::path& folder) {
   const bench::all_cores cores;
   sbora::thread_pool pool(cores.count());
-  if (!std::filesystem::exists(folder / "model.safetensors")) llama::model::random(smollm2(), 1).save(folder);
   llama::load_options options;
   options.bits = name == "decode_nf4_of_bw" ? 4 : 16;
-  llama::model net = llama::model::load(folder, options, pool);
+  llama::model net = bench::load(smollm2(), folder / "smollm2", options, pool);
   verify(net, pool);
   const auto bytes = static_cast<double>(net.memory().weights);
   decoding one(net, pool, 1);

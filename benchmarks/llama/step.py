@@ -77,8 +77,8 @@ class Theirs:
 
 
 class Ours:
-    def __init__(self, program, folder, adapter, threads):
-        words = [program, folder, adapter, threads, SEQUENCES, LENGTH, RANK, ALPHA, LEARNING_RATE]
+    def __init__(self, program, folder, adapter, threads, dropout=0.0):
+        words = [program, folder, adapter, threads, SEQUENCES, RANK, ALPHA, LEARNING_RATE, dropout]
         self.process = subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True)
         if self.process.stdout.readline().strip() != "ready":

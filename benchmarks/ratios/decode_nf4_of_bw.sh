@@ -1,3 +1,3 @@
 #!/bin/sh
 # The same of NF4 weights; run.sh calls it.
-exec sh "$(dirname "$0")/../llama/decode.sh" decode_nf4_of_bw "$1"
+exec sh "$(dirname "$0")/../llama/random_weights.sh" decode decode_nf4_of_bw "$1"

@@ -9,5 +9,5 @@ find_python() {
     "$python" -c "import $2" 2>/dev/null && return
     [ "${SBORA_NO_INSTALL:-0}" != 1 ] || [ -x "$1/venv/bin/python" ] ||
         die "this needs a Python with $2; name it in PYTHON"
-    python_environment "$1/venv" "$(dirname "$0")/requirements.txt" >&2
+    python_environment "$1/venv" "$(dirname "$0")/../torch/requirements.txt" >&2
 }
