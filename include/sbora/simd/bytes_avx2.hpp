@@ -104,12 +104,14 @@ SBORA_FORCE_INLINE void sum_blocks(const std::int32_t* dots, index_t stride, int
     const __m256i a = load_256(dots + 2 * i * stride), b = load_256(dots + (2 * i + 1) * stride);
     two[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
   }
-  const auto four = [](__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-  };
-  const __m256i low = four(two[0], two[1]), high = four(two[2], two[3]);
-  out[0].v = _mm256_permute2x128_si256(low, high, 0x20);
-  out[1].v = _mm256_permute2x128_si256(low, high, 0x31);
+  __m256i four[2];
+  SBORA_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const __m256i a = two[2 * i], b = two[2 * i + 1];
+    four[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+  }
+  out[0].v = _mm256_permute2x128_si256(four[0], four[1], 0x20);
+  out[1].v = _mm256_permute2x128_si256(four[0], four[1], 0x31);
 }
 
 }  // namespace sbora::detail::avx2
