@@ -25,6 +25,7 @@ struct stream_case {
   bool depth_contiguous;
   T alpha = 1;
   bool with_bias = false, accumulate = false;
+  index_t cut = 0;
   guarded_matrix<T> left;
   guarded_matrix<Storage> rhs;
   guarded_matrix<T> out;
@@ -63,7 +64,33 @@ struct stream_case {
          with_bias ? bias.data() : nullptr,
          accumulate,
          begin,
-         end});
+         end,
+         cut});
+  }
+
+  /// The same packed.
+  void run_packed() const {
+    const auto& packing = sbora::detail::get_kernels<sbora::detail::packing_kernels<T>>(level);
+    const index_t strips = sbora::detail::ceil_div(tokens, packing.tile_rows);
+    std::vector<T> packed(static_cast<std::size_t>(strips * packing.tile_rows * depth));
+    packing.pack({left.data(), left.stride(), 1, nullptr, tokens, depth, depth_contiguous, packed.data(), 0, strips});
+    sbora::detail::get_kernels<sbora::detail::product_kernels<Storage>>(level).product(
+        {packed.data(),
+         tokens,
+         depth,
+         {rhs.data(), rhs.stride()},
+         depth_contiguous,
+         out.data(),
+         out.stride(),
+         alpha,
+         with_bias ? bias.data() : nullptr,
+         accumulate,
+         nullptr,
+         0,
+         0,
+         strips,
+         0,
+         columns});
   }
 
   /// Rounding: a term passes its product, with alpha before or after it, and at most depth + 2 additions;
@@ -113,9 +140,9 @@ TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kerne
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
   random_values random(seed);
-  for (index_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 64}) {
-    for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{2 * 256 + 5}}) {
-      for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}}) {
+  for (index_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 64, 65}) {
+    for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{133}, index_t{2 * 256 + 5}}) {
+      for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}, index_t{150}}) {
         for (const bool contiguous : {false, true}) {
           const guard side = random.coin() ? guard::front : guard::back;
           stream_case<TestType> c(level, tokens, depth, columns, contiguous, side, random);
@@ -154,6 +181,39 @@ TEMPLATE_TEST_CASE("a streamed product gives the same bits wherever its columns 
       c.run(0, cut);
       c.run(cut, columns);
       CHECK(differing_bits(c.out.memory(), whole) == "");
+    }
+  }
+}
+
+// Where sums are cut as there, which is where the level has panels of few lines.
+TEMPLATE_TEST_CASE("a product streamed in cut sums has the bits of a packed one", "[kernels]", float, double,
+                   sbora::bf16, sbora::f16) {
+  const isa level = GENERATE(from_range(tested_levels()));
+  if (lanes<float>(level) != 8) SUCCEED("streams no cut sums");
+  else {
+    random_values random(seed);
+    const index_t cut = sbora::detail::panel_depth(false);
+    for (const index_t tokens : {1, 5, 7, 13, 64, 65, 255, 256}) {
+      for (const index_t depth : {index_t{1}, index_t{33}, index_t{64}, cut, cut + 1, 2 * cut + 77}) {
+        for (const index_t columns : {1, 15, 16, 67, 300}) {
+          stream_case<TestType> c(level, tokens, depth, columns, false, random.coin() ? guard::front : guard::back,
+                                  random);
+          c.accumulate = random.coin();
+          c.with_bias = random.coin();
+          c.alpha = static_cast<typename stream_case<TestType>::T>(0.3);
+          c.cut = cut;
+          INFO(c.text());
+          c.out.fill([&, i = 0]() mutable { return static_cast<float>(++i % 91); });
+          const auto before = c.out.memory().image();
+          c.run(0, columns);
+          const auto streamed = c.out.memory().image();
+          std::size_t at = 0;
+          c.out.fill([&] { return static_cast<float>(++at % 91); });
+          REQUIRE(differing_bits(c.out.memory(), before) == "");
+          c.run_packed();
+          CHECK(differing_bits(c.out.memory(), streamed) == "");
+        }
+      }
     }
   }
 }

@@ -50,6 +50,12 @@ TEST_CASE("few rows are streamed, more are packed as vectors, many in tiles") {
   CHECK(method(across) == product_method::stream);
   across.rows = 49;
   CHECK(method(across) == product_method::packed);
+  across.columns = 512;
+  CHECK(method(across) == product_method::stream_cut);
+  across.rows = 256;
+  CHECK(method(across) == product_method::stream_cut);
+  across.rows = 257;
+  CHECK(method(across) == product_method::packed);
 }
 
 TEST_CASE("how many rows are streamed depends on the level and on what has to be converted") {

@@ -171,6 +171,7 @@ struct stream_args {
   const T* bias;
   bool accumulate;
   index_t column_begin, column_end;
+  index_t cut = 0;  ///< see stream_panels, the only one that may be asked to; 0: sums aren't cut
 };
 
 /// sums[j] += Σ_t weights[t]·a[t, j]·b[t, j] over tokens in their order, each addition rounded by itself; weights null:
@@ -274,6 +275,8 @@ constexpr index_t byte_row_bytes(index_t depth) noexcept {
 /// Where its sums are cut, as at panel_depth.
 inline constexpr index_t byte_panel_depth = 4096;
 
+/// Most rows that are streamed.
+inline constexpr index_t most_stream_tokens = 256;
 /// Most rows of product_few, and most columns of one call.
 inline constexpr index_t few_tokens = 64, few_columns = 96;
 

@@ -49,7 +49,7 @@ void multiply_streamed(const left_operand<Left>& left, const right_operand<Stora
       stream = codes.stream;
     }
   }
-  if (plan.method == product_method::stream) rows = widened_rows(left, room);
+  if (plan.method != product_method::stream_codes) rows = widened_rows(left, room);
   for_ranges(
       right.columns, plan.block_columns, pool,
       [&](index_t begin, index_t end) {
@@ -65,7 +65,8 @@ void multiply_streamed(const left_operand<Left>& left, const right_operand<Stora
                 .bias = result.bias,
                 .accumulate = result.accumulate,
                 .column_begin = begin,
-                .column_end = end});
+                .column_end = end,
+                .cut = plan.method == product_method::stream_cut ? panel_depth(false) : 0});
         result.narrow(0, left.rows, begin, end);
       },
       plan.shares);
@@ -205,7 +206,8 @@ void multiply(const left_operand<Left>& left, const right_operand<Storage>& righ
       if constexpr (has_bytes<Storage>) multiply_bytes(left, right, result, plan, room, pool);
       return;
     case product_method::stream:
-    case product_method::stream_codes: return multiply_streamed(left, right, result, plan, room, pool);
+    case product_method::stream_codes:
+    case product_method::stream_cut: return multiply_streamed(left, right, result, plan, room, pool);
     case product_method::few:
       return multiply_packed<T>(left, right, result, plan, packing.pack_few, kernels.product_few, room, pool);
     case product_method::packed:

@@ -11,6 +11,7 @@ namespace sbora::inline SBORA_ABI::detail {
 enum class product_method : unsigned char {
   stream,        ///< few rows; the right operand is read once, as it lies
   stream_codes,  ///< the same over 4-bit codes, which are taken in groups
+  stream_cut,    ///< as stream, more rows; the results have the bits of packed
   few,     ///< up to few_tokens rows are packed as vectors; the lines of the right operand are multiplied as they come
   packed,  ///< both operands are packed, in the computed type
   packed_pairs,  ///< both are packed, as pairs of bf16
@@ -63,6 +64,7 @@ struct stream_limits {
   index_t along_pairs;       ///< where pairs of bf16 are the other method
   index_t across;            ///< the depth; codes too, so that they keep the bits of a product with their values
   index_t across_converted;  ///< as above
+  index_t across_cut;        ///< the depth, with the bits of packed
 };
 
 /// From sweeps (benchmarks/ratios, monotone and narrow) of 4096 x 4096 on Granite Rapids; the last level's isn't
@@ -73,10 +75,29 @@ struct stream_limits {
 ///     AVX2     along 8 rows 5.3, 6.2, 12 rows 7.5, 6.8; bf16 12 rows 5.9, 8.1, 14 rows 7.0, 8.2
 ///              across 17 rows 12, 26, NF4 11, 18; 48 rows 24, 25, NF4 22, 22; 64 rows 32, 33, NF4 30, 27, bf16
 ///              29, 26, 1024 x 4096 8.1, 7.0
-inline constexpr stream_limits stream_table[] = {
-    {.vector_bytes = 64, .along = 8, .along_converted = 12, .along_pairs = 16, .across = 32, .across_converted = 48},
-    {.vector_bytes = 32, .along = 8, .along_converted = 12, .along_pairs = 12, .across = 48, .across_converted = 48},
-    {.vector_bytes = 0, .along = 8, .along_converted = 8, .along_pairs = 8, .across = 16, .across_converted = 16}};
+/// Of Zen 3 at AVX2, with stream_panels, streamed and packed: across 64 rows 28, 42, 128 rows 55, 72, 256 rows 110,
+/// 115, 3072 x 768 14.5, 15.1.
+inline constexpr stream_limits stream_table[] = {{.vector_bytes = 64,
+                                                  .along = 8,
+                                                  .along_converted = 12,
+                                                  .along_pairs = 16,
+                                                  .across = 32,
+                                                  .across_converted = 48,
+                                                  .across_cut = 0},
+                                                 {.vector_bytes = 32,
+                                                  .along = 8,
+                                                  .along_converted = 12,
+                                                  .along_pairs = 12,
+                                                  .across = 48,
+                                                  .across_converted = 48,
+                                                  .across_cut = most_stream_tokens},
+                                                 {.vector_bytes = 0,
+                                                  .along = 8,
+                                                  .along_converted = 8,
+                                                  .along_pairs = 8,
+                                                  .across = 16,
+                                                  .across_converted = 16,
+                                                  .across_cut = 0}};
 /// Where pairs are multiplied in tiles of more than one k. (Granite Rapids, bf16, 4096 x 4096, streamed and in tiles:
 /// along 8 rows 2.4, 3.0 ms, 12 rows 3.3, 3.0; across 8 rows 2.9, 5.7, 16 rows 5.2, 6.0; 576 x 576 either way 6 rows
 /// 0.04, 0.03, 12 rows 0.08, 0.04.)
@@ -92,13 +113,20 @@ inline constexpr index_t stream_bytes_rows = 8, most_stream_bytes_rows = 16;
 /// row's part is two pages, less where more rows are work for more threads, or, where there is no other thread to share
 /// with, whole rows: see stream_axpy.
 inline constexpr index_t stream_dot_columns = 64;
-inline constexpr index_t stream_axpy_columns = 2048, stream_axpy_columns_of_many = 512;
+inline constexpr index_t stream_axpy_columns = 2048, stream_axpy_columns_of_many = 512, stream_cut_columns = 256;
+/// Columns from which on more rows are streamed: fewer are too few tasks, of which packed has some for the rows too.
+inline constexpr index_t stream_cut_least_columns = 2 * stream_cut_columns;
+
+inline const stream_limits& stream_limits_of(const product_means& means) {
+  const stream_limits* limits = stream_table;
+  while (limits->vector_bytes > means.vector_bytes) ++limits;
+  return *limits;
+}
 
 /// Most rows that are streamed.
 inline index_t stream_rows(const product_shape& s, const product_means& means) {
   if (s.depth_along_lines && means.codes) return stream_codes_rows;
-  const stream_limits* limits = stream_table;
-  while (limits->vector_bytes > means.vector_bytes) ++limits;
+  const stream_limits* const limits = &stream_limits_of(means);
   if (s.bf16_rows && means.pair_depth > 2) return s.depth_along_lines ? tile_stream_along : tile_stream_across;
   if (!s.depth_along_lines) return means.converted ? limits->across_converted : limits->across;
   if (means.pairs && s.bf16_rows) return limits->along_pairs;
@@ -113,6 +141,10 @@ inline product_method product_method_for(const product_shape& s, const product_m
   }
   if (s.plain_rows && !s.updated && s.depth > 0 && !s.in_any_batch && s.rows <= stream_rows(s, means)) {
     return s.depth_along_lines && means.codes ? product_method::stream_codes : product_method::stream;
+  }
+  if (s.plain_rows && !s.updated && !s.depth_along_lines && !(means.pairs && s.bf16_rows) &&
+      s.columns >= stream_cut_least_columns && s.rows <= stream_limits_of(means).across_cut) {
+    return product_method::stream_cut;
   }
   // What is added has to leave the panel bf16, so that it can be one of pairs.
   if (means.pairs && s.bf16_rows && (!s.updated || s.rounded)) return product_method::packed_pairs;
@@ -138,9 +170,11 @@ inline product_plan plan_product(const product_shape& s, const product_means& me
   switch (plan.method) {
     case product_method::stream:
     case product_method::stream_codes:
-      plan.block_columns = s.depth_along_lines ? stream_dot_columns
-                           : s.rows <= 16      ? stream_axpy_columns
-                                               : stream_axpy_columns_of_many;
+    case product_method::stream_cut:
+      plan.block_columns = s.depth_along_lines                         ? stream_dot_columns
+                           : plan.method == product_method::stream_cut ? stream_cut_columns
+                           : s.rows <= 16                              ? stream_axpy_columns
+                                                                       : stream_axpy_columns_of_many;
       if (threads == 1 && !s.depth_along_lines) plan.block_columns = std::max(plan.block_columns, s.columns);
       plan.scratch = s.rows * s.depth;  // widened or rearranged; for f32 rows it may not be needed
       break;

@@ -18,6 +18,7 @@
 #include <sbora/kernels/body/stream_one.inl>
 #include <sbora/kernels/body/stream_groups.inl>
 #include <sbora/kernels/body/stream_short.inl>
+#include <sbora/kernels/body/stream_panels.inl>
 #include <sbora/kernels/body/stream_axpy.inl>
 #include <sbora/kernels/body/stream.inl>
 #include <sbora/kernels/body/quantise.inl>

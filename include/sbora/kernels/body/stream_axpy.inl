@@ -145,6 +145,9 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
 /// 0.9 of the speed, of 2048 0.93 to 1.)
 template <class Storage, class T>
 void stream_axpy(const stream_args<Storage, T>& a) noexcept {
+  if constexpr (has_stream_panels) {
+    if (a.tokens >= stream_panels_from || a.cut > 0) return stream_panels(a);
+  }
   clear_out(a);
   index_t k = 0;
   for (; k + axpy_depth <= a.depth; k += axpy_depth) axpy_add(a, k, axpy_depth);
