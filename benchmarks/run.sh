@@ -8,6 +8,7 @@ usage() {
     cat <<'END'
 usage: sh benchmarks/run.sh [--full] [--suite NAME]... [--filter REGEX] [--report [DIR]] [--no-install]
        sh benchmarks/run.sh --ratios [NAME...]
+       sh benchmarks/run.sh --big
 
 Without options: every Google Benchmark suite over one layer, in minutes; one JSON file a suite is kept in
 build/benchmarks/results, and a table of medians is printed.
@@ -21,6 +22,8 @@ build/benchmarks/results, and a table of medians is printed.
   --ratios [NAME...]  print "ratio NAME VALUE" for each name, for all without a name; how each came about
                       is printed on stderr. NAME@LEVEL (gemv_f32_of_bw@avx2): with that level forced, where
                       NAME is no script. An unknown name or level: exit 2, and the names are listed
+  --big               a training step of LLaMA-7B and LLaMA3-8B in 4 bits, beside PyTorch: memory and time, as a table.
+                      Half an hour on two cores, 8 GiB of memory
   --no-install        never call apt-get; also SBORA_NO_INSTALL=1
 
 Builds in build/benchmarks, or in $SBORA_BUILD_DIR, with $CXX or g++. Runs on one core, but for what is measured
@@ -30,7 +33,7 @@ END
 }
 
 all_suites="machine_limits products layers merge adamw gather_scatter conversions"
-filter=. ratios=no names='' suites='' report=no report_dir=''
+filter=. ratios=no big=no names='' suites='' report=no report_dir=''
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
@@ -57,6 +60,7 @@ while [ $# -gt 0 ]; do
         esac
         ;;
     --ratios) ratios=yes ;;
+    --big) big=yes ;;
     -*) usage >&2; die "unknown option $1" ;;
     *)
         [ "$ratios" = yes ] || { usage >&2; die "unknown argument $1"; }
@@ -76,6 +80,7 @@ need_packages $packages >&2
 build=${SBORA_BUILD_DIR:-$root/build/benchmarks}
 target=suites
 [ "$ratios" = no ] || target=ratios
+[ "$big" = no ] || target=bench_support
 [ "$suites" != " none" ] || target=bench_support
 say "building $target in $build" >&2
 mkdir -p "$build"
@@ -87,6 +92,8 @@ mkdir -p "$build"
     cat "$build/build.log" >&2
     die "the build failed (see above)"
 }
+
+[ "$big" = no ] || exec sh "$root/benchmarks/llama/big.sh" "$build"
 
 # The last core that this process may use: interrupts tend to go to the first.
 pin=

@@ -4,15 +4,7 @@
 //                                   up and down, 4 x 256 tokens, f32 or with --bf16, over multiply-adds on registers
 //   llama_fa_vs_lora, llama_fb_vs_lora   time of a step of FA (FB) of rank 32 over one of LoRA of rank 16; the worse of
 //                                   the embedded model, 8 x 256 tokens, and the 100 M one, 4 x 256
-// A step is forward, backward and AdamW. FOLDER keeps the checkpoints.
-//
-// Model flops, two for each multiply-add of
-//   the forward of every linear layer, and of the head for the tokens that have a next one,
-//   their dX, but for the layers whose input nothing below is trained by: q, k and v of the first block,
-//   the adapters: B in the forward, dB, and the part of dX where there is dX,
-//   attention over the keys that a query may see: two products forward, four backward.
-// Not counted: what is computed again in the backward, padding, keys that aren't seen, gradients of frozen weights,
-// norms, softmax, rotation, swiglu, loss, AdamW.
+// A step is forward, backward and AdamW. FOLDER keeps the checkpoints. Model flops: model_flops.hpp.
 
 #include <cmath>
 #include <cstdio>
@@ -28,8 +20,9 @@
 #include "../peers/peers.hpp"
 #include "../support/cores.hpp"
 #include "../support/timing.hpp"
-#include "model/linear_layers.hpp"
+#include "model_flops.hpp"
 #include "program/base_model.hpp"
+#include "register_peak.hpp"
 #include "shapes.hpp"
 
 namespace {
@@ -98,48 +91,6 @@ class training {
   std::uint64_t step_ = 0;
 };
 
-/// See above.
-double model_flops(const llama::model& net, const llama::token_batch& batch) {
-  const llama::model_config& config = net.config();
-  const auto count = [](index_t number) { return static_cast<double>(number); };
-  const double tokens = count(batch.sequences * batch.length), scored = count(batch.sequences * (batch.length - 1));
-  const double seen = count(batch.sequences) * count(batch.length * (batch.length + 1) / 2);
-  double sum = 2 * scored * count(config.vocab_size * config.hidden_size);
-  for (index_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (const llama::linear_layer& each : llama::linear_layers(config)) {
-      const bool has_dx = layer > 0 || !(each.name.ends_with("q_proj") || each.name.ends_with("k_proj") ||
-                                         each.name.ends_with("v_proj"));
-      sum += (has_dx ? 2 : 1) * tokens * count(each.d_out * each.d_in);
-      if (each.name.ends_with("o_proj") || each.name.ends_with("gate_proj")) continue;
-      sum += (has_dx ? 3 : 2) * tokens * count(each.d_out * rank);
-    }
-    sum += 6 * seen * count(config.query_size());
-  }
-  return 2 * sum;
-}
-
-/// Seconds a flop of multiply-adds on registers, all threads at once.
-class peak {
- public:
-  peak(double (*multiply_adds)(), sbora::thread_pool& pool) : multiply_adds_(multiply_adds), pool_(pool) {}
-  double operator()() {
-    std::vector<double> flops(static_cast<std::size_t>(pool_.threads()));
-    const double start = now();
-    pool_.parallel_for(pool_.threads(), [&](index_t i) {
-      do flops[static_cast<std::size_t>(i)] += multiply_adds_();
-      while (now() - start < 0.5);
-    });
-    const double seconds = now() - start;
-    double sum = 0;
-    for (const double each : flops) sum += each;
-    return seconds / sum;
-  }
-
- private:
-  double (*multiply_adds_)();
-  sbora::thread_pool& pool_;
-};
-
 double utilisation(bool bf16, const std::filesystem::path& folder, sbora::thread_pool& pool) {
   const auto multiply_adds = bf16 ? peak_bf16 : peak_f32;
   if (multiply_adds() == 0) throw std::runtime_error("this machine has no multiply-adds of bf16");
@@ -147,9 +98,9 @@ double utilisation(bool bf16, const std::filesystem::path& folder, sbora::thread
   options.bf16 = bf16;
   training step(bench::load(bench::smollm2(), folder / "smollm2", options, pool), adapter_method::sbora_fa, 4, pool);
   step.verify(bf16 ? 0.1 : 0.02);
-  const double flops = model_flops(step.net(), step.batch());
+  const double flops = bench::model_flops(step.net(), step.batch());
   const bench::alternation measured = bench::alternate(
-      peak(multiply_adds, pool), [&] { return step() / flops; }, 5);
+      bench::register_peak(pool, multiply_adds), [&] { return step() / flops; }, 5);
   const double seconds = flops * bench::median(measured.second);
   std::fprintf(stderr, "  peak %.4g GFLOP/s, a step of %.4g GFLOP %.4g s, %.4g tokens/s, spread of the ratio %.2g\n",
                1e-9 / bench::median(measured.first), 1e-9 * flops, seconds,

@@ -54,6 +54,9 @@ class model {
   static model load(const std::filesystem::path& base_model, const load_options& options, thread_pool& pool);
   /// From tensors in memory. Errors: input_error that lists what is missing, unknown or of another shape.
   model(const model_config& config, const std::vector<named_tensor>& tensors);
+  /// From wherever the source has them, which it keeps. Requires: all are there, of the right shapes.
+  model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
+        thread_pool& pool);
   /// With random weights, normal of standard deviation 0.02 as transformers makes them.
   static model random(const model_config& config, std::uint64_t seed);
 
@@ -119,8 +122,6 @@ class model {
 
  private:
   friend class decoder;
-  model(const model_config& config, std::shared_ptr<tensor_source> source, const load_options& options,
-        thread_pool& pool);
   static model in_memory(const model_config& config, std::shared_ptr<flat_tensors> tensors);
 
   std::span<const float> load_floats(const std::string& name);
