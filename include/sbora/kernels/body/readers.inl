@@ -187,6 +187,13 @@ class reader<int8_source, float> : public reader_base<reader<int8_source, float>
   SBORA_FORCE_INLINE v load_n(index_t i, index_t j, index_t n) const noexcept {
     return v::load_n(data_ + i * stride_ + j, n) * v::set1(absmax_[i]) * v::set1(int8_unit);
   }
+  SBORA_FORCE_INLINE void decode_line(index_t i, index_t j, index_t count, float* out) const noexcept {
+    const v s = v::set1(absmax_[i]), unit = v::set1(int8_unit);
+    const std::int8_t* const codes = data_ + i * stride_ + j;
+    index_t at = 0;
+    for (; at + v::lanes <= count; at += v::lanes) v::store(out + at, v::load(codes + at) * s * unit);
+    if (at < count) v::store_n(out + at, v::load_n(codes + at, count - at) * s * unit, count - at);
+  }
   SBORA_FORCE_INLINE void fetch(index_t i, index_t j) const noexcept { __builtin_prefetch(data_ + i * stride_ + j); }
   SBORA_FORCE_INLINE cache_line_cursor memory(index_t lines, index_t length) const noexcept {
     return {data_, stride_, lines, length};

@@ -146,7 +146,7 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
 template <class Storage, class T>
 void stream_axpy(const stream_args<Storage, T>& a) noexcept {
   if constexpr (has_stream_panels) {
-    if (a.tokens >= stream_panels_from || a.cut > 0) return stream_panels(a);
+    if (a.tokens >= stream_panels_from<Storage, T> || a.cut > 0) return stream_panels(a);
   }
   clear_out(a);
   index_t k = 0;

@@ -3,20 +3,25 @@
 // Some tokens against lines that run across the depth, in tiles as those of product.inl: panels of a few lines come
 // into the L1 cache one after the other, without being packed first, and the sums of all tokens stay near.
 
-/// Whether the level has it; from how many tokens on it is what stream does. (Zen 3, f32, 4096 x 4096, token by token
-/// (stream_axpy.inl) and so, milliseconds: 6 tokens 6.9, 7.7, 8 tokens 9.2, 7.4, 16 tokens 19, 9, 32 tokens 38, 15.)
+/// Whether the level has it.
 inline constexpr bool has_stream_panels = vec<float>::lanes == 8;
-inline constexpr index_t stream_panels_from = 7;
+/// From how many tokens on it is what stream does. (Zen 3, 4096 x 4096, token by token (stream_axpy.inl) and so,
+/// milliseconds: f32 6 tokens 5.4, 6.5, 8 tokens 9.6, 7.0; bf16 4 tokens 3.0, 3.6, 6 tokens 4.4, 4.0; NF4 2 tokens 4.3,
+/// 4.1, 4 tokens 5.2, 4.6; int8 6 tokens 7.2, 7.1.)
+template <class Storage, class T>
+inline constexpr index_t stream_panels_from =
+    std::is_same_v<Storage, four_bit>                                                          ? 3
+    : std::is_same_v<source_of<Storage>, dense_source<Storage>> && !std::is_same_v<Storage, T> ? 5
+                                                                                               : 7;
 /// Most lines of a panel, a multiple of which panel_depth is, and half of them up to so many tokens. (Zen 3, f32,
 /// milliseconds: 16, 32 and 64 lines, 4096 x 4096, 16 tokens 8.9, 8.6, 12, 64 tokens 29, 27, 31; 32 and 64 lines, 3072
 /// x 768, 256 tokens 16.1, 14.4.)
 inline constexpr index_t panel_lines = 64, short_panel_tokens = 64;
 /// How far ahead in each of these lines it is fetched.
 inline constexpr index_t panel_ahead_bytes = 256;
-/// Room for sums, of all tokens and so many columns: 256 KiB. (Zen 3: 512 KiB gain 5 % at 256 tokens; 64 tokens and 512
-/// columns lose 4 %.)
+/// Room for sums, of all tokens and so many columns: 128 KiB. (Zen 3: 256 KiB are no faster.)
 template <class T>
-inline constexpr index_t panel_sums_count = 256 * 1024 / static_cast<index_t>(sizeof(T));
+inline constexpr index_t panel_sums_count = 128 * 1024 / static_cast<index_t>(sizeof(T));
 inline constexpr index_t panel_most_columns = 1024;
 
 /// A panel in the L1 cache.
@@ -50,7 +55,7 @@ struct far_panel {
 };
 
 /// sums[i, n] += Σ_k left[i, k]·panel[k, n] for Tokens tokens, which have panel_lines of left and a tile's columns of
-/// sums each. Those of the next tile are fetched. (Zen 3, 64 and 256 tokens: 0.90 and 0.95 of the time.)
+/// sums each. Those of the next tile are fetched.
 template <int Tokens, class Panel, class T>
 SBORA_NO_INLINE void add_panel(const Panel& panel, const T* SBORA_RESTRICT left, index_t depth,
                                T* SBORA_RESTRICT sums) noexcept {
