@@ -1,9 +1,9 @@
-"""What PyTorch, PEFT and bitsandbytes need for a training step that bench_llama_big measures, extrapolated: models of one
-layer and of three, in processes of their own, whose difference, halved, is a layer's.
+"""What PyTorch, PEFT and bitsandbytes need for a training step that bench_llama_big measures, extrapolated: models of
+one layer and of three, in processes of their own, whose difference, halved, is a layer's.
 usage: big.py llama_7b|llama3_8b SEQUENCES 0|1 [--threads N]
-Prints one line: MODEL SEQUENCES CHECKPOINTING GIBIBYTES SECONDS. LoRA of rank 32 on q, k, v, up and down, NF4 with double
-quantisation, float32 activations; embedding and head in float32, since PyTorch takes minutes for a head in bfloat16 on a
-processor that can't multiply it."""
+Prints one line: MODEL SEQUENCES CHECKPOINTING GIBIBYTES SECONDS. LoRA of rank 32 on q, k, v, up and down, NF4 with
+double quantisation, float32 activations; embedding and head in float32, since PyTorch takes minutes for a head in
+bfloat16 on a processor that can't multiply it."""
 
 import argparse
 import resource
