@@ -1,6 +1,6 @@
 #!/bin/sh
-# sh llama/big.sh BUILD: a training step of LLaMA-7B and LLaMA3-8B in 4 bits, beside PyTorch, PEFT and bitsandbytes. Half
-# an hour on two cores, and 8 GiB of memory.
+# sh llama/big.sh BUILD: a training step of LLaMA-7B and LLaMA3-8B in 4 bits, beside PyTorch, PEFT and
+# bitsandbytes. Half an hour on two cores, and 8 GiB of memory.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=../../cmake/scripts/common.sh
