@@ -43,8 +43,7 @@ void head::norm_rows(const matrix& hidden, const block_context& with) {
   divide(normed_, with.config.arch.logits_divisor, with.pool);
 }
 
-void head::multiply(matrix& out, const block_context& with) {
-  out.resize(normed_.rows(), weight_.d_out());
+void head::multiply(matrix_part out, const block_context& with) {
   input_->read(normed_, with.pool,
                [&](const auto& in) { sbora::linear(weight_).forward(in, out, with.memory, with.pool); });
 }
@@ -66,13 +65,15 @@ loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float
     }
     losses.resize(labels.size());
     norm_rows(hidden, with);
-    multiply(logits_, with);
+    if (logits_.rows() < count) logits_.resize(count, weight_.d_out());
+    const matrix_part logits = logits_.topRows(count);
+    multiply(logits, with);
     if (dhidden) {
-      softmax_cross_entropy<float>(logits_, labels, gradient_scale, losses, with.pool);
-      backward(logits_, with);
+      softmax_cross_entropy<float>(logits, labels, gradient_scale, losses, with.pool);
+      backward(logits, with);
       scatter(drows_, tokens_, *dhidden, with.pool);
     } else {
-      cross_entropy<float>(logits_, labels, losses, with.pool);
+      cross_entropy<float>(logits, labels, losses, with.pool);
     }
     for (const double loss : losses) sum.total += loss;
     sum.count += count;
@@ -81,7 +82,7 @@ loss_sum head::loss(const matrix& hidden, std::span<const target> targets, float
 }
 
 /// From the gradient of a chunk's logits to that of its rows.
-void head::backward(const matrix& dlogits, const block_context& with) {
+void head::backward(const matrix_part& dlogits, const block_context& with) {
   if (!weight_gradient_.empty()) add_weight_gradient(dlogits, normed_, weight_gradient_, with.pool);
   for (index_t first = 0; first < weight_.d_out(); first += backward_rows) {
     const index_t count = std::min(backward_rows, weight_.d_out() - first);
@@ -103,6 +104,7 @@ void head::backward(const matrix& dlogits, const block_context& with) {
 void head::logits(const matrix& hidden, std::span<const index_t> tokens, matrix& out, const block_context& with) {
   tokens_.assign(tokens.begin(), tokens.end());
   norm_rows(hidden, with);
+  out.resize(normed_.rows(), weight_.d_out());
   multiply(out, with);
 }
 

@@ -28,10 +28,11 @@ class head {
   void logits(const matrix& hidden, std::span<const index_t> tokens, matrix& out, const block_context& with);
 
  private:
+  using matrix_part = Eigen::Ref<matrix, 0, Eigen::OuterStride<>>;
   /// out = the logits of normed_.
-  void multiply(matrix& out, const block_context& with);
+  void multiply(matrix_part out, const block_context& with);
   void norm_rows(const matrix& hidden, const block_context& with);
-  void backward(const matrix& dlogits, const block_context& with);
+  void backward(const matrix_part& dlogits, const block_context& with);
 
   sbora::any_weight weight_;
   norm_gain norm_;
@@ -40,7 +41,8 @@ class head {
   // Of one chunk.
   std::vector<index_t> tokens_;
   std::vector<float> inverse_rms_;
-  matrix rows_, normed_, logits_, dnormed_, part_, drows_;
+  matrix rows_, normed_, dnormed_, part_, drows_;
+  matrix logits_;  ///< the first rows of it; it only grows, for memory of that size goes back to the system otherwise
 };
 
 }  // namespace llama
