@@ -140,20 +140,25 @@ TEMPLATE_TEST_CASE("a streamed product is the sum within its roundings", "[kerne
   const isa level = GENERATE(from_range(tested_levels()));
   const index_t n = lanes<T>(level);
   random_values random(seed);
-  for (index_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 64, 65}) {
-    for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{133}, index_t{2 * 256 + 5}}) {
-      for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}, index_t{150}}) {
-        for (const bool contiguous : {false, true}) {
-          const guard side = random.coin() ? guard::front : guard::back;
-          stream_case<TestType> c(level, tokens, depth, columns, contiguous, side, random);
-          c.accumulate = random.coin();
-          c.with_bias = random.coin();
-          c.alpha = random.coin() ? 1 : random.uniform<T>();
-          INFO(c.text());
-          CHECK(c.check(random) == "");
-        }
+  const auto check = [&](index_t tokens, index_t depth, index_t columns, bool contiguous) {
+    const guard side = random.coin() ? guard::front : guard::back;
+    stream_case<TestType> c(level, tokens, depth, columns, contiguous, side, random);
+    c.accumulate = random.coin();
+    c.with_bias = random.coin();
+    c.alpha = random.coin() ? 1 : random.uniform<T>();
+    INFO(c.text());
+    CHECK(c.check(random) == "");
+  };
+  for (index_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 33, 64}) {
+    for (const index_t depth : {index_t{1}, index_t{3}, n, 4 * n + 1, index_t{2 * 256 + 5}}) {
+      for (const index_t columns : {index_t{1}, n + 1, index_t{8}, index_t{19}}) {
+        for (const bool contiguous : {false, true}) check(tokens, depth, columns, contiguous);
       }
     }
+  }
+  // Several panels of lines, and of columns.
+  for (const index_t tokens : {1, 7, 13, 65}) {
+    for (const index_t depth : {5, 133}) check(tokens, depth, 150, false);
   }
 }
 
