@@ -86,6 +86,37 @@ expect 2 '--weights: 1 for 2 tasks' combine ledger.json math law --output ties -
 expect 0 '' combine ledger.json math law --output ties --method ties --density 0.5 --weights 0.5,-1
 "$tool" convert ties ties_peft --to peft >/dev/null || fail "a combined adapter isn't exported"
 
+# Any of them merged and any of those removed, in any order, in one file and in shards: the bytes of adapters merged one
+# by one without a ledger. multi_sequences does this a thousand times.
+number=0
+while [ $number -lt 12 ]; do
+    from=base ending=.safetensors
+    if [ $((number % 2)) = 1 ]; then from=sharded ending=; fi
+    to=sequence$number$ending
+    shuffled=$(awk -v seed=$number 'BEGIN {
+        srand(seed)
+        split("math law code facts", task)
+        for (i = 4; i > 0; --i) { j = int(rand() * i) + 1; printf "%s ", task[j]; task[j] = task[i] }
+    }')
+    # shellcheck disable=SC2086
+    set -- $shuffled
+    shift $((number / 2 % 3)) # the rest are merged, from the third on they are left
+    expect 0 "^$# tasks merged" merge ledger.json --base $from --output $to "$@"
+    one=$1 two=$2
+    shift 2
+    expect 0 "^2 tasks removed, $# left" remove ledger.json --base $from --model $to "$two" "$one"
+    expect 0 "the base and $# tasks" verify ledger.json --base $from --model $to
+    at=$from
+    for task; do
+        alone=alone$number$task$ending
+        "$tool" merge "adapters/$task" --base "$at" --output "$alone" --whole >/dev/null || fail "merging $task alone"
+        at=$alone
+    done
+    if [ $from = base ] && [ $# = 0 ]; then at=$base; fi
+    check diff -r "$at" "$to"
+    number=$((number + 1))
+done
+
 # What is wrong is named.
 printf 'X' | dd of=two.safetensors bs=1 seek=$(($(wc -c <two.safetensors) - 3)) conv=notrunc 2>/dev/null
 expect 2 'row [0-9]+, column [0-9]+: expected .*, got ' verify ledger.json --base base --model two.safetensors
