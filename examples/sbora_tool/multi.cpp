@@ -2,6 +2,7 @@
 
 #include <sbora/io/file_access.hpp>
 #include <sbora/io/ledger/ledger_file.hpp>
+#include <sbora/io/ledger/ledger_modules.hpp>
 #include <sbora/io/ledger/model_fingerprint.hpp>
 #include <sbora/io/ledger/verify_merged.hpp>
 #include <sbora/model/combine.hpp>
@@ -22,7 +23,7 @@ sbora::adapter_kind kind_of(const multi_options& set) {
 
 int init(const multi_options& set) {
   const base_model base(set.base);
-  std::vector<sbora::model_module> modules = base.modules(false);
+  std::vector<sbora::model_module> modules = ledger_modules(base.checkpoint());
   const std::size_t count = modules.size();
   create_ledger(set.ledger,
                 sbora::region_ledger(std::move(modules), model_fingerprint(base.checkpoint()), set.crossing));
@@ -36,12 +37,14 @@ void write_adapter(const multi_options& set, const sbora::region_ledger& ledger)
   if (fs::exists(set.adapter / "adapter_config.json", ignored)) {
     throw input_error(set.adapter.string() + " has an adapter already");
   }
-  sbora::adapter_config config = {.kind = kind_of(set), .r = set.rank, .lora_alpha = set.alpha};
-  for (const auto& owned : ledger.at(set.task).regions) config.target_modules.names.push_back(owned.module);
-  const auto owned = [&](const sbora::model_module& module, index_t, index_t, std::uint64_t) {
-    return ledger.target(set.task, module.name);
-  };
-  save_sbora(sbora::make_adapter<float>(config, ledger.modules(), set.seed, owned), set.adapter);
+  sbora::adapter_config config = {
+      .r = set.rank, .lora_alpha = set.alpha, .sbora = sbora::sbora_record{.seed = set.seed}};
+  std::vector<sbora::adapter_part> parts;
+  for (const auto& [module, kind, target] : ledger.at(set.task).regions) {
+    const auto& of = *std::ranges::find(ledger.modules(), module, &sbora::model_module::name);
+    parts.push_back({module, of.d_out, of.d_in, target, set.alpha, {}, kind});
+  }
+  save_sbora(sbora::model_adapter<float>(kind_of(set), std::move(config), std::move(parts)), set.adapter);
 }
 
 /// Where an adapter is, seen from the ledger's folder.
@@ -52,15 +55,20 @@ std::string recorded_path(const fs::path& adapter, const fs::path& ledger) {
 int claim(const multi_options& set) {
   if (!set.of.empty() && !set.adapter.empty()) throw input_error("--of and --adapter: one of them");
   const auto claim_new = [&](sbora::region_ledger& ledger) {
-    sbora::adapter_config config = {.kind = kind_of(set), .r = set.rank};
-    config.target_modules.names = set.modules;
-    if (set.modules.empty()) config.target_modules = {{}, "all-linear"};
-    const auto unmatched = sbora::detail::unmatched_targets(config, ledger.modules());
-    if (!unmatched.empty()) throw input_error("--modules: no module is named '" + unmatched.front() + "'");
-    const sbora::target_rules rules(config);
+    // Modules or stacks of experts by the ends of their names; an expert of a stack by its own.
+    const sbora::adapter_config ends = {.target_modules = {set.modules}, .target_parameters = set.modules};
+    const sbora::target_rules rules(ends);
+    for (const std::string& key : sbora::detail::unmatched_targets(ends, ledger.modules())) {
+      const bool is_expert =
+          std::ranges::find(ledger.modules(), key, &sbora::model_module::name) != ledger.modules().end();
+      if (!is_expert) throw input_error("--modules: no module is named '" + key + "'");
+    }
     std::vector<sbora::region_request> requests;
-    for (const auto& module : ledger.modules()) {
-      if (rules.matches(module.name)) requests.push_back({module.name, kind_of(set), set.rank});
+    for (const sbora::model_module& module : ledger.modules()) {
+      const bool is_named = std::ranges::find(set.modules, module.name) != set.modules.end();
+      if (set.modules.empty() || is_named || rules.matches(module.name)) {
+        requests.push_back({module.name, kind_of(set), set.rank});
+      }
     }
     ledger.claim(set.task, requests,
                  set.block > 1 ? sbora::blocks_among_free(set.block, set.seed) : sbora::uniform_among_free(set.seed));
@@ -69,6 +77,15 @@ int claim(const multi_options& set) {
     ledger.set_adapter(set.task, recorded_path(set.adapter, set.ledger));
   };
   const auto claim_old = [&](sbora::region_ledger& ledger) {
+    const auto is_expert = [](const sbora::model_module& module) {
+      return sbora::detail::parse_stack_member(module.name).has_value();
+    };
+    const std::vector<std::string> stacks = sbora::load_adapter_config(set.of).config.target_parameters;
+    if (!stacks.empty() && std::ranges::none_of(ledger.modules(), is_expert)) {
+      throw input_error(set.of.string() + " is for stacks of experts (" + stacks.front() +
+                        "), and in the ledger's base each expert has tensors of its own, which would have two names; "
+                        "train on those modules");
+    }
     const auto adapter = sbora::load_adapter(set.of, ledger.modules()).adapter;
     std::vector<sbora::owned_region> regions;
     adapter.for_each([&](const std::string& module, const auto& part) {
@@ -104,7 +121,7 @@ void write_model(const multi_options& set, const sbora::region_ledger& ledger, c
   sbora::detail::made_directories made;
   if (!base.checkpoint().index().empty()) made.make(output);
   progress shown("merging");
-  write_merged_checkpoint(base.checkpoint(), task_changes(ledger, adapters, tasks), output,
+  write_merged_checkpoint(base.checkpoint(), task_changes(ledger, adapters, base.checkpoint(), tasks), output,
                           [&](std::uint64_t done, std::uint64_t total) { shown.update_bytes(done, total); });
   made.keep();
 }

@@ -60,7 +60,7 @@ void add_multi(CLI::App& app, multi_options& into) {
   CLI::App& claiming = claim.app();
   claim.path("--adapter", into.adapter, "write a new adapter on them there, to be trained", false);
   claim.path("--of", into.of, "claim the regions of this adapter instead", false);
-  claiming.add_option("--modules", into.modules, "suffixes of names, as target_modules; default: all")
+  claiming.add_option("--modules", into.modules, "ends of names of modules or stacks of experts; default: all")
       ->type_name("NAME")
       ->delimiter(',');
   claiming.add_option("--kind", into.kind, "fa (columns) or fb (rows), default fa")

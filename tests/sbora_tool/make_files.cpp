@@ -143,6 +143,28 @@ sbora::model_adapter<float> adapter(sbora::adapter_kind kind, std::uint64_t seed
   return made;
 }
 
+/// Three experts in stacks, and in tensors of their own.
+void write_experts(const fs::path& folder, const fs::path& apart, std::uint64_t seed) {
+  fs::create_directories(folder);
+  fs::create_directories(apart);
+  const std::string layer = "model.layers.0.mlp.experts.";
+  const std::vector<float> gate_up = values(3 * 16 * 10, seed), down = values(3 * 10 * 8, seed + 1);
+  sbora::detail::tensor_pool stacked, single;
+  stacked.add_owned(layer + "gate_up_proj", {3, 16, 10}, gate_up);
+  stacked.add_owned(layer + "down_proj", {3, 10, 8}, down);
+  const auto part = [](const std::vector<float>& of, index_t first) {
+    return std::vector<float>(of.begin() + first * 80, of.begin() + (first + 1) * 80);
+  };
+  for (index_t e = 0; e < 3; ++e) {
+    const std::string expert = layer + std::to_string(e);
+    single.add_owned(expert + ".gate_proj.weight", {8, 10}, part(gate_up, 2 * e));
+    single.add_owned(expert + ".up_proj.weight", {8, 10}, part(gate_up, 2 * e + 1));
+    single.add_owned(expert + ".down_proj.weight", {10, 8}, part(down, e));
+  }
+  write_safetensors(folder / "model.safetensors", stacked.tensors(), {{"format", "pt"}});
+  write_safetensors(apart / "model.safetensors", single.tensors(), {{"format", "pt"}});
+}
+
 /// A PEFT LoRA without a one-hot half.
 void write_dense_lora(const fs::path& folder) {
   const std::string module = "base_model.model.model.layers.0.self_attn.q_proj.";
@@ -153,6 +175,26 @@ void write_dense_lora(const fs::path& folder) {
   write_safetensors(folder / "adapter_model.safetensors", pool.tensors(), {{"format", "pt"}});
   std::ofstream(folder / "adapter_config.json")
       << R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]})";
+}
+
+/// On gate and up of write_experts' experts: as parts of a stack, or as modules of their own.
+sbora::model_adapter<float> expert_adapter(bool stacked) {
+  const std::string layer = "model.layers.0.mlp.experts.";
+  sbora::adapter_config config;
+  config.kind = sbora::adapter_kind::fb;
+  config.r = 3;
+  std::vector<sbora::model_module> modules;
+  for (index_t e = 0; e < 3; ++e) {
+    const std::string expert = layer + std::to_string(e);
+    if (stacked) modules.push_back({layer + "gate_up_proj[" + std::to_string(e) + "]", 16, 10});
+    else modules.insert(modules.end(), {{expert + ".gate_proj", 8, 10}, {expert + ".up_proj", 8, 10}});
+  }
+  if (stacked) config.target_parameters = {"gate_up_proj"};
+  else config.target_modules.names = {"gate_proj", "up_proj"};
+  auto made = sbora::make_adapter(config, modules, 4);
+  const std::vector<float> trained = values(made.parameter_count(), 4);
+  std::copy(trained.begin(), trained.end(), made.parameters().begin());
+  return made;
 }
 
 /// A head that is the embedding, in the file too.
@@ -199,6 +241,10 @@ void make(const fs::path& folder) {
   save_sbora(with_full_tensors(8), folder / "full");
   save_sbora(with_full_tensors(9), folder / "full_other");
   write_dense_lora(folder / "dense_lora");
+  write_experts(folder / "experts", folder / "experts_apart", 1);
+  write_experts(folder / "other_experts", folder / "other_experts_apart", 5);
+  save_sbora(expert_adapter(true), folder / "on_stack");
+  save_sbora(expert_adapter(false), folder / "on_parts");
   write_quantised(folder / "base_nf4", 1, true);
   write_quantised(folder / "base_int8", 1, false);
   write_wrapped(folder / "base", folder / "base_compiled", "model.safetensors", "_orig_mod.");

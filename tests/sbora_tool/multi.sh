@@ -117,6 +117,40 @@ while [ $number -lt 12 ]; do
     number=$((number + 1))
 done
 
+# Experts: each of a stack is a module; those with tensors of their own have one name, not two.
+expect 0 '6 modules, ledger' init experts.json --base experts
+expect 0 "'math' owns 12 columns or rows of 6 modules" claim experts.json math --rank 2 --adapter adapters/math_experts
+expect 0 "'law' owns 6 columns or rows of 3 modules" \
+    claim experts.json law --rank 2 --modules gate_up_proj --adapter adapters/law_experts
+expect 0 "'code' owns 3 columns or rows of 1 modules" \
+    claim experts.json code --rank 3 --modules 'model.layers.0.mlp.experts.down_proj[1]' --adapter adapters/code_experts
+expect 2 '4 columns asked for, 3 of 8 are left' \
+    claim experts.json more --rank 4 --modules 'model.layers.0.mlp.experts.down_proj[1]'
+for task in math law code; do
+    "$make_files" adapters/${task}_experts $seed
+    seed=$((seed + 1))
+done
+expect 0 '3 tasks merged' merge experts.json --base experts --output experts_all.safetensors
+expect 0 '3 tasks, to the last bit: math, law, code' verify experts.json --base experts --model experts_all.safetensors
+expect 0 '2 left' remove experts.json --base experts --model experts_all.safetensors math
+at=experts
+for task in code law; do
+    "$tool" merge adapters/${task}_experts --base $at --output experts_$task.safetensors --whole >/dev/null ||
+        fail "merging $task alone"
+    at=experts_$task.safetensors
+done
+check cmp experts_law.safetensors experts_all.safetensors
+expect 0 '2 tasks, to the last bit: law, code' verify experts.json --base experts --model experts_all.safetensors
+expect 0 '9 modules, ledger' init apart.json --base experts_apart
+expect 2 "no module is named 'gate_up_proj'" claim apart.json law --modules gate_up_proj
+expect 2 'stacks of experts .*gate_up_proj.*, and in the ledger.s base each expert has tensors of its own' \
+    claim apart.json law --of adapters/law_experts
+expect 0 "'math' owns 12 columns or rows of 6 modules" \
+    claim apart.json math --rank 2 --modules gate_proj,up_proj --adapter adapters/math_apart
+"$make_files" adapters/math_apart $seed
+expect 0 '1 tasks merged' merge apart.json --base experts_apart --output apart.safetensors
+expect 0 '1 tasks, to the last bit: math' verify apart.json --base experts_apart --model apart.safetensors
+
 # What is wrong is named.
 printf 'X' | dd of=two.safetensors bs=1 seek=$(($(wc -c <two.safetensors) - 3)) conv=notrunc 2>/dev/null
 expect 2 'row [0-9]+, column [0-9]+: expected .*, got ' verify ledger.json --base base --model two.safetensors

@@ -1,5 +1,6 @@
-// multi_sequences SCRATCH [SEQUENCES]: what `sbora_tool multi` does with files, in one process: random sequences of merge
-// and remove of any tasks in any order. After each command the model has the bytes of one that never had the others.
+// multi_sequences SCRATCH [SEQUENCES]: what `sbora_tool multi` does with files, in one process: random sequences of
+// merge and remove of any tasks in any order. After each command the model has the bytes of one that never had the
+// others.
 
 #include <cstdio>
 #include <exception>

@@ -103,6 +103,26 @@ expect 0 '' convert fa recorded --to native --base base --record-base
 expect 0 'base recorded +of 4 modules' inspect recorded
 expect 2 "nowhere" convert fa out2 --to native --base nowhere && one_line
 
+# Gate and up of an expert in one tensor or in two: the same record, and both bases are the one.
+for base in experts experts_apart; do
+    expect 0 '' convert on_stack recorded_$base --to native --base $base --record-base
+    expect 0 'base recorded +of 3 modules' inspect recorded_$base
+    for other in experts experts_apart; do
+        expect 0 'tensors merged' merge recorded_$base --base $other --output experts_$other.safetensors --force
+        expect 2 "isn't the one that the adapter was trained on" \
+            merge recorded_$base --base other_$other --output out.safetensors
+    done
+done
+fingerprints() { grep -o '"base[^"]*": *"[0-9a-f]\{16\}"' "$1/adapter_config.json"; }
+check [ "$(fingerprints recorded_experts)" = "$(fingerprints recorded_experts_apart)" ]
+check [ "$(fingerprints recorded_experts | wc -l)" = 3 ]
+expect 0 '' convert on_parts recorded_parts --to native --base experts_apart --record-base
+expect 0 '6 tensors merged' merge recorded_parts --base experts_apart --output experts_parts.safetensors
+expect 2 "gate_proj' is none of the model's" convert on_parts out --to native --base experts --record-base
+expect 2 "gate_proj' is none of the model's" merge recorded_parts --base experts --output out.safetensors
+check [ ! -e out ]
+check [ ! -e out.safetensors ]
+
 # llama.cpp's files: names, sizes and order of rows are those of a GGUF model
 expect 0 'SBoRA-FA adapter of 4 modules, 108 parameters, in fa.gguf' convert fa fa.gguf --to gguf --base base.gguf
 expect 2 'fa.gguf is there already; --force replaces it' convert fa fa.gguf --to gguf --base base.gguf && one_line

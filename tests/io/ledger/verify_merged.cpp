@@ -3,6 +3,7 @@
 #include <sbora/io/adapter/adapter_tensors.hpp>
 #include <sbora/io/adapter/sbora_checkpoint.hpp>
 #include <sbora/io/ledger/ledger_file.hpp>
+#include <sbora/io/ledger/ledger_modules.hpp>
 #include <sbora/io/ledger/model_fingerprint.hpp>
 #include <sbora/io/ledger/verify_merged.hpp>
 #include <sbora/io/safetensors/safetensors_writer.hpp>
@@ -75,7 +76,8 @@ struct multi_model {
 
   std::filesystem::path merge(const names& tasks, const std::string& name = "merged.safetensors") const {
     const auto all = adapters();
-    write_merged_checkpoint(base(), task_changes(ledger(), all, tasks), folder / name);
+    const auto from = base();
+    write_merged_checkpoint(from, task_changes(ledger(), all, from, tasks), folder / name);
     return folder / name;
   }
   names verify(const std::filesystem::path& model) const {
@@ -224,6 +226,108 @@ TEST_CASE("verify names every element that is nobody's, lost or changed") {
   CHECK(has("tensor 'q.weight' row 2, column " + std::to_string(free), "(nobody's)") == 1);
   CHECK(has("tensor 'up.weight' row " + std::to_string(row) + ", column 3", "(of task 'task2', which is in it)") == 1);
   CHECK(has("tensor 'norm.weight' row 0, column 4", "(nobody's)") == 1);
+}
+
+TEST_CASE("tasks on the experts of a stack, on rows and columns, of both orders") {
+  const std::string up = "mlp.experts.gate_up_proj", down = "mlp.experts.down_proj";
+  const auto name = [](const std::string& stack, index_t e) { return stack + "[" + std::to_string(e) + "]"; };
+  for (const bool turned : {false, true}) {
+    CAPTURE(turned);  // experts × d_in × d_out, which the two stacks' sizes say
+    const temporary_directory folder;
+    const index_t hidden = 10, wide = 12;  // gate_up: 2·wide × hidden, down: hidden × wide
+    const auto of_up = random_vector<float>(3 * 2 * wide * hidden, 1);
+    const auto of_down = random_vector<Eigen::bfloat16>(3 * wide * hidden, 2);
+    sbora::detail::tensor_pool pool;
+    pool.add_owned(up, {3, turned ? hidden : 2 * wide, turned ? 2 * wide : hidden}, std::vector<float>(of_up));
+    pool.add_owned(down, {3, turned ? wide : hidden, turned ? hidden : wide}, std::vector<Eigen::bfloat16>(of_down));
+    sbora::write_safetensors(folder / "base.safetensors", pool.tensors());
+    const auto base = sbora::checkpoint::open(folder / "base.safetensors");
+    const auto all = ledger_modules(base);
+    REQUIRE(all.size() == 6);
+    region_ledger ledger(all, model_fingerprint(base));
+    sbora::task_adapters adapters;
+    const auto add = [&](const std::string& task, const std::vector<sbora::region_request>& requests) {
+      ledger.claim(task, requests, sbora::uniform_among_free(3));
+      std::vector<sbora::adapter_part> parts;
+      for (const auto& [module, kind, target] : ledger.at(task).regions) {
+        const auto& of = *std::ranges::find(all, module, &sbora::model_module::name);
+        parts.push_back({module, of.d_out, of.d_in, target, 3, {}, kind});
+      }
+      sbora::model_adapter<float> made(adapter_kind::fa, {}, std::move(parts));
+      fill_random(made.parameters(), 7 + adapters.size());
+      adapters.insert_or_assign(task, std::move(made));
+    };
+    add("a",
+        {{name(up, 0), adapter_kind::fa, 3}, {name(up, 2), adapter_kind::fb, 4}, {name(down, 1), adapter_kind::fa, 2}});
+    add("b", {{name(up, 0), adapter_kind::fa, 2},
+              {name(down, 1), adapter_kind::fa, 5},
+              {name(down, 2), adapter_kind::fb, 1}});
+    const auto path = folder / "merged.safetensors";
+    for (const names& tasks : std::vector<names>{{}, {"a"}, {"b"}, {"a", "b"}}) {
+      write_merged_checkpoint(base, task_changes(ledger, adapters, base, tasks), path);
+      const auto merged = sbora::checkpoint::open(path);
+      CHECK(verify_merged(ledger, adapters, base, merged) == tasks);
+      const auto check = [&](auto values, const std::string& stack, index_t d_out, index_t d_in) {
+        using scalar = typename decltype(values)::value_type;
+        const auto order = turned ? sbora::storage::in_by_out : sbora::storage::out_by_in;
+        for (index_t e = 0; e < 3; ++e) {
+          sbora::merger into{sbora::weight_view<scalar>(values.data() + e * d_out * d_in, d_out, d_in, 0, order)};
+          for (const std::string& task : tasks) {
+            const auto& adapter = adapters.at(task);
+            for (const std::string& module : adapter.modules()) {
+              if (module == name(stack, e)) adapter.visit(module, [&](const auto& part) { into.merge(part); });
+            }
+          }
+        }
+        CHECK(std::memcmp(values.data(), merged.at(stack).data.data(), merged.at(stack).data.size()) == 0);
+      };
+      check(of_up, up, 2 * wide, hidden);
+      check(of_down, down, hidden, wide);
+    }
+    // An element of a's columns of expert 0 and one of nobody's of expert 1, in the file's rows and columns.
+    std::string bytes = read_file(path);
+    const auto& tensor = base.at(up);
+    const auto flip = [&](index_t slice, index_t row, index_t column) {
+      const auto at = static_cast<std::size_t>(tensor.data.data() - base.files()[0].bytes().data()) +
+                      4 * static_cast<std::size_t>((slice * tensor.shape[1] + row) * tensor.shape[2] + column);
+      bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    };
+    const index_t owned = ledger.target("a", name(up, 0)).indices()[1];
+    flip(0, turned ? owned : 5, turned ? 5 : owned);
+    flip(1, 1, 2);
+    write_file(path, bytes);
+    try {
+      verify_merged(ledger, adapters, base, sbora::checkpoint::open(path));
+      FAIL("nothing was thrown");
+    } catch (const sbora::checkpoint_error& error) {
+      REQUIRE(error.problems().size() == 2);
+      const std::string where =
+          turned ? "row " + std::to_string(owned) + ", column 5" : "row 5, column " + std::to_string(owned);
+      CHECK_THAT(error.problems()[0], contains("tensor '" + up + "'[0] " + where + ": expected"));
+      CHECK_THAT(error.problems()[0], contains("(of task 'a', which is in it)"));
+      CHECK_THAT(error.problems()[1], contains("tensor '" + up + "'[1] row 1, column 2: expected"));
+      CHECK_THAT(error.problems()[1], contains("(nobody's)"));
+    }
+  }
+}
+
+TEST_CASE("a ledger's modules have no element twice: experts with tensors of their own are those") {
+  const temporary_directory folder;
+  sbora::detail::tensor_pool pool;
+  for (const char* expert : {"m.mlp.experts.0.", "m.mlp.experts.1."}) {
+    for (const char* part : {"gate_proj.weight", "up_proj.weight"}) {
+      pool.add_owned<float>(std::string(expert) + part, {4, 6}, std::vector<float>(24));
+    }
+    pool.add_owned<float>(std::string(expert) + "down_proj.weight", {6, 4}, std::vector<float>(24));
+  }
+  sbora::write_safetensors(folder / "base.safetensors", pool.tensors());
+  const auto base = sbora::checkpoint::open(folder / "base.safetensors");
+  CHECK(sbora::checkpoint_weights(base).modules().size() == 10);
+  names found;
+  for (const auto& module : ledger_modules(base)) found.push_back(module.name);
+  std::ranges::sort(found);
+  CHECK(found == names{"m.mlp.experts.0.down_proj", "m.mlp.experts.0.gate_proj", "m.mlp.experts.0.up_proj",
+                       "m.mlp.experts.1.down_proj", "m.mlp.experts.1.gate_proj", "m.mlp.experts.1.up_proj"});
 }
 
 TEST_CASE("verify names models of another base, and tensors that are missing or strange") {

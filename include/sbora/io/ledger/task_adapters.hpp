@@ -30,11 +30,12 @@ inline std::vector<std::string> task_names(const region_ledger& ledger) {
 }
 
 /// What merging these tasks changes in the base's files: of each module all their deltas, in the order of the ledger,
-/// whatever order `tasks` has. Lifetime: refers to the adapters.
+/// whatever order `tasks` has; an expert's in its slice of the stack. Lifetime: refers to the adapters.
 /// Errors      config_error for a task whose adapter isn't there; checkpoint_error where adapters disagree how weights
-///             lie (fan_in_fan_out).
+///             lie (fan_in_fan_out), or the base has no such stack.
 SBORA_IN_IO_INSTANCES weight_changes task_changes(const region_ledger& ledger, const task_adapters& adapters,
-                                                  std::span<const std::string> tasks);
-weight_changes task_changes(const region_ledger&, task_adapters&&, std::span<const std::string>) = delete;
+                                                  const checkpoint& base, std::span<const std::string> tasks);
+weight_changes task_changes(const region_ledger&, task_adapters&&, const checkpoint&,
+                            std::span<const std::string>) = delete;
 
 }  // namespace sbora::inline SBORA_ABI

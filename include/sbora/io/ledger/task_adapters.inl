@@ -41,7 +41,7 @@ SBORA_INSTANCE_OF task_adapters load_task_adapters(const region_ledger& ledger, 
 }
 
 SBORA_INSTANCE_OF weight_changes task_changes(const region_ledger& ledger, const task_adapters& adapters,
-                                              std::span<const std::string> tasks) {
+                                              const checkpoint& base, std::span<const std::string> tasks) {
   detail::problem_list problems;
   weight_changes changes;
   for (const std::string& name : tasks) static_cast<void>(ledger.at(name));
@@ -49,14 +49,16 @@ SBORA_INSTANCE_OF weight_changes task_changes(const region_ledger& ledger, const
     if (std::find(tasks.begin(), tasks.end(), task.name) == tasks.end()) continue;
     const auto found = adapters.find(task.name);
     if (found == adapters.end()) throw config_error("sbora::task_changes: no adapter of task '" + task.name + "'");
-    for (auto& [tensor, of_task] : adapter_changes(found->second)) {
+    for (auto& [tensor, of_task] : adapter_changes(found->second, base)) {
       const auto [change, is_new] = changes.emplace(tensor, of_task);
       if (is_new) continue;
       if (change->second.order != of_task.order) {
         problems.add("task '" + task.name + "': fan_in_fan_out says that '" + tensor +
                      "' lies otherwise than another task's adapter does");
       }
-      change->second.deltas.insert(change->second.deltas.end(), of_task.deltas.begin(), of_task.deltas.end());
+      const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+      append(change->second.deltas, of_task.deltas);
+      append(change->second.parts, of_task.parts);
     }
   }
   problems.throw_if_any("the tasks' adapters aren't for one base", "give adapters that were trained on it");

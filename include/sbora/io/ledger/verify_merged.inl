@@ -13,9 +13,9 @@ namespace sbora::inline SBORA_ABI::detail {
 /// Compares a model with what it should be, and names what differs.
 class model_check {
  public:
-  model_check(const region_ledger& ledger, const checkpoint& base, const checkpoint& model,
-              const progress_callback& progress, any_executor pool)
-      : ledger_(ledger), base_(base), model_(model), progress_(progress), pool_(pool) {}
+  model_check(const region_ledger& ledger, const task_adapters& adapters, const checkpoint& base,
+              const checkpoint& model, const progress_callback& progress, any_executor pool)
+      : ledger_(ledger), adapters_(adapters), base_(base), model_(model), progress_(progress), pool_(pool) {}
 
   /// Tensors that can be compared: all, or problems are added.
   void check_tensors(problem_list& problems) const {
@@ -55,6 +55,7 @@ class model_check {
                         problem_list& problems) const {
     constexpr std::size_t most = 10'000;
     std::size_t count = 0;
+    tensor_owners owners;
     for_rows(changes, false,
              [&](const tensor_view& tensor, const std::byte*, const std::byte* expected, const std::byte* found,
                  std::size_t bytes, index_t row) {
@@ -63,9 +64,13 @@ class model_check {
                for (std::size_t at = 0; at < bytes; at += size) {
                  if (std::memcmp(expected + at, found + at, size) == 0 || ++count > most) continue;
                  const auto column = static_cast<index_t>(at / size);
-                 problems.add("tensor '" + tensor.name + "' row " + std::to_string(row) + ", column " +
+                 if (owners.tensor != &tensor) owners = owners_of(tensor);
+                 const index_t slice_rows = tensor.shape.size() == 3 ? tensor.shape[1] : 0;
+                 problems.add("tensor '" + tensor.name + "'" +
+                              (slice_rows > 0 ? "[" + std::to_string(row / slice_rows) + "]" : "") + " row " +
+                              std::to_string(slice_rows > 0 ? row % slice_rows : row) + ", column " +
                               std::to_string(column) + ": expected " + value_text(tensor, expected + at) + ", got " +
-                              value_text(tensor, found + at) + owner_text(tensor, changes, row, column, merged));
+                              value_text(tensor, found + at) + owner_text(owners, row, column, merged));
                }
              });
     if (count > most) problems.add("and " + std::to_string(count - most) + " elements more");
@@ -129,25 +134,40 @@ class model_check {
     return known ? text : std::to_string(std::to_integer<unsigned>(*element));
   }
 
-  std::string owner_text(const tensor_view& tensor, const weight_changes& changes, index_t row, index_t column,
-                         std::span<const std::string> merged) const {
-    const auto change = changes.find(base_.stored_name(tensor));
-    if (change != changes.end() && change->second.order == storage::in_by_out) std::swap(row, column);
-    std::string owners;
-    for (const ledger_task& task : ledger_.tasks()) {
-      for (const owned_region& owned : task.regions) {
-        if (owned.module + ".weight" != tensor.name) continue;
-        const bool of_rows = owned.kind == row_kind;
-        if (!owned.target.contains(of_rows ? row : column)) continue;
-        const bool is_in = std::find(merged.begin(), merged.end(), task.name) != merged.end();
-        owners += (owners.empty() ? " (of task '" : ", '") + task.name +
-                  (is_in ? "', which is in it" : "', which isn't in it");
-      }
+  /// What each task changes of one tensor.
+  struct tensor_owners {
+    const tensor_view* tensor = nullptr;
+    std::vector<std::pair<std::string, tensor_merge>> tasks = {};
+  };
+
+  tensor_owners owners_of(const tensor_view& tensor) const {
+    tensor_owners owners = {&tensor};
+    for (const std::string& task : task_names(ledger_)) {
+      const weight_changes changes = task_changes(ledger_, adapters_, base_, std::span(&task, 1));
+      const auto change = changes.find(tensor.name);
+      if (change != changes.end()) owners.tasks.emplace_back(task, tensor_merge(tensor, change->second));
     }
-    return owners.empty() ? " (nobody's)" : owners + ")";
+    return owners;
+  }
+
+  static std::string owner_text(const tensor_owners& owners, index_t row, index_t column,
+                                std::span<const std::string> merged) {
+    std::string text;
+    for (const auto& [task, change] : owners.tasks) {
+      const auto in_columns = [&](const touched_columns& of) {
+        return of.rows.begin <= row && row < of.rows.end && std::ranges::binary_search(of.columns, column);
+      };
+      if (!std::ranges::binary_search(change.rows(), row) && !std::ranges::any_of(change.columns(), in_columns)) {
+        continue;
+      }
+      text += (text.empty() ? " (of task '" : ", '") + task +
+              (std::ranges::find(merged, task) != merged.end() ? "', which is in it" : "', which isn't in it");
+    }
+    return text.empty() ? " (nobody's)" : text + ")";
   }
 
   const region_ledger& ledger_;
+  const task_adapters& adapters_;
   const checkpoint& base_;
   const checkpoint& model_;
   const progress_callback& progress_;
@@ -171,16 +191,17 @@ SBORA_INSTANCE_OF std::vector<std::string> verify_merged(const region_ledger& le
                                                          const checkpoint& base, const checkpoint& model,
                                                          const progress_callback& progress, any_executor pool) {
   require_base(ledger, base);
-  const detail::model_check check(ledger, base, model, progress, pool);
+  const detail::model_check check(ledger, adapters, base, model, progress, pool);
   detail::problem_list problems;
   check.check_tensors(problems);
   problems.throw_if_any("the model isn't of the ledger's base", "give one that was merged from it");
   std::vector<std::string> merged;
   for (const std::string& task : task_names(ledger)) {
-    const weight_changes changes = detail::check_changes(base, task_changes(ledger, adapters, std::span(&task, 1)));
+    const weight_changes changes =
+        detail::check_changes(base, task_changes(ledger, adapters, base, std::span(&task, 1)));
     if (check.has_task(changes)) merged.push_back(task);
   }
-  check.find_differences(detail::check_changes(base, task_changes(ledger, adapters, merged)), merged, problems);
+  check.find_differences(detail::check_changes(base, task_changes(ledger, adapters, base, merged)), merged, problems);
   problems.throw_if_any("the model isn't its base and its tasks' updates", "merge the tasks into the base again");
   return merged;
 }
