@@ -195,15 +195,15 @@ TEST_CASE("the first of a pattern's keys counts, written and read") {
 }
 
 TEST_CASE("JSON of many keys, list entries or levels is read in one pass") {
-  // Quadratic, each of these takes minutes.
+  // A pass for each entry would be 10^10 comparisons.
   std::string text = R"({"peft_type": "LORA", "rank_pattern": {)";
-  for (int i = 0; i < 300'000; ++i) text += (i == 0 ? "\"k" : ",\"k") + std::to_string(i) + "\":1";
+  for (int i = 0; i < 100'000; ++i) text += (i == 0 ? "\"k" : ",\"k") + std::to_string(i) + "\":1";
   text += "}";
-  for (int i = 0; i < 300'000; ++i) text += ",\"u" + std::to_string(i) + "\":[]";
+  for (int i = 0; i < 100'000; ++i) text += ",\"u" + std::to_string(i) + "\":[]";
   text += "}";
   const auto read = sbora::parse_adapter_config(text);
-  CHECK(read.config.rank_pattern.size() == 300'000);
-  CHECK(read.skipped.size() == 300'000);
+  CHECK(read.config.rank_pattern.size() == 100'000);
+  CHECK(read.skipped.size() == 100'000);
   CHECK(sbora::parse_adapter_config(adapter_config_text(read.config)).config == read.config);
 }
 
@@ -247,9 +247,9 @@ TEST_CASE("lists of names are looked up as if each were tried") {
 }
 
 TEST_CASE("an adapter of many modules with a rank each is read and written in one pass") {
-  // Quadratic, with a regular expression for each, this takes hours.
+  // A regular expression for each module and each pattern would be 25 million searches.
   std::vector<sbora::adapter_part> parts;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 5'000; ++i) {
     parts.push_back({"m." + std::to_string(i) + ".q", 2, 3,
                      sbora::region(3, i % 2 == 0 ? std::vector<index_t>{1} : std::vector<index_t>{0, 2}), 1.0 + i % 3});
   }
@@ -261,7 +261,7 @@ TEST_CASE("an adapter of many modules with a rank each is read and written in on
   save_sbora(adapter, directory / "native");
   save_peft_lora(adapter, directory / "peft");
   CHECK(same_adapter(adapter, sbora::load_adapter(directory / "native").adapter));
-  CHECK(sbora::load_adapter(directory / "peft").adapter.size() == 20'000);
+  CHECK(sbora::load_adapter(directory / "peft").adapter.size() == 5'000);
 }
 
 TEST_CASE("more regular expressions under one key than are tried for each module are refused") {

@@ -11,6 +11,7 @@
 
 #include "common/gguf_fields.hpp"
 #include "text/bpe.hpp"
+#include "text/descriptions.hpp"
 #include "text/pipeline_tokenizer.hpp"
 
 namespace llama {
@@ -27,11 +28,9 @@ json byte_level(bool use_regex) {
 
 /// A pattern, then bytes.
 json split_by(const std::string& pattern) {
-  return {
-      {"type", "Sequence"},
-      {"pretokenizers",
-       json::array({{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}},
-                    byte_level(false)})}};
+  const json split = {
+      {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  return sequence("pretokenizers", json::array({split, byte_level(false)}));
 }
 
 /// Of GPT-4's kind: a number is cut into this.
@@ -51,12 +50,9 @@ struct split_kind {
 split_kind kind_of(const gguf_fields& fields) {
   const split_kind kinds[] = {
       {"gpt-2", json(), byte_level(true), false, false},
-      {"smollm",
-       json(),
-       {{"type", "Sequence"},
-        {"pretokenizers", json::array({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)})}},
-       false,
-       false},
+      {"smollm", json(),
+       sequence("pretokenizers", json::array({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)})),
+       false, false},
       {"llama-bpe", json(), split_by(gpt4_pattern(R"(\p{N}{1,3})")), true, true},
       {"qwen2", {{"type", "NFC"}}, split_by(gpt4_pattern(R"(\p{N})")), false, false}};
   const std::string name = fields.text("tokenizer.ggml.pre");
@@ -157,22 +153,12 @@ bool add_sentencepiece(pipeline_tokenizer::parts& parts, const gguf_fields& fiel
                                            {"byte_fallback", true}},
                                       where);
   const bool begins_with_blank = fields.flag("tokenizer.ggml.add_space_prefix", true);
-  const json blank = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
   if (begins_with_blank && fields.text("general.architecture") == "phi3") {  // as its tokenizer.json has it
-    const json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}};
-    parts.normal = normaliser({{"type", "Sequence"}, {"normalizers", json::array({prepend, blank})}}, where);
+    parts.normal = normaliser(prepended_blank(), where);
   } else {
-    parts.words = pre_tokenizer({{"type", "Metaspace"},
-                                 {"replacement", "\u2581"},
-                                 {"prepend_scheme", begins_with_blank ? "first" : "never"},
-                                 {"split", false}},
-                                where);
+    parts.words = pre_tokenizer(metaspace(begins_with_blank ? "first" : "never"), where);
   }
-  json decoders = json::array({{{"type", "Replace"}, {"pattern", {{"String", "\u2581"}}}, {"content", " "}},
-                               {{"type", "ByteFallback"}},
-                               {{"type", "Fuse"}}});
-  if (begins_with_blank) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  parts.decoder = token_decoder({{"type", "Sequence"}, {"decoders", decoders}}, where);
+  parts.decoder = token_decoder(sentencepiece_decoder(begins_with_blank), where);
   return true;
 }
 

@@ -8,6 +8,7 @@
 #include "common/json_fields.hpp"
 #include "common/json_file.hpp"
 #include "text/bpe.hpp"
+#include "text/descriptions.hpp"
 #include "text/gguf_tokenizer.hpp"
 #include "text/pipeline_tokenizer.hpp"
 #include "text/sentencepiece_model.hpp"
@@ -66,16 +67,6 @@ std::optional<std::string> other_content(std::string_view text) {
   return std::nullopt;
 }
 
-json metaspace(const char* scheme) {
-  return {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", scheme}, {"split", false}};
-}
-
-json replace(const char* from, const char* to) {
-  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
-}
-
-json sequence(const char* name, json list) { return {{"type", "Sequence"}, {name, std::move(list)}}; }
-
 /// What transformers makes of "legacy": a blank before every text between added tokens, or only where a text begins.
 void add_blanks(pipeline_tokenizer::parts& parts, const token_sources& sources) {
   const bool legacy = sources.legacy.value_or(!sources.by_transformers_5);
@@ -84,8 +75,7 @@ void add_blanks(pipeline_tokenizer::parts& parts, const token_sources& sources) 
   } else if (sources.by_transformers_5) {
     parts.words = pre_tokenizer(metaspace("always"), parts.where);
   } else {
-    const json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}};
-    parts.normal = normaliser(sequence("normalizers", json::array({prepend, replace(" ", "\u2581")})), parts.where);
+    parts.normal = normaliser(prepended_blank(), parts.where);
   }
 }
 
@@ -144,12 +134,8 @@ std::unique_ptr<tokenizer> read_tokenizer_model(const path& directory) {
   for (const sentencepiece_model::piece& piece : model->control_pieces()) {
     parts.added.push_back({piece.token, piece.id, "tokenizer.model"});
   }
-  json decoders = json::array({replace("\u2581", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
-  if (model->wants_prefix()) {
-    add_blanks(parts, sources);
-    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  }
-  parts.decoder = token_decoder(sequence("decoders", decoders), parts.where);
+  if (model->wants_prefix()) add_blanks(parts, sources);
+  parts.decoder = token_decoder(sentencepiece_decoder(model->wants_prefix()), parts.where);
   parts.model = std::move(model);
   return std::make_unique<pipeline_tokenizer>(std::move(parts), sources);
 }
