@@ -5,6 +5,8 @@
 #include <sbora/quantized.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 #include "support/sanitizers.hpp"
 
@@ -100,6 +102,8 @@ TEST_CASE("a layer over codes") {
   check_layer<float>(nf4.view());
   check_layer<Eigen::bfloat16>(nf4.view());
   check_layer<float>(int8.view());
+  check_layer<float>(fp8_codes(d_out, d_in, sbora::fp8_scaling::row, 8).view());
+  check_layer<float>(ggml_blocks(d_out, d_in, sbora::ggml_type::q4_0, 9).view());
 }
 
 TEST_CASE("a batch of many adapters") {

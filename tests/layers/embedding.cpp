@@ -12,6 +12,8 @@
 #include <sbora/weights/quantize.hpp>
 
 #include "support/catch.hpp"
+#include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
 
@@ -209,11 +211,73 @@ TEST_CASE("tables of every storage") {
   const sbora::int8_weight int8(sbora::weight_view{f32});
   sbora::dequantize(int8.view(), sbora::weight_view(values));
   check_storage(int8.view(), values);
+  for (const sbora::fp8_scaling scaling : all_fp8_scalings) {
+    const fp8_codes fp8(vocabulary, features, scaling, 12);
+    sbora::dequantize(fp8.view(), sbora::weight_view(values));
+    check_storage(fp8.view(), values);
+  }
+}
+
+TEST_CASE("tables of ggml's blocks") {
+  for (const sbora::ggml_type type : all_ggml_types) {
+    const ggml_blocks blocks(vocabulary, 256, type, 13);
+    const std::vector<int> ids = {3, vocabulary - 1, 0, 3};
+    padded_matrix<float> y(std::ssize(ids), 256, 1);
+    sbora::embedding(blocks.view()).forward(ids, activation(y));
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      for (index_t k = 0; k < 256; ++k) CHECK(y(static_cast<index_t>(t), k) == blocks.value(ids[t], k));
+    }
+  }
 }
 
 TEST_CASE("gradients are those of the dense definition") {
   check_gradient<adapter_kind::fa>();
   check_gradient<adapter_kind::fb>();
+}
+
+/// In eighths, which float adds and multiplies exactly here; of degree 2 in each number. So differences are exact.
+TEST_CASE("gradients of an embedding and its tied head are central differences") {
+  constexpr index_t rows = 11, columns = 6, tokens = 5;
+  sbora::random_stream random(2);
+  const auto fill = [&](auto&& values) {
+    for (float& value : values) value = static_cast<float>(random.below(17) - 8) / 8;
+  };
+  std::vector<float> table(rows * columns), dy(tokens * rows);
+  fill(table), fill(dy);
+  const sbora::weight_view<const float> view(table.data(), rows, columns);
+  const sbora::embedding input{view};
+  const sbora::linear head{view};
+  const std::vector<int> ids = {4, 0, 4, 10, 7};
+  const auto view_of = [](auto& values, index_t width) { return sbora::activation_view(values.data(), tokens, width); };
+  const auto check = [&](auto adapter, auto saved) {
+    fill(adapter.parameters());
+    sbora::workspace memory;
+    std::vector<float> x(tokens * columns), y(tokens * rows);  // saved refers to x
+    const auto loss = [&] {
+      input.forward(ids, view_of(x, columns), adapter);
+      head.forward(view_of(std::as_const(x), columns), view_of(y, rows), adapter, saved, memory);
+      return std::inner_product(y.begin(), y.end(), dy.begin(), 0.0);
+    };
+    loss();
+    std::vector<float> dx(tokens * columns);
+    head.backward(view_of(std::as_const(dy), rows), view_of(dx, columns), adapter, saved, memory);
+    input.backward(ids, view_of(std::as_const(dx), columns), adapter);
+    index_t not_zero = 0;
+    for (std::size_t i = 0; i < adapter.parameters().size(); ++i) {
+      float& value = adapter.parameters()[i];
+      value += 0.125F;
+      const double up = loss();
+      value -= 0.25F;
+      CHECK(adapter.gradient()[i] == (up - loss()) * 4);
+      value += 0.125F;
+      not_zero += adapter.gradient()[i] != 0;
+    }
+    CHECK(not_zero > 10);
+  };
+  check(sbora::fa_adapter<float>(rows, columns, sbora::region(columns, {4, 1}), {.alpha = 2}),
+        sbora::fa_saved<float>());
+  check(sbora::fb_adapter<float>(rows, columns, sbora::region(rows, {0, 4, 9}), {.alpha = 3}),
+        sbora::fb_saved<float>());
 }
 
 TEST_CASE("a step of the rows that were seen") {

@@ -6,6 +6,7 @@
 #include <sbora/layers/mixed.hpp>
 
 #include "support/catch.hpp"
+#include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
 
@@ -245,6 +246,50 @@ TEST_CASE("the sums are those of the dense definition") {
   CHECK(y.padding_intact());
 }
 
+TEST_CASE("gradients of a batch are central differences") {
+  mixed_problem<double> p(9, 7, 12, 2, 0.25, 3);
+  const adapter_rows rows = rows_of(several_ids(p.tokens, p.count(), 4), p.count());
+  constexpr sbora::training_step step{5};
+  sbora::workspace memory;
+  const auto loss = [&] {
+    padded_matrix<double> y(p.tokens, p.d_out);
+    for (index_t t = 0; t < p.tokens; ++t) {
+      for (index_t o = 0; o < p.d_out; ++o) y(t, o) = 0;
+    }
+    mixed_forward(p.deltas(), rows, activation(p.x), activation(y), step, memory);
+    double sum = 0;
+    for (index_t t = 0; t < p.tokens; ++t) {
+      for (index_t o = 0; o < p.d_out; ++o) sum += y(t, o) * p.dy(t, o);
+    }
+    return sum;
+  };
+  padded_matrix<double> dx(p.tokens, p.d_in);
+  for (index_t t = 0; t < p.tokens; ++t) {
+    for (index_t i = 0; i < p.d_in; ++i) dx(t, i) = 0;
+  }
+  mixed_backward(p.deltas(), rows, activation(p.dy), activation(p.x), activation(dx), step, memory);
+  index_t not_zero = 0;
+  const auto check = [&](double& value, double gradient) {
+    const double kept = value;
+    value = kept + 0x1p-6;
+    const double up = loss();
+    value = kept - 0x1p-6;
+    const double difference = (up - loss()) * 0x1p5;  // linear in each: exact but for roundings
+    value = kept;
+    CHECK(std::abs(gradient - difference) <= 1e-7 * std::max(1.0, std::abs(gradient)));
+    not_zero += gradient != 0;
+  };
+  for (index_t id = 0; id < p.count(); ++id) {
+    p.visit(id, [&](auto& a) {
+      for (std::size_t i = 0; i < a.parameters().size(); ++i) check(a.parameters()[i], a.gradient()[i]);
+    });
+  }
+  for (index_t t = 0; t < p.tokens; ++t) {
+    for (index_t i = 0; i < p.d_in; ++i) check(p.x(t, i), dx(t, i));
+  }
+  CHECK(not_zero > 60);
+}
+
 TEST_CASE("a token's bits don't depend on the others or on its place") {
   mixed_problem<float> p(64, 48, 32, 16, 0, 5);
   std::vector<index_t> ids(32);
@@ -265,6 +310,50 @@ TEST_CASE("a token's bits don't depend on the others or on its place") {
                   memory);
     CHECK(same_bits(some.memory(), rows_from(y, tokens).memory()));
   }
+}
+
+TEST_CASE("nothing around the tokens is read or written") {
+  constexpr index_t d_out = 19, d_in = 37, tokens = 33;
+  const ids_list lists = several_ids(tokens, 2, 8);
+  std::vector<std::vector<float>> seen;
+  for (const guard side : both_guards) {
+    const guarded_buffer<float> b(3 * d_out, side), of_b(3 * d_out, side), a(2 * d_in, side), of_a(2 * d_in, side);
+    const guarded_matrix<float> x(tokens, d_in, d_in + 1, side), y(tokens, d_out, d_out + 2, side),
+        dy(tokens, d_out, d_out, side), dx(tokens, d_in, d_in + 3, side);
+    sbora::random_stream random(9);
+    for (const auto* m : {&x, &y, &dy, &dx}) m->fill([&] { return static_cast<float>(random.uniform()); });
+    const auto span_of = [](const guarded_buffer<float>& of) {
+      return std::span(of.data(), static_cast<std::size_t>(of.size()));
+    };
+    for (const auto* of : {&b, &a}) fill_random(span_of(*of), 4);
+    for (const auto* of : {&of_b, &of_a}) std::ranges::fill(span_of(*of), 0.0F);
+    const sbora::fa_adapter<float> fa(d_out, d_in, sbora::region(d_in, {36, 0, 5}), {}, span_of(b), span_of(of_b));
+    const sbora::fb_adapter<float> fb(d_out, d_in, sbora::region(d_out, {18, 2}), {}, span_of(a), span_of(of_a));
+    const sbora::delta_list<float> deltas = {fa.delta(), fb.delta()};
+    const auto view = [](const guarded_matrix<float>& m) {
+      return sbora::activation_view<float>(m.data(), m.rows(), m.cols(), m.stride());
+    };
+    sbora::workspace memory;
+    const adapter_rows rows = rows_of(lists, 2);
+    mixed_forward(deltas, rows, view(x), view(y), memory);
+    mixed_forward(deltas, rows, view(x), view(y), sbora::training_step{1}, memory);
+    mixed_backward(deltas, rows, view(dy), view(x), view(dx), sbora::training_step{1}, memory);
+    seen.emplace_back();
+    for (const auto* m : {&y, &dx}) {
+      CHECK(m->memory().intact());
+      const float unused = padding<float>();
+      for (index_t at = 0; at < m->memory().size(); ++at) {
+        if (at % m->stride() < m->cols()) seen.back().push_back(m->memory()[at]);
+        else CHECK(std::memcmp(&m->memory()[at], &unused, sizeof unused) == 0);
+      }
+    }
+    for (const auto* of : {&of_b, &of_a}) {
+      CHECK(of->intact());
+      seen.back().insert(seen.back().end(), of->data(), of->data() + of->size());
+    }
+    for (const float value : seen.back()) CHECK(std::isfinite(value));
+  }
+  CHECK(same_bits<float>(seen[0], seen[1]));
 }
 
 TEST_CASE("disabled adapters, frozen ones and tokens without one") {
