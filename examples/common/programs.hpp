@@ -8,6 +8,9 @@ using namespace examples;
 namespace llama {
 using namespace examples;
 }
+namespace multi_task {
+using namespace examples;
+}
 namespace sbora_tool {
 using namespace examples;
 }

@@ -8,6 +8,7 @@
 #include "common/error.hpp"
 #include "model/adapter_targets.hpp"
 #include "model/linear_layers.hpp"
+#include "model/loss.hpp"
 #include "model/model_files.hpp"
 
 namespace llama {
@@ -210,6 +211,32 @@ loss_sum model::evaluate(const token_batch& batch, thread_pool& pool) {
   if (targets.empty()) return {};
   run_blocks(tokens, inputs_[0], pool, [](std::size_t) {});
   return top_->loss(inputs_[0], targets, 0, nullptr, context(pool));
+}
+
+std::vector<token_score> model::score(const token_batch& batch, thread_pool& pool) {
+  const packed_tokens tokens = pack(batch, config_.vocab_size);
+  const std::vector<target> targets = targets_of(batch, tokens, config_.vocab_size);
+  run_blocks(tokens, inputs_[0], pool, [](std::size_t) {});
+  std::vector<token_score> scores;
+  constexpr std::size_t most = 256;  // whose logits exist at a time
+  matrix logits;
+  for (std::size_t first = 0; first < targets.size(); first += most) {
+    const std::span part = std::span(targets).subspan(first, std::min(most, targets.size() - first));
+    std::vector<index_t> places;
+    for (const target& each : part) places.push_back(each.token);
+    top_->logits(inputs_[0], places, logits, context(pool));
+    scores.resize(first + part.size());
+    for_row_blocks(logits.rows(), pool, [&](index_t begin, index_t count) {
+      for (index_t row = begin; row < begin + count; ++row) {
+        const target& of = part[static_cast<std::size_t>(row)];
+        token_score& out = scores[first + static_cast<std::size_t>(row)];
+        const index_t place = tokens.rows[static_cast<std::size_t>(of.token)];
+        out = {place / batch.length, 0, logits(row, of.next) == logits.row(row).maxCoeff()};
+        exponentials<float>({&logits(row, 0), static_cast<std::size_t>(logits.cols())}, of.next, out.loss);
+      }
+    });
+  }
+  return scores;
 }
 
 matrix model::logits(const token_batch& batch, thread_pool& pool) {

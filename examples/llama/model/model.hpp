@@ -26,6 +26,13 @@ struct named_tensor {
   matrix values;
 };
 
+/// How one token was predicted.
+struct token_score {
+  index_t sequence;  ///< of the batch
+  double loss;       ///< nats
+  bool greedy;       ///< no other is more likely
+};
+
 /// Bytes, for reports. Activations: what the last training pass kept for its backward.
 struct memory_report {
   std::size_t weights = 0;
@@ -80,6 +87,16 @@ class model {
       for (projection& layer : each.linears()) layer.attach_mixed(deltas_of(layer.name()), rows);
     }
   }
+  /// In place of adapters: observer_of(module) is shown every forward_backward of that layer. Empty: none.
+  template <class ObserverOf>
+  void attach_observers(const ObserverOf& observer_of) {
+    remove_adapters();
+    for (block& each : blocks_) {
+      for (projection& layer : each.linears()) {
+        if (linear_observer show = observer_of(layer.name())) layer.attach_observer(std::move(show));
+      }
+    }
+  }
   const adapter_plan& plan() const { return plan_; }
   /// In the order of parameters(): by layer, then as linear_layers() has them.
   const std::vector<adapter_slot>& adapters() const { return slots_; }
@@ -100,6 +117,8 @@ class model {
   loss_sum forward_backward(const token_batch& batch, float gradient_scale, thread_pool& pool);
   /// The loss without dropout.
   loss_sum evaluate(const token_batch& batch, thread_pool& pool);
+  /// The same, token by token: of each sequence in turn, those that are scored.
+  std::vector<token_score> score(const token_batch& batch, thread_pool& pool);
   /// All logits, sequences * length x vocab_size, zero on padding; without dropout. Large: for tests.
   matrix logits(const token_batch& batch, thread_pool& pool);
 

@@ -37,7 +37,8 @@ const sbora::region* projection::target() const {
 }
 
 bool projection::needs_input() const {
-  return !weight_gradient_.empty() || std::holds_alternative<fb>(adapter_) || std::holds_alternative<lora>(adapter_);
+  return !weight_gradient_.empty() || std::holds_alternative<fb>(adapter_) || std::holds_alternative<lora>(adapter_) ||
+         std::holds_alternative<observed>(adapter_);
 }
 
 void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace& memory, thread_pool& pool) {
@@ -72,6 +73,8 @@ void projection::forward(const matrix& x, matrix& y, pass what, sbora::workspace
 void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::workspace& memory, thread_pool& pool) {
   if (!weight_gradient_.empty()) add_weight_gradient(dy, x, weight_gradient_, pool);
   if (!bias_gradient_.empty()) add_bias_gradient(dy, bias_gradient_, pool);
+  auto* const seen = std::get_if<observed>(&adapter_);
+  if (seen && !dx) dx = &seen->dx;
   if (dx) dx->resize(dy.rows(), d_in());
   if (auto* const with = std::get_if<fb>(&adapter_)) {
     with->saved.refer_to({x.data(), x.rows(), x.cols()}, with->saved.dropout_step());
@@ -87,6 +90,7 @@ void projection::backward(const matrix& x, const matrix& dy, matrix* dx, sbora::
   if (auto* const with_fa = std::get_if<fa>(&adapter_)) return with_sbora(*with_fa);
   if (auto* const with_fb = std::get_if<fb>(&adapter_)) return with_sbora(*with_fb);
   if (dx) base();
+  if (seen) seen->show(x, dy, *dx, memory, pool);
   if (auto* const with = std::get_if<lora>(&adapter_)) with->backward(x, dy, dx, memory, pool);
 }
 

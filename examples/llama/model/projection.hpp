@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +18,11 @@
 namespace llama {
 
 enum class pass { train, evaluate };
+
+/// Is shown what a frozen layer's backward sees: its input, and the gradients of its output and, as far as it comes
+/// from this layer, of its input.
+using linear_observer = std::function<void(const matrix& x, const matrix& dy, const matrix& dx,
+                                           sbora::workspace& memory, thread_pool& pool)>;
 
 /// A linear layer of the transformer, y = x W^T + bias: frozen, with an adapter on it where it has one, or (in
 /// pre-training) with its own weight trained. All of sbora that a trainer has to know is in here.
@@ -45,6 +51,7 @@ class projection {
   void attach_mixed(sbora::delta_list<float> adapters, const sbora::adapter_rows& rows) {
     adapter_.emplace<mixed>(mixed{std::move(adapters), &rows});
   }
+  void attach_observer(linear_observer show) { adapter_.emplace<observed>(observed{std::move(show), {}}); }
   /// Null for another kind.
   const sbora::region* target() const;
 
@@ -55,10 +62,6 @@ class projection {
   }
   std::span<const float> bias() const { return bias_; }
 
-  bool is_trained() const {
-    return !weight_gradient_.empty() ||
-           !(std::holds_alternative<std::monostate>(adapter_) || std::holds_alternative<mixed>(adapter_));
-  }
   /// Whether the backward takes the forward's input. FA has kept what it needs of it, rank numbers a token.
   bool needs_input() const;
 
@@ -87,11 +90,16 @@ class projection {
     const sbora::adapter_rows* rows;
   };
 
+  struct observed {
+    linear_observer show;
+    matrix dx;  ///< where nobody else asks for it
+  };
+
   std::string name_;
   sbora::any_weight weight_;
   std::span<const float> bias_;
   std::shared_ptr<product_input> input_;
-  std::variant<std::monostate, fa, fb, lora, mixed> adapter_;
+  std::variant<std::monostate, fa, fb, lora, mixed, observed> adapter_;
   std::span<float> weight_gradient_, bias_gradient_;
   std::uint64_t step_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "byte_lm/corpus.hpp"
 #include "common/word_problems.hpp"
@@ -50,7 +51,7 @@ inline word_problems::problem sorting(sbora::random_stream& random) {
 }
 
 /// Texts of the tasks, a stream of problems each.
-inline std::array<corpus, task_count> make_tasks(std::uint64_t seed) {
+inline std::vector<corpus> make_tasks(std::uint64_t seed) {
   constexpr std::size_t bytes = 300'000;
   const auto text = [&](std::size_t task, auto one) {
     return corpus(task_names[task], word_problems::text(seed, 10 + task, bytes, one));
