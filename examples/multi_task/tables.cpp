@@ -55,7 +55,7 @@ std::string text_of(const table& of, const results& from) {
     add_once(columns, one.column);
   }
   if (rows.empty()) return "";
-  std::ranges::stable_partition(columns, [](const std::string& name) { return name != base_text_name; });
+  std::stable_partition(columns.begin(), columns.end(), [](const std::string& name) { return name != base_text_name; });
   std::string text = fmt::format("\n{}\n\n| |", of.title), line = "|---|";
   for (const std::string& column : columns) text += " " + column + " |", line += "---|";
   text += "\n" + line + "\n";
