@@ -463,6 +463,7 @@ TEST_CASE("a LoRA's fields that change its update are refused by name, others ar
                                   {"rank_pattern", {{"q_proj", 2}}},
                                   {"layers_to_transform", {0}},
                                   {"modules_to_save", {"lm_head"}},
+                                  {"trainable_token_indices", {3, 5}},
                                   {"lora_bias", true}};
   for (const auto& [field, value] : refused.items()) {
     CHECK(mentions(refused_with(field.c_str(), value), "adapter_config.json: " + field));
