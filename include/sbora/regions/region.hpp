@@ -23,9 +23,12 @@ concept integer_range = requires(const Range& range) {
   std::end(range);
 };
 
-/// Sorted in one place, since each std::sort is 0.1 s of what a unit takes to compile.
+/// Sorted in one place, and as a heap, since each std::sort is 0.1 s of what a unit takes to compile.
 using index_pairs = std::vector<std::pair<index_t, index_t>>;
-SBORA_NO_INLINE inline void sort_pairs(index_pairs& pairs) { std::sort(pairs.begin(), pairs.end()); }
+SBORA_NO_INLINE inline void sort_pairs(index_pairs& pairs) {
+  std::make_heap(pairs.begin(), pairs.end());
+  std::sort_heap(pairs.begin(), pairs.end());
+}
 
 /// Errors: region_error for a number above all index_t.
 template <class Range>

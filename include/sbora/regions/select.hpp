@@ -1,7 +1,6 @@
 #pragma once
 
 #include <concepts>
-#include <numeric>
 
 #include <sbora/core/finite.hpp>
 #include <sbora/regions/sample.hpp>
@@ -27,7 +26,7 @@ region top_region(std::span<const Score> scores, index_t rank) {
     }
   }
   std::vector<index_t> indices(scores.size());
-  std::iota(indices.begin(), indices.end(), index_t{0});
+  for (index_t i = 0; i < dim; ++i) indices[static_cast<std::size_t>(i)] = i;
   std::partial_sort(indices.begin(), indices.begin() + rank, indices.end(),
                     [score](index_t a, index_t b) { return score(a) > score(b) || (score(a) == score(b) && a < b); });
   indices.resize(static_cast<std::size_t>(rank));
