@@ -13,6 +13,7 @@
 #include <sbora/kernels/body/coming_cache_lines.inl>
 #include <sbora/kernels/body/readers.inl>
 #include <sbora/kernels/body/ggml_blocks.inl>
+#include <sbora/kernels/body/pack.inl>
 #include <sbora/kernels/body/product.inl>
 #include <sbora/kernels/body/product_few.inl>
 #include <sbora/kernels/body/stream_one.inl>

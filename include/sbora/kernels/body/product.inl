@@ -5,132 +5,6 @@
 // sum runs over k in ascending order, cut at multiples of panel_depth and nowhere else, so it doesn't
 // depend on how rows and columns were cut into tasks.
 
-/// out[k·width + i] = element k of line i, `depth` elements of each of `count` lines, and zeros for lines from there to
-/// width. Vectors may be longer than a k of out: what they write beyond it is written again by the next, and the last k
-/// of all is cut. Blocks at the edges are padded in a copy, so that there is one transposition. (Zen 5, 512 x 4096: 0.5
-/// ms, 1.4 one by one.)
-template <class T>
-SBORA_NO_INLINE void pack_transposed(const T* lines, index_t stride, index_t count, index_t depth,
-                                     T* SBORA_RESTRICT out, index_t width) noexcept {
-  using v = vec<T>;
-  alignas(64) array_of<T, v::lanes * v::lanes> copy;
-  for (index_t n = 0; n < width; n += v::lanes) {
-    for (index_t k = 0; k < depth; k += v::lanes) {
-      const index_t here = depth - k < v::lanes ? depth - k : index_t{v::lanes};
-      const T* from = lines + n * stride + k;
-      index_t from_stride = stride;
-      if (here < v::lanes || n + v::lanes > count) {
-        for (index_t i = 0; i < v::lanes; ++i) {
-          v::store(copy + i * v::lanes, n + i < count ? v::load_n(from + i * stride, here) : v::zero());
-        }
-        from = copy;
-        from_stride = v::lanes;
-      }
-      v block[v::lanes];
-      load_transposed(from, from_stride, block);
-      T* const to = out + k * width + n;
-      if (here == v::lanes && (n + v::lanes <= width || (n == 0 && k + v::lanes < depth))) {
-        SBORA_UNROLL
-        for (int i = 0; i < v::lanes; ++i) v::store(to + i * width, block[i]);
-        continue;
-      }
-      SBORA_UNROLL
-      for (int i = 0; i < v::lanes; ++i) v::store(copy + i * v::lanes, block[i]);
-      const index_t wanted = width - n < v::lanes ? width - n : index_t{v::lanes};
-      for (index_t i = 0; i < here; ++i) v::store_n(to + i * width, v::load(copy + i * v::lanes), wanted);
-    }
-  }
-}
-
-/// The same from where `from` reads on: elements of another type become T in pieces that stay in the L1 cache.
-template <class Source, class T>
-SBORA_FORCE_INLINE void pack_lines(const reader<Source, T>& from, index_t count, index_t depth, T* out,
-                                   index_t width) noexcept {
-  if constexpr (std::is_same_v<Source, dense_source<T>>) {
-    pack_transposed(from.data(), from.stride(), count, depth, out, width);
-  } else {
-    constexpr index_t piece = 128, stride = piece + 16;  // lines a power of two apart would share cache sets
-    constexpr index_t most = tile_columns<T> > tile_rows ? tile_columns<T> : index_t{tile_rows};
-    alignas(64) array_of<T, most * stride> lines;
-    if (count > width) count = width;
-    for (index_t k = 0; k < depth; k += piece) {
-      const index_t here = depth - k < piece ? depth - k : piece;
-      from.decode(0, k, count, here, lines, stride);
-      pack_transposed(lines, stride, count, here, out + k * width, width);
-    }
-  }
-}
-
-/// One strip's rows, `depth` of k from `k_begin` on.
-template <class T, class Source>
-SBORA_FORCE_INLINE void pack_strip(const pack_args<T, Source>& a, index_t first, index_t k_begin, index_t depth,
-                                   T* SBORA_RESTRICT out) noexcept {
-  const Source* const source_k = a.source + k_begin * a.depth_stride;
-  if (a.depth_stride == 1 && a.row_index == nullptr) {
-    const reader<dense_source<Source>, T> from({source_k, a.row_stride}, first, 0);
-    pack_lines(from, a.rows - first, depth, out, tile_rows);
-    return;
-  }
-  const index_t valid = a.rows - first < tile_rows ? a.rows - first : index_t{tile_rows};
-  if (a.row_stride == 1) {  // gathered columns, k by k as pack_columns
-    for (index_t k = 0; k < depth; ++k) {
-      const Source* SBORA_RESTRICT source = source_k + k * a.depth_stride;
-      for (index_t i = 0; i < tile_rows; ++i) {
-        const index_t row = i >= valid ? 0 : (a.row_index != nullptr ? a.row_index[first + i] : first + i);
-        out[k * tile_rows + i] = i < valid ? widened<T>(source[row]) : T{0};
-      }
-    }
-    return;
-  }
-  for (index_t i = 0; i < tile_rows; ++i) {
-    if (i < valid) {
-      const index_t row = a.row_index != nullptr ? a.row_index[first + i] : first + i;
-      const Source* SBORA_RESTRICT source = source_k + row * a.row_stride;
-      for (index_t k = 0; k < depth; ++k) out[k * tile_rows + i] = widened<T>(source[k * a.depth_stride]);
-    } else {
-      for (index_t k = 0; k < depth; ++k) out[k * tile_rows + i] = T{0};
-    }
-  }
-}
-
-/// A transposed operand, whose strips' rows of one k lie side by side: all strips of the call k by k, since k's are far
-/// apart. (Zen 5, backward of 512 tokens in bf16 with FA: 40 ms; 43 strip by strip and one by one.)
-template <class T, class Source>
-SBORA_FORCE_INLINE void pack_columns(const pack_args<T, Source>& a, index_t strips, index_t k_begin,
-                                     index_t depth) noexcept {
-  using v = vec<T>;
-  T* const block = a.packed + strips * k_begin * tile_rows;
-  for (index_t k = 0; k < depth; ++k) {
-    const Source* const from = a.source + (k_begin + k) * a.depth_stride;
-    for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
-      T* const out = block + (strip * depth + k) * tile_rows;
-      const index_t first = strip * tile_rows;
-      for (index_t i = 0; i < tile_rows; i += v::lanes) {
-        const index_t wanted = tile_rows - i < v::lanes ? tile_rows - i : index_t{v::lanes}, left = a.rows - first - i;
-        const v value =
-            left >= v::lanes ? v::load(from + first + i) : (left > 0 ? v::load_n(from + first + i, left) : v::zero());
-        if (wanted == v::lanes) v::store(out + i, value);
-        else v::store_n(out + i, value, wanted);
-      }
-    }
-  }
-}
-
-template <class T, class Source>
-void pack(const pack_args<T, Source>& a) noexcept {
-  const index_t strips = ceil_div(a.rows, tile_rows), block_depth = panel_depth(a.depth_along_lines);
-  for (index_t k = 0; k < a.depth; k += block_depth) {
-    const index_t depth = a.depth - k < block_depth ? a.depth - k : block_depth;
-    if (a.row_stride == 1 && a.row_index == nullptr) {
-      pack_columns(a, strips, k, depth);
-      continue;
-    }
-    for (index_t strip = a.strip_begin; strip < a.strip_end; ++strip) {
-      pack_strip(a, strip * tile_rows, k, depth, a.packed + (strips * k + strip * depth) * tile_rows);
-    }
-  }
-}
-
 /// panel[k·columns + n] = rhs[k, n], n_valid of the columns real and the rest zero; rhs from where `from` reads on.
 template <class Source, class T>
 SBORA_NO_INLINE void pack_panel(const reader<Source, T>& from, bool depth_along_lines, index_t depth, index_t n_valid,
@@ -279,6 +153,7 @@ SBORA_FORCE_INLINE void store_tile(const tile_result<T>& r, const tile_sums<T, R
 /// A strip of Rows rows against a panel. One for all storages: panels are T.
 template <class T>
 struct tile_product {
+  using product = tile_product;
   static constexpr int rows = tile_rows;
   static constexpr index_t panels = 2;  ///< most that are packed together: a strip comes near once for all of them
 
@@ -307,6 +182,49 @@ struct single_steps : tile_product<T> {
   }
 };
 
+/// Strips, and the panels that they are multiplied with for some depth.
+template <class Packed, class T>
+struct panel_group {
+  const Packed* strips;  ///< of that depth
+  const Packed* panels;
+  index_t strip_size, panel_size, depth;
+  index_t strip_begin, strip_end;
+  tile_result<T> result;  ///< of all strips and panels
+};
+
+/// Every strip against every panel. One for all storages.
+template <class Product, class Packed, class T>
+SBORA_NO_INLINE void multiply_group(const panel_group<Packed, T>& g, const tile_fetch& fetch) noexcept {
+  constexpr index_t columns = tile_columns<T>;
+  // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
+  constexpr int few_rows = (Product::rows + 2) / 3, most_rows = (2 * Product::rows + 2) / 3;
+  for (index_t from = g.strip_begin; from < g.strip_end; from += group_strips) {
+    const index_t to = g.strip_end - from < group_strips ? g.strip_end : from + group_strips;
+    const auto* panel = g.panels;
+    for (index_t n = 0; n < g.result.columns; n += columns, panel += g.panel_size) {
+      for (index_t s = from; s < to; ++s) {
+        const index_t row = s * Product::rows;
+        const auto* strip = g.strips + s * g.strip_size;
+        const tile_result<T> result = {g.result.out + row * g.result.stride + n,
+                                       g.result.stride,
+                                       g.result.rows - row,
+                                       g.result.columns - n < columns ? g.result.columns - n : columns,
+                                       g.result.alpha,
+                                       g.result.bias != nullptr ? g.result.bias + n : nullptr,
+                                       g.result.accumulate};
+        if constexpr (fetches_results) {
+          for (index_t i = 0; i < Product::rows && i < result.rows; ++i) {
+            __builtin_prefetch(result.out + i * result.stride, 1);
+          }
+        }
+        if (result.rows > most_rows) Product::template multiply<Product::rows>(strip, panel, g.depth, fetch, result);
+        else if (result.rows > few_rows) Product::template multiply<most_rows>(strip, panel, g.depth, fetch, result);
+        else Product::template multiply<few_rows>(strip, panel, g.depth, fetch, result);
+      }
+    }
+  }
+}
+
 /// Dense storages are copied ahead where their lines cross the depth, if each slice needs at most most_copied cache
 /// lines. With few tokens it would be more, and they would arrive too late. (Zen 5, 4096 x 4096, f32: three with 128
 /// tokens, as fast as fetching alone; six with 64, 17.2 ms instead of 13.2.)
@@ -321,8 +239,6 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
   const index_t panel_size = Steps::count(a.depth < block_depth ? a.depth : block_depth) * columns;
   const index_t panels_fit = Steps::panels * panel_size <= Steps::room ? Steps::panels : 1;
   const index_t group_columns = columns * panels_fit;
-  // Fewer rows where the last strip has no more, for small batches: a third, two thirds.
-  constexpr int few_rows = (Steps::rows + 2) / 3, most_rows = (2 * Steps::rows + 2) / 3;
   // Behind the panels of lines that cross the depth, the lines that are copied.
   using packed = typename Steps::packed;
   constexpr index_t across = Steps::panels * Steps::count(Steps::block_depth(false)) * columns;
@@ -360,31 +276,16 @@ SBORA_FORCE_INLINE void product_by(const product_args<Storage, T, typename Steps
       }
       coming_cache_lines next(lines, copy_to);
       const tile_fetch fetch = {next, share};
-      for (index_t from = a.strip_begin; from < a.strip_end; from += group_strips) {
-        const index_t to = a.strip_end - from < group_strips ? a.strip_end : from + group_strips;
-        for (index_t n = n0; n < n1; n += columns) {
-          const auto* panel = panels + (n - n0) / columns * panel_size;
-          for (index_t s = from; s < to; ++s) {
-            const index_t row = s * Steps::rows;
-            const auto* strip = a.packed + (total_strips * Steps::count(k) + s * Steps::count(depth)) * Steps::rows;
-            const tile_result<T> result = {a.out + row * a.out_stride + n,
-                                           a.out_stride,
-                                           a.rows - row,
-                                           n1 - n < columns ? n1 - n : columns,
-                                           a.alpha,
-                                           a.bias != nullptr ? a.bias + n : nullptr,
-                                           a.accumulate || k > 0};
-            if constexpr (fetches_results) {
-              for (index_t i = 0; i < Steps::rows && i < result.rows; ++i) {
-                __builtin_prefetch(result.out + i * result.stride, 1);
-              }
-            }
-            if (result.rows > most_rows) Steps::template multiply<Steps::rows>(strip, panel, depth, fetch, result);
-            else if (result.rows > few_rows) Steps::template multiply<most_rows>(strip, panel, depth, fetch, result);
-            else Steps::template multiply<few_rows>(strip, panel, depth, fetch, result);
-          }
-        }
-      }
+      const panel_group<packed, T> group = {a.packed + total_strips * Steps::count(k) * Steps::rows,
+                                            panels,
+                                            Steps::count(depth) * Steps::rows,
+                                            panel_size,
+                                            depth,
+                                            a.strip_begin,
+                                            a.strip_end,
+                                            {a.out + n0, a.out_stride, a.rows, n1 - n0, a.alpha,
+                                             a.bias != nullptr ? a.bias + n0 : nullptr, a.accumulate || k > 0}};
+      multiply_group<typename Steps::product>(group, fetch);
       next.finish();
     }
   }

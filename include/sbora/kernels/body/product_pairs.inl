@@ -39,6 +39,7 @@ SBORA_FORCE_INLINE void sum_pairs(const bf16_pair* SBORA_RESTRICT strip, const b
 
 /// tile_product of pairs.
 struct pair_product {
+  using product = pair_product;
   static constexpr int rows = tile_rows;
   static constexpr index_t panels = tile_product<float>::panels;
 

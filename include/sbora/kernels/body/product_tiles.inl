@@ -99,6 +99,7 @@ SBORA_FORCE_INLINE void memory_is_used() noexcept { __asm__ volatile("" ::: "mem
 
 /// tile_product of tiles.
 struct amx_product {
+  using product = amx_product;
   static constexpr int rows = amx_rows;
 
   template <int Rows>
