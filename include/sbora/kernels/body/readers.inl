@@ -61,6 +61,12 @@ class reader<dense_source<Storage>, T> : public reader_base<reader<dense_source<
   index_t stride_;
 };
 
+/// Whether products of few tokens read a storage where it lies. Otherwise it becomes T first, for all tokens: codes;
+/// where vectors have one lane, all that isn't T.
+template <class Storage, class T>
+inline constexpr bool streams_in_place =
+    std::is_same_v<source_of<Storage>, dense_source<Storage>> && (vec<T>::lanes > 1 || std::is_same_v<Storage, T>);
+
 /// Bytes between the codes that are multiplied and those that are fetched. (Granite Rapids, AVX2, one token: 2, 4 and 8
 /// KiB alike; not fetched 0.43 of the speed.)
 inline constexpr index_t stream_codes_ahead = 4096;

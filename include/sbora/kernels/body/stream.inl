@@ -114,7 +114,7 @@ void stream_dot(const stream_args<Storage, T>& a) noexcept {
         const reader<source_of<Storage>, T> lines(a.rhs, column, k);
         const bool last = k + piece >= a.depth;
         const index_t coming_lines = last ? dot_columns : 0, coming_elements = last ? -k : piece;
-        if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>>) {
+        if constexpr (streams_in_place<Storage, T>) {
           add_dots<reader<dense_source<Storage>, T>, T>(
               {lines, left + k, a.left_stride, tokens, depth, sums, coming_lines, coming_elements}, columns);
         } else {

@@ -124,10 +124,10 @@ SBORA_FORCE_INLINE void axpy_add(const stream_args<Storage, T>& a, index_t k, in
   const reader<source_of<Storage>, T> rhs(a.rhs, k, a.column_begin);
   const index_t columns = a.column_end - a.column_begin;
   T* const out = a.out + a.column_begin;
-  if constexpr (std::is_same_v<source_of<Storage>, dense_source<Storage>>) {
+  if constexpr (streams_in_place<Storage, T>) {
     axpy<reader<dense_source<Storage>, T>, T>(
         {rhs, a.left + k, a.left_stride, a.alpha, out, a.out_stride, a.tokens, columns, true}, depth);
-  } else {  // codes become floats once for all tokens
+  } else {  // becomes T once for all tokens
     constexpr index_t piece = 512;
     alignas(64) array_of<T, axpy_depth * piece> decoded;
     const reader<dense_source<T>, T> floats(dense_source<T>{decoded, piece}, 0, 0);
