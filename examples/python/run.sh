@@ -33,8 +33,9 @@ python_environment "$build/venv" "$here/requirements.txt" >&2
 
 say "building the package in $build (some minutes the first time)" >&2
 # In the repository's own folder, whose headers it needs, so that building again is quick.
-"$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -C build-dir="$build/package" \
-    "$here" >"$build/build.log" 2>&1 || {
+# Debian 12's pip has no -C.
+"$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
+    --config-settings build-dir="$build/package" "$here" >"$build/build.log" 2>&1 || {
     cat "$build/build.log" >&2
     die "the build failed (see above)"
 }

@@ -176,6 +176,15 @@ TEST_CASE("tokens that the config or the model contradicts are refused") {
         name + "doesn't say how large its table is; give the model's modules");
   CHECK_THAT(first(refusals(by_hand(R"("trainable_token_indices": [7, 2])", "m.other"))),
              contains("module 'm.other' is none of the model's"));
+  // Of sbora's own files, whose record knows the table that the model lacks.
+  const temporary_directory folder;
+  model_adapter<float> adapter = made(adapter_kind::fa);
+  adapter.set_replaced(tokens_of({{"m.embed_tokens", {7, 2}}}));
+  save_sbora(adapter, folder.path());
+  CHECK_THAT(first(problems_of([&] {
+               sbora::load_adapter(folder.path(), std::vector<model_module>{{"m.q", 4, 5}});
+             })),
+             contains("module 'm.embed_tokens' is none of the model's"));
   const auto both = R"("trainable_token_indices": {"embed_tokens": [7, 2], "lm_head": [1]})";
   CHECK(first(refusals(by_hand(both))) == "trainable_token_indices: no tensor of 'lm_head'");
   CHECK_THAT(first(refusals(adapter_by_hand(by_hand(R"("trainable_token_indices": [7, 2])"))

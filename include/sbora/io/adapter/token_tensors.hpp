@@ -53,9 +53,12 @@ std::map<std::string, table_rows> read_tokens(const std::map<std::string, const 
     const std::string& module = entry.first;
     const tensor_view* const tensor = entry.second;
     const std::string who = "tensor '" + shortened(tensor->name) + "' ";
-    const bool is_known = modules.empty() ? sizes.contains(module) : known.contains(module);
+    const auto knows = [&](const std::string& name) {
+      return modules.empty() ? sizes.contains(name) : known.contains(name);
+    };
+    const bool is_known = knows(module);
     const bool is_tied = !is_known && std::any_of(found.begin(), found.end(), [&](const auto& other) {
-      return sizes.contains(other.first) && same_values(*other.second, *tensor);
+      return knows(other.first) && same_values(*other.second, *tensor);
     });
     if (is_tied) continue;
     const std::vector<index_t>* const indices = tokens_of_table(config.trainable_token_indices, module);
