@@ -3,8 +3,8 @@
 # gets sbora by WAY: find_package, add_subdirectory, fetch_content, pkg_config. eigen_versions configures
 # only. single_include is one header; libcxx the newest clang with its own standard library. eigen_only, no_json,
 # language, no_instances and no_io_instances try what a machine or a user may lack; no_eigen and no_json_in_io, what a
-# user needn't pay for. FLAG: how the compiler
-# finds the headers of sbora and Eigen.
+# user needn't pay for; intrinsics, that the processor's header stays whole. FLAG: how the compiler finds the headers of
+# sbora and Eigen.
 set -eu
 way=$1 source=$2 scratch=$3 cmake=$4
 export CMAKE_GENERATOR="$5" CXX="$6"
@@ -201,6 +201,19 @@ no_json_in_io)
         echo "<sbora/io.hpp> includes what only its instances need"
         exit 1
     fi
+    ;;
+intrinsics)
+    # sbora may have included a part of them; what it doesn't use must be there for the user, in either order.
+    cat >"$scratch/own.cpp" <<'END'
+__attribute__((target("aes"))) __m128i own(__m128i a, __m128i b) { return _mm_aesenc_si128(a, b); }
+__attribute__((target("sha"))) __m128i own(__m128i a) { return _mm_sha1msg1_epu32(a, a); }
+__attribute__((target("avx512vbmi2"))) __m512i own(__m512i a) { return _mm512_shldi_epi32(a, a, 3); }
+END
+    for headers in 'sbora/sbora immintrin' 'immintrin sbora/sbora'; do
+        for header in $headers; do echo "#include <$header.h>"; done | sed 's,\(sbora.*\)\.h,\1.hpp,' |
+            cat - "$scratch/own.cpp" >"$scratch/unit.cpp"
+        "$CXX" -std=c++20 -fsyntax-only "$@" "$scratch/unit.cpp"
+    done
     ;;
 no_eigen)
     # Units without Eigen's matrices, of bindings to other frameworks, don't even need its headers.

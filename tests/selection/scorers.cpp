@@ -117,6 +117,7 @@ TEMPLATE_TEST_CASE("activation_scorer is the norm over all tokens", "", float, d
       scorer.add(all(a));
       check_terms(scorer, size.tokens, size.tokens + 1, term);
       const auto scores = scorer.scores();
+      REQUIRE(scores.size() == scorer.sums().size());
       for (std::size_t j = 0; j < scores.size(); ++j) CHECK(scores[j] == std::sqrt(scorer.sums()[j]));
       const auto merged = checked_splits(sbora::activation_scorer(kind, size.d_out, size.d_in), size.tokens,
                                          [&](auto& s, index_t b, index_t e, auto pool) { s.add(part(a, b, e), pool); });
@@ -140,6 +141,9 @@ TEMPLATE_TEST_CASE("gradient_scorer is the norm of the tokens' own gradients", "
       scorer.add(all(x), all(dy), memory);
       const index_t roundings = size.tokens + size.d_in + size.d_out + 4;
       check_terms(scorer, size.tokens, roundings, term);
+      const auto scores = scorer.scores();
+      REQUIRE(scores.size() == scorer.sums().size());
+      for (std::size_t j = 0; j < scores.size(); ++j) CHECK(scores[j] == std::sqrt(scorer.sums()[j]));
       const auto merged = checked_splits(
           sbora::gradient_scorer(kind, size.d_out, size.d_in), size.tokens,
           [&](auto& s, index_t b, index_t e, auto pool) { s.add(part(x, b, e), part(dy, b, e), memory, pool); });
