@@ -82,7 +82,7 @@ std::string tables_of(const results& from) {
   for (const table& of : tables) text += text_of(of, from);
   std::set<std::uint64_t> begun, done;
   for (const result& one : from.all()) (one.question == done_question ? done : begun).insert(one.seed);
-  text += fmt::format("\n{} of {} seeds done. {}\n", done.size(), begun.size(), from.settings());
+  text += fmt::format("\n{} of {} seeds done.\n{}\n", done.size(), begun.size(), from.settings());
   return text;
 }
 
