@@ -62,7 +62,7 @@ case $sanitize in
 '') ;;
 address)
     flags="-fsanitize=address,undefined -fno-sanitize-recover=all -g1" debug=-O0 kernels=-O0
-    # Four minutes there, for what guard pages see without it; ten, for parts that others test.
+    # They take four and ten minutes there. Guard pages see without it, and multi_task's parts have tests of their own.
     left_out='^(layers/guard_pages|llama/multi_task)$'
     export LSAN_OPTIONS="suppressions=$root/tests/support/leaks.supp:print_suppressions=0"
     ;;

@@ -187,18 +187,10 @@ class llama_subject final : public subject {
 
   /// What is on the model.
   adapter attached(method by) {
+    if (by != method::lora) return adapter_of(net_);
     const std::vector<llama::adapter_slot>& slots = net_.adapters();
-    if (by == method::lora) {
-      return lora_update(layers(), net_.plan().rank, static_cast<float>(scale),
-                         [&](std::size_t i) { return std::pair(slots[i].a.data(), slots[i].b.data()); });
-    }
-    std::vector<sbora::adapter_part> parts;
-    for (const llama::adapter_slot& slot : slots) {
-      parts.push_back({slot.module, slot.d_out, slot.d_in, *slot.target, net_.plan().alpha});
-    }
-    adapter made(by == method::fa ? sbora::adapter_kind::fa : sbora::adapter_kind::fb, {}, std::move(parts));
-    std::ranges::copy(net_.parameters(), made.parameters().begin());
-    return made;
+    return lora_update(layers(), net_.plan().rank, static_cast<float>(scale),
+                       [&](std::size_t i) { return std::pair(slots[i].a.data(), slots[i].b.data()); });
   }
 
   options set_;

@@ -209,9 +209,9 @@ __attribute__((target("aes"))) __m128i own(__m128i a, __m128i b) { return _mm_ae
 __attribute__((target("sha"))) __m128i own(__m128i a) { return _mm_sha1msg1_epu32(a, a); }
 __attribute__((target("avx512vbmi2"))) __m512i own(__m512i a) { return _mm512_shldi_epi32(a, a, 3); }
 END
-    for headers in 'sbora/sbora immintrin' 'immintrin sbora/sbora'; do
-        for header in $headers; do echo "#include <$header.h>"; done | sed 's,\(sbora.*\)\.h,\1.hpp,' |
-            cat - "$scratch/own.cpp" >"$scratch/unit.cpp"
+    for headers in 'sbora/sbora.hpp immintrin.h' 'immintrin.h sbora/sbora.hpp'; do
+        # shellcheck disable=SC2086
+        printf '#include <%s>\n' $headers | cat - "$scratch/own.cpp" >"$scratch/unit.cpp"
         "$CXX" -std=c++20 -fsyntax-only "$@" "$scratch/unit.cpp"
     done
     ;;

@@ -11,6 +11,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/gradient_check.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
@@ -320,15 +321,7 @@ TEST_CASE("gradients are central differences") {
   };
   layer.backward(activation(std::as_const(dy)), activation(std::as_const(x)), activation(dx), groups, deltas,
                  sbora::training_step{9}, memory);
-  const auto check = [&](double& value, double gradient) {
-    const double kept = value;
-    value = kept + 0x1p-6;
-    const double up = loss();
-    value = kept - 0x1p-6;
-    const double difference = (up - loss()) * 0x1p5;  // linear in each: exact but for roundings
-    value = kept;
-    CHECK(std::abs(gradient - difference) <= 1e-7 * std::max(1.0, std::abs(gradient)));
-  };
+  const auto check = [&](double& value, double gradient) { check_gradient(value, gradient, loss); };
   index_t not_zero = 0;
   for (index_t e = 0; e < experts; ++e) {
     adapters.visit(e, [&](auto& a) {

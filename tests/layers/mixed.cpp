@@ -6,6 +6,7 @@
 #include <sbora/layers/mixed.hpp>
 
 #include "support/catch.hpp"
+#include "support/gradient_check.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
 #include "support/message.hpp"
@@ -270,13 +271,7 @@ TEST_CASE("gradients of a batch are central differences") {
   mixed_backward(p.deltas(), rows, activation(p.dy), activation(p.x), activation(dx), step, memory);
   index_t not_zero = 0;
   const auto check = [&](double& value, double gradient) {
-    const double kept = value;
-    value = kept + 0x1p-6;
-    const double up = loss();
-    value = kept - 0x1p-6;
-    const double difference = (up - loss()) * 0x1p5;  // linear in each: exact but for roundings
-    value = kept;
-    CHECK(std::abs(gradient - difference) <= 1e-7 * std::max(1.0, std::abs(gradient)));
+    check_gradient(value, gradient, loss);
     not_zero += gradient != 0;
   };
   for (index_t id = 0; id < p.count(); ++id) {

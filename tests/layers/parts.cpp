@@ -9,6 +9,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/gradient_check.hpp"
 #include "support/layer_problem.hpp"
 
 using namespace sbora_tests;
@@ -160,15 +161,7 @@ TEST_CASE("a fused projection with FA on q and FB on v") {
   base.backward(activation(std::as_const(dy)), activation(dx), memory);
   delta_backward(on_q, part(std::as_const(dy), 0, q), activation(dx), saved_q, memory);
   delta_backward(on_v, part(std::as_const(dy), q + k, v), activation(dx), saved_v, memory);
-  const auto check = [&](double& value, double gradient) {
-    const double kept = value, step = 0x1p-6;
-    value = kept + step;
-    const double up = loss();
-    value = kept - step;
-    const double difference = (up - loss()) / (2 * step);  // linear in each, so this is exact but for roundings
-    value = kept;
-    CHECK(std::abs(gradient - difference) <= 1e-7 * std::max(1.0, std::abs(gradient)));
-  };
+  const auto check = [&](double& value, double gradient) { check_gradient(value, gradient, loss); };
   for (std::size_t i = 0; i < on_q.parameters().size(); ++i) check(on_q.parameters()[i], on_q.gradient()[i]);
   for (std::size_t i = 0; i < on_v.parameters().size(); ++i) check(on_v.parameters()[i], on_v.gradient()[i]);
   for (index_t t = 0; t < tokens; ++t) {

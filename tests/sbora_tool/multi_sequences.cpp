@@ -4,7 +4,6 @@
 
 #include <cstdio>
 #include <exception>
-#include <fstream>
 
 #include <sbora/io.hpp>
 #include <sbora/io/adapter/adapter_tensors.hpp>
@@ -14,6 +13,7 @@
 #include <sbora/io/safetensors/safetensors_writer.hpp>
 
 #include "commands.hpp"
+#include "io/temporary_directory.hpp"
 #include "support/matrices.hpp"
 #include "support/sanitizers.hpp"
 
@@ -37,12 +37,6 @@ names of_subset(unsigned subset) {
 
 void require(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error(what);
-}
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  require(file.good(), "cannot read " + path.string());
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// Four tasks with adapters of one kind over dense weights of three types.
@@ -133,11 +127,12 @@ class four_tasks {
       write_merged_checkpoint(sbora::checkpoint::open(at), adapter_changes(adapter), next);
       at = next;
     }
-    return read(at);
+    return sbora_tests::read_file(at);
   }
 
   void check(unsigned subset) const {
-    require(read(model()) == expected_[subset], "the model isn't the bytes of one that never had the others");
+    require(sbora_tests::read_file(model()) == expected_[subset],
+            "the model isn't the bytes of one that never had the others");
     const sbora::region_ledger ledger = sbora::load_ledger(folder_ / "ledger.json");
     require(ledger == ledger_, "the ledger changed");
     const auto base = sbora::checkpoint::open(folder_ / "base.safetensors"), now = sbora::checkpoint::open(model());

@@ -41,18 +41,7 @@ sbora::model_adapter<float> as_sbora(const model& of, const std::string& base_mo
   config.base_model_name_or_path = base_model;
   config.task_type = "CAUSAL_LM";
   config.sbora.emplace().seed = plan.seed;
-  std::vector<sbora::adapter_part> parts;
-  for (const adapter_slot& slot : of.adapters()) {
-    parts.push_back({slot.module, slot.d_out, slot.d_in, *slot.target, plan.alpha});
-  }
-  const bool is_fa = plan.method == adapter_method::sbora_fa;
-  sbora::model_adapter<float> adapter(is_fa ? sbora::adapter_kind::fa : sbora::adapter_kind::fb, std::move(config),
-                                      std::move(parts));
-  auto out = adapter.parameters().begin();
-  for (const adapter_slot& slot : of.adapters()) {
-    const std::span<float> half = is_fa ? slot.b : slot.a;
-    out = std::copy(half.begin(), half.end(), out);
-  }
+  auto adapter = adapter_of(of, std::move(config));
   const sbora::gguf_names* const names = of.source().gguf();
   if (!names) return adapter;
   return with_rows_at(
@@ -217,6 +206,22 @@ std::vector<std::byte> merged(const sbora::tensor_view& tensor, const adapter_sl
 }
 
 }  // namespace
+
+sbora::model_adapter<float> adapter_of(const model& of, sbora::adapter_config config) {
+  std::vector<sbora::adapter_part> parts;
+  for (const adapter_slot& slot : of.adapters()) {
+    parts.push_back({slot.module, slot.d_out, slot.d_in, *slot.target, of.plan().alpha});
+  }
+  const bool is_fa = of.plan().method == adapter_method::sbora_fa;
+  sbora::model_adapter<float> adapter(is_fa ? sbora::adapter_kind::fa : sbora::adapter_kind::fb, std::move(config),
+                                      std::move(parts));
+  auto out = adapter.parameters().begin();
+  for (const adapter_slot& slot : of.adapters()) {
+    const std::span<float> half = is_fa ? slot.b : slot.a;
+    out = std::copy(half.begin(), half.end(), out);
+  }
+  return adapter;
+}
 
 void save_adapter(const model& of, const std::filesystem::path& directory, adapter_format format,
                   const std::string& base_model) {

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string>
 
+#include <sbora/model/model_adapter.hpp>
+
 #include "model/model.hpp"
 
 namespace llama {
@@ -12,6 +14,9 @@ enum class adapter_format {
   official,  ///< the SBoRA authors': indices and the trained half
   peft       ///< LoRA with the one-hot half written out, which peft and others load
 };
+
+/// The model's FA or FB adapters as one, with their numbers; rows are in the order of the model's weights.
+sbora::model_adapter<float> adapter_of(const model& of, sbora::adapter_config config = {});
 
 /// Writes adapter_config.json and adapter_model.safetensors into the directory, which is made where it
 /// doesn't exist. `base_model` is what the configuration names as the base.

@@ -33,8 +33,8 @@ inline bool same_values(const tensor_view& a, const tensor_view& b) {
 
 /// The tokens' tables with their sizes: `modules` knows them, or the record of sbora's own files.
 ///
-/// Effect      leaves out a table that the model doesn't have and whose rows another one has, too: a head that is tied
-///             to it.
+/// Effect      leaves out a table that the model doesn't have and whose rows one that it has has, too: a head that is
+///             tied to it.
 /// Errors      added to the problems: tables that nobody knows, or that the config says nothing of; rows that aren't
 ///             as many as the indices, or of another type than F32, F16, BF16 (F64 for double); indices that are no
 ///             region; tables of the config that the file doesn't have.
