@@ -49,7 +49,8 @@ class llama_subject final : public subject {
   std::string settings() const override {
     return fmt::format("{}; rank {}; {} steps of {} of {} rows; learning rate {}; {} test rows; {} tokens of base text",
                        std::filesystem::path(set_.base_model).filename().string(), rank_, steps_, set_.batch_size,
-                       set_.train_rows, set_.learning_rate, set_.test_rows, set_.text_tokens);
+                       set_.train_rows, set_.learning_rate, set_.test_rows, set_.text_tokens) +
+           (set_.base_text.empty() ? "" : " of " + std::filesystem::path(set_.base_text).filename().string());
   }
   thread_pool& pool() override { return pool_; }
 

@@ -220,6 +220,8 @@ TEST_CASE("multi_task: results of other settings, other files and missing data a
   other = with.options("");
   other.base_text = other.data_path + "/none";
   CHECK(mentions(refusal([&] { with.subject(other); }), "none: no such file; --base_text"));
+  other.base_text = other.data_path + "/arithmetic/train.json";
+  CHECK(with.subject(other)->settings() == with.subject(set)->settings() + " of train.json");
   other.data_path = "/nowhere";
   CHECK(mentions(refusal([&] { with.subject(other); }), "/nowhere/arithmetic/train.json: no such file; --data_path"));
 }
