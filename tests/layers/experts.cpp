@@ -11,6 +11,7 @@
 
 #include "support/catch.hpp"
 #include "support/fp8_codes.hpp"
+#include "support/ggml_blocks.hpp"
 #include "support/gradient_check.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/layer_problem.hpp"
@@ -258,6 +259,10 @@ TEST_CASE("grouped layers of every storage have the bits of a loop over layers")
     check_stack<float>(fp8_codes(experts * 20, 140, scaling, 3).view());
   }
   check_stack<float>(fp8_codes(experts * 128, 140, sbora::fp8_scaling::block_128, 3).view());
+  for (const sbora::ggml_type type : all_ggml_types) {
+    CAPTURE(sbora::to_string(type));
+    check_stack<float>(ggml_blocks(experts * 20, 512, type, 4).view());
+  }
 }
 
 TEST_CASE("groups that all threads share") {
