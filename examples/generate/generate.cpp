@@ -1,10 +1,12 @@
-// Answers prompts with a LLaMA and adapters of FA and FB, which are all in memory: each prompt says whose answer it
-// wants, or wants everybody's at once. Changing the adapter changes the numbers that tokens are routed by, nothing else.
+// Answers prompts with a LLaMA and any of several FA and FB adapters, or all of them at once. They are all in memory:
+// changing the adapter changes the numbers that tokens are routed by, and nothing else.
 
 #include <unistd.h>
 
 #include <chrono>
 #include <exception>
+#include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -120,7 +122,7 @@ class conversation {
       : set_(set),
         pool_(set.threads > 0 ? set.threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()))),
         tokenizer_(make_tokenizer(set.base_model)),
-        net_(model::load(set.base_model, {.bits = set.bits, .bf16 = set.bf16}, pool_)) {
+        net_(model::load(set.base_model, loading(set), pool_)) {
     for (const std::string& folder : set.adapters) add(folder);
     net_.attach_mixed([&](const std::string& module) { return deltas_of(module); }, rows_);
     decoder_.emplace(net_, pool_, rows_, std::ssize(adapters_));
@@ -150,6 +152,13 @@ class conversation {
     std::string name;
     sbora::model_adapter<float> adapter;
   };
+
+  static load_options loading(const options& set) {
+    load_options how;
+    how.bits = set.bits;
+    how.bf16 = set.bf16;
+    return how;
+  }
 
   void add(const std::string& folder) {
     std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
@@ -211,7 +220,9 @@ class conversation {
   }
 
   token_ids encode(const std::string& text) const {
-    token_ids prompt = encode_prompt(set_.raw ? text : evaluation_prompt({.instruction = text}), *tokenizer_);
+    task_row row;
+    row.instruction = text;
+    token_ids prompt = encode_prompt(set_.raw ? text : evaluation_prompt(row), *tokenizer_);
     if (prompt.empty()) throw input_error("no tokens to go on from");
     return prompt;
   }

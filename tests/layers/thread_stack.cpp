@@ -62,9 +62,9 @@ std::size_t stack_of_layer(const Weight& weight) {
     sbora::workspace memory;
     typename decltype(adapter)::saved_type saved;
     most = std::max(most, stack_of_thread([&] {
-      layer.forward(activation(std::as_const(x)), activation(y), adapter, saved, memory);
-      layer.backward(activation(std::as_const(dy)), activation(dx), adapter, saved, memory);
-    }));
+                      layer.forward(activation(std::as_const(x)), activation(y), adapter, saved, memory);
+                      layer.backward(activation(std::as_const(dy)), activation(dx), adapter, saved, memory);
+                    }));
   }
   return most;
 }

@@ -29,7 +29,8 @@ void save_adapter(const model& of, const std::filesystem::path& directory, adapt
                   const std::string& base_model);
 
 /// FA and FB of save_adapter, or others' of the same layouts, as one; rows are in the order of the model's weights.
-/// Errors: input_error for files that are no adapter of this model, and for what isn't a region's (LoRA, biases, tokens).
+/// Errors: input_error for files that are no adapter of this model, and for what is none of regions: LoRA, biases,
+/// trained tokens.
 sbora::model_adapter<float> read_adapter(const model& of, const std::filesystem::path& directory);
 
 /// Attaches what save_adapter wrote, the adapters on the same modules with the same regions.
