@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <deque>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 #include <sbora/merge/merger.hpp>
@@ -147,19 +148,27 @@ void refuse_other_updates(const json& config, const std::filesystem::path& file)
   }
 }
 
-/// Whether it is PEFT's LoRA: two halves of floats, of which neither is one-hot.
-bool is_lora(const std::filesystem::path& directory) {
-  const json config = read_json(directory / "adapter_config.json");
-  if (config.value("peft_type", "") != "LORA" || config.contains("sbora")) return false;
-  const auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
-  return std::ranges::none_of(tensors.tensors(), [](const sbora::tensor_view& tensor) {
-    return tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B");  // official: indices and a half
-  });
+/// PEFT's LoRA: two halves of floats, of which neither is one-hot.
+struct lora_files {
+  json config;
+  sbora::safetensors_file tensors;
+};
+
+/// Nothing where the directory has another kind of adapter.
+std::optional<lora_files> open_lora(const std::filesystem::path& directory) {
+  json config = read_json(directory / "adapter_config.json");
+  if (config.value("peft_type", "") != "LORA" || config.contains("sbora")) return std::nullopt;
+  auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
+  for (const sbora::tensor_view& tensor : tensors.tensors()) {
+    // The official code's: indices and the trained half.
+    if (tensor.name.ends_with(".lora_A") || tensor.name.ends_with(".lora_B")) return std::nullopt;
+  }
+  return lora_files{std::move(config), std::move(tensors)};
 }
 
-void load_lora(model& into, const std::filesystem::path& directory) {
-  const json config = read_json(directory / "adapter_config.json");
-  const auto tensors = sbora::safetensors_file::open(directory / "adapter_model.safetensors");
+void load_lora(model& into, const std::filesystem::path& directory, const lora_files& files) {
+  const json& config = files.config;
+  const sbora::safetensors_file& tensors = files.tensors;
   refuse_other_updates(config, directory / "adapter_config.json");
   adapter_plan plan;
   plan.method = adapter_method::lora;
@@ -259,7 +268,7 @@ std::vector<sbora::model_module> modules_of(const model& of) {
 
 sbora::model_adapter<float> read_adapter(const model& of, const std::filesystem::path& directory) {
   try {
-    if (is_lora(directory)) {
+    if (open_lora(directory)) {
       throw input_error(directory.string() + ": a LoRA, of which no half is one-hot; FA and FB are read here");
     }
     return read_sbora_adapter(of, directory);
@@ -270,7 +279,7 @@ sbora::model_adapter<float> read_adapter(const model& of, const std::filesystem:
 
 void load_adapter(model& into, const std::filesystem::path& directory) {
   try {
-    if (is_lora(directory)) load_lora(into, directory);
+    if (const auto lora = open_lora(directory)) load_lora(into, directory, *lora);
     else load_sbora_adapter(into, directory);
   } catch (const sbora::error& error) {
     throw input_error(error.what());
